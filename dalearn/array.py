@@ -1,0 +1,325 @@
+"""Arrays, random numbers and derivatives: the only file that knows one array library from another.
+
+Everything above is written once against the array API standard. NumPy in, NumPy out; torch in,
+torch out, on the device of what came in. There is no backend flag: the array decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or torch.Tensor; named so that signatures read well
+
+
+def _is_torch(x: Any) -> bool:
+    torch = sys.modules.get("torch")  # no tensor exists before torch has been imported
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array of a library known here (NumPy or torch)."""
+    return isinstance(x, np.ndarray) or _is_torch(x)
+
+
+def array_namespace(*arrays: Any) -> Any:
+    """The array-API namespace that all `arrays` share; scalars and None have no say.
+
+    Raises TypeError when libraries are mixed, or for anything but NumPy and torch.
+    """
+    found = None
+    for a in arrays:
+        if type(a) is np.ndarray:
+            xp = np
+        elif a is None or isinstance(a, (bool, int, float)):
+            continue
+        elif _is_torch(a):
+            import array_api_compat.torch as xp
+        elif isinstance(a, (np.ndarray, np.generic)):
+            xp = np
+        else:
+            raise TypeError(f"wanted a NumPy array or a torch tensor, met {type(a).__name__}")
+        if found is not None and xp is not found:
+            kinds = sorted({library(b) for b in arrays if is_array(b)})
+            raise TypeError(
+                f"mixed array libraries, met {' and '.join(kinds)}; wanted one of them: "
+                "convert with dalearn.array.convert(x, like)"
+            )
+        found = xp
+    if found is None:
+        raise TypeError("wanted at least one NumPy array or torch tensor, met only scalars")
+    return found
+
+
+def library(x: Any) -> str:
+    """'numpy' or 'torch' (or the type's name for anything else), for messages."""
+    return "torch" if _is_torch(x) else "numpy" if isinstance(x, np.ndarray) else type(x).__name__
+
+
+def device(x: Array) -> Any:
+    """The device of `x`: 'cpu' for NumPy, a `torch.device` for torch."""
+    return x.device
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """`x` as a NumPy array, off the graph and off the GPU."""
+    return x.detach().cpu().numpy() if _is_torch(x) else np.asarray(x)
+
+
+def is_float(x: Array) -> bool:
+    """Whether `x` holds real floating-point numbers."""
+    return x.dtype.is_floating_point if _is_torch(x) else np.issubdtype(x.dtype, np.floating)
+
+
+def as_floats(x: Any, name: str) -> Array:
+    """`x` (a number, list or array) as a floating-point array; integers become float64."""
+    if not is_array(x):
+        x = np.asarray(x)
+    if is_float(x):
+        return x
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "biu":
+        raise TypeError(f"{name} must hold real numbers, met dtype {x.dtype}")
+    return x.double() if _is_torch(x) else x.astype(np.float64)
+
+
+def convert(x: Any, like: Array) -> Array:
+    """`x` in the library and on the device of `like`; floats also take its dtype."""
+    if _is_torch(like):
+        import torch
+
+        x = x if _is_torch(x) else torch.as_tensor(np.ascontiguousarray(x))
+        floating = x.dtype.is_floating_point or x.ndim == 0
+        return x.to(device=like.device, dtype=like.dtype if floating else None)
+    x = to_numpy(x)
+    return x.astype(like.dtype, copy=False) if is_float(x) or x.ndim == 0 else x
+
+
+def convert_tree(obj: Any, like: Array) -> Any:
+    """`obj` with every array in it converted to `like`: walks dataclasses, tuples and lists.
+
+    What holds no array comes back as the same object. Neural networks are left where they are:
+    moving a module would change the caller's own.
+    """
+    if is_array(obj):
+        return convert(obj, like)
+    if isinstance(obj, (tuple, list)):
+        new = [convert_tree(o, like) for o in obj]
+        return obj if all(a is b for a, b in zip(obj, new, strict=True)) else type(obj)(new)
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type) and not is_module(obj):
+        fields = {f.name: getattr(obj, f.name) for f in dataclasses.fields(obj) if f.init}
+        new = {k: convert_tree(v, like) for k, v in fields.items()}
+        changed = {k: v for k, v in new.items() if v is not fields[k]}
+        return dataclasses.replace(obj, **changed) if changed else obj
+    return obj
+
+
+def is_module(f: Any) -> bool:
+    """Whether `f` is a `torch.nn.Module` (without importing torch)."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(f, torch.nn.Module)
+
+
+@contextlib.contextmanager
+def no_grad(like: Array):
+    """Inside, no derivatives are recorded and overflow is silent: divergence is reported later.
+
+    Leave it before each `yield`: a context held open across one leaks into the reader's loop.
+    """
+    if _is_torch(like):
+        import torch
+
+        with torch.no_grad():
+            yield
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
+
+
+def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting") -> Any:
+    """A setting swept over a batch, `(...)`, as `(..., 1, 1)`; a plain number comes back as it is.
+
+    Raises ValueError when its shape does not broadcast to the problem's batch axes.
+    """
+    if not is_array(setting) and not isinstance(setting, (list, tuple)):
+        return setting
+    value = convert(setting, like)
+    try:
+        fits = np.broadcast_shapes(tuple(value.shape), batch) == batch
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}, wanted one that broadcasts to the "
+            f"problem's batch axes {batch}"
+        )
+    return value[..., None, None]
+
+
+def where_ok(ok: Array, x: Array) -> Array:
+    """`x` with the rows of experiments that are not `ok` set to NaN; `ok` is `(...)`."""
+    xp = array_namespace(x)
+    if bool(xp.all(ok)):
+        return x
+    ok = xp.reshape(ok, (*ok.shape, *(1,) * (x.ndim - ok.ndim)))
+    return xp.where(ok, x, xp.full_like(x, math.nan))
+
+
+def sane(A: Array) -> tuple[Array, Array]:
+    """Guard before a factorisation: `A (..., n, n)` with non-finite matrices replaced by I.
+
+    Returns `(A, ok)` with `ok (...)`. One NaN makes eigh, svd and cholesky raise for a whole
+    batch; with the guard the other experiments stay exact to the bit, and the caller turns the
+    results of the bad ones into NaN with `where_ok`.
+    """
+    xp = array_namespace(A)
+    ok = xp.all(xp.isfinite(A), axis=(-2, -1))
+    if bool(xp.all(ok)):
+        return A, ok
+    eye = xp.eye(A.shape[-1], dtype=A.dtype, device=device(A))
+    return xp.where(ok[..., None, None], A, eye), ok
+
+
+class Streams:
+    """Random numbers for a batch of experiments, each with a stream of its own.
+
+    Experiment b draws from `numpy.random.default_rng([purpose, seed + b])`, so that one
+    experiment of a batch sees the numbers it would see alone. Purpose 0 is the twin's nature,
+    1 the assimilation: with one shared stream a member could equal the truth.
+
+    Arguments: `purpose`; `seed`, a non-negative integer or one per experiment; `batch`, the
+    batch axes `(...)`.
+    """
+
+    def __init__(self, purpose: int, seed: int | Sequence[int], batch: tuple[int, ...] = ()):
+        count = math.prod(batch)
+        seeds = np.asarray(seed)
+        if seeds.dtype.kind not in "iu" or (seeds.size and seeds.min() < 0):
+            raise ValueError(f"seed must be a non-negative integer (or one each), met {seed!r}")
+        seeds = seeds + np.arange(count) if seeds.ndim == 0 else seeds.ravel()
+        if len(seeds) != count:
+            raise ValueError(f"met {len(seeds)} seeds, wanted {count}: one per experiment {batch}")
+        self.batch = tuple(batch)
+        self.generators = [np.random.default_rng([purpose, int(s)]) for s in seeds]
+
+    def normal(self, shape: tuple[int, ...], like: Array) -> Array:
+        """Standard normal numbers `(..., *shape)`: the same ones whatever the library."""
+        out = np.empty((len(self.generators), *shape))
+        for generator, row in zip(self.generators, out, strict=True):
+            generator.standard_normal(out=row)
+        return convert(out.reshape(*self.batch, *shape), like)
+
+    def integers(self, high: int, size: int) -> np.ndarray:
+        """Integers in [0, high), `(..., size)`, as a NumPy array."""
+        rows = [g.integers(high, size=size) for g in self.generators]
+        return np.stack(rows).reshape(*self.batch, size)
+
+
+class TorchStreams:
+    """One `torch.Generator` for the whole batch: fast on a GPU, equal to Streams only in law."""
+
+    def __init__(self, generator: Any, batch: tuple[int, ...] = ()):
+        self.generator, self.batch = generator, tuple(batch)
+
+    def normal(self, shape: tuple[int, ...], like: Array) -> Array:
+        """Standard normal numbers `(..., *shape)` on the device of the generator."""
+        import torch
+
+        z = torch.randn(
+            (*self.batch, *shape),
+            generator=self.generator,
+            device=self.generator.device,
+            dtype=like.dtype if _is_torch(like) else torch.float64,
+        )
+        return convert(z, like)
+
+    def integers(self, high: int, size: int) -> np.ndarray:
+        """Integers in [0, high), `(..., size)`, as a NumPy array."""
+        import torch
+
+        g = self.generator
+        return to_numpy(
+            torch.randint(high, (*self.batch, size), generator=g, device=self.generator.device)
+        )
+
+
+def streams(purpose: int, seed: Any, batch: tuple[int, ...] = ()) -> Streams | TorchStreams:
+    """Streams for a seed; TorchStreams for a `torch.Generator`."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(seed, torch.Generator):
+        return TorchStreams(seed, batch)
+    return Streams(purpose, seed, batch)
+
+
+def normal(rng: Any, shape: tuple[int, ...], like: Array) -> Array:
+    """Standard normal numbers from Streams, TorchStreams or a `numpy.random.Generator`.
+
+    The first two put their batch axes before `shape`; a NumPy generator has none.
+    """
+    if isinstance(rng, np.random.Generator):
+        return convert(rng.standard_normal(shape), like)
+    return rng.normal(shape, like)
+
+
+def _tensor(x: Array) -> Any:
+    import torch
+
+    return x.detach() if _is_torch(x) else torch.from_numpy(np.ascontiguousarray(x))
+
+
+def linearize(f: Callable, x: Array) -> tuple[Array, Array]:
+    """Value and Jacobian of `f` at `x` by automatic differentiation.
+
+    `f: (..., n) -> (..., m)` acts on each row alone, so all m rows of all the Jacobians come
+    from one reverse pass over m copies of `x`: row i of J is the gradient of sum_i f(x_i)_i.
+    Returns `f(x) (..., m)` and `J (..., m, n)` in the library of `x`; NumPy is converted at the
+    border, so `f` must be written against the array API (or torch) to be differentiable.
+
+    Raises TypeError when `f` leaves torch (use `finite_difference`) and ValueError when its
+    result does not depend on `x` through recorded operations.
+    """
+    import torch
+
+    z = _tensor(x)
+    try:
+        with torch.no_grad():
+            value = f(z)
+    except TypeError as error:
+        raise TypeError(f"{_name(f)} cannot run on torch tensors ({error}); {_ADVICE}") from error
+    if not _is_torch(value):
+        raise TypeError(f"{_name(f)} returned {library(value)} for a torch tensor; {_ADVICE}")
+    with torch.enable_grad():
+        copies = z.expand(value.shape[-1], *z.shape).clone().requires_grad_()
+        out = f(copies)
+        if not out.requires_grad:
+            raise ValueError(f"{_name(f)} breaks the graph (detached or constant); {_ADVICE}")
+        (g,) = torch.autograd.grad(out.diagonal(dim1=0, dim2=-1).sum(), copies)
+    return convert(value, x), convert(torch.movedim(g, 0, -2), x)
+
+
+_ADVICE = "wanted array-API operations throughout, or jacobian=finite_difference"
+
+
+def _name(f: Any) -> str:
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def finite_difference(f: Callable, x: Array) -> tuple[Array, Array]:
+    """Value and Jacobian of `f` at `x` by central differences, for any `f`, differentiable or not.
+
+    `J[..., :, i] = (f(x + h e_i) - f(x - h e_i)) / 2h` with `h = eps^(1/3) max(1, |x_i|)`, which
+    balances truncation against round-off: about 1e-10 relative in float64, 1e-4 in float32.
+    Shapes as in `linearize`.
+    """
+    xp = array_namespace(x)
+    h = float(xp.finfo(x.dtype).eps) ** (1 / 3) * xp.maximum(xp.abs(x), xp.ones_like(x))
+    eye = xp.eye(x.shape[-1], dtype=x.dtype, device=device(x))
+    eye = xp.reshape(eye, (x.shape[-1], *(1,) * (x.ndim - 1), x.shape[-1]))
+    forward, backward = x + h * eye, x - h * eye  # (n, ..., n)
+    width = xp.sum((forward - backward) * eye, axis=-1)[..., None]  # the step really taken
+    return f(x), xp.moveaxis((f(forward) - f(backward)) / width, 0, -1)

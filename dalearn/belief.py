@@ -1,0 +1,155 @@
+"""What is known of the state x: a point, a Gaussian, or an ensemble.
+
+Each has `mean (..., n)`, `std (..., n)`, `sample(rng, members)` and `map(f)`, and `[b]` picks one
+experiment of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .array import Array, array_namespace, convert
+from .gaussian import Gaussian, check_state
+
+__all__ = ["Belief", "Ensemble", "Gaussian", "Point"]
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """All weight on one state `x (..., n)`; its standard deviation is 0."""
+
+    x: Array
+
+    def __post_init__(self):
+        check_state(self.x, "the point", axes=1)
+
+    @property
+    def mean(self) -> Array:
+        return self.x
+
+    @property
+    def std(self) -> Array:
+        return 0 * self.x
+
+    def sample(self, rng: Any, members: int) -> Array:
+        """`members` copies of the point, `(..., members, n)`."""
+        xp = array_namespace(self.x)
+        batch = getattr(rng, "batch", ()) or tuple(self.x.shape[:-1])
+        return xp.broadcast_to(self.x[..., None, :], (*batch, members, self.x.shape[-1])) + 0.0
+
+    def map(self, f: Any) -> Point:
+        """The point f(x)."""
+        return Point(f(self.x))
+
+    def __getitem__(self, b: Any) -> Point:
+        return Point(self.x[b] if self.x.ndim > 1 else self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """`members (..., N, n)`, equally likely or with `weights (..., N)` that sum to 1.
+
+    mean = sum_i w_i x_i; the variance is the unbiased one, sum_i w_i (x_i - mean)^2 / (1 - sum_i
+    w_i^2), which is the usual 1/(N - 1) when the weights are equal. Raises ValueError for fewer
+    than two members, NaN, or weights of another shape or sum.
+    """
+
+    members: Array
+    weights: Array | None = None
+
+    def __post_init__(self):
+        check_state(self.members, "the ensemble", axes=2)
+        if self.members.shape[-2] < 2:
+            raise ValueError(
+                f"an ensemble needs at least 2 members, met {self.members.shape[-2]} in shape "
+                f"{tuple(self.members.shape)}; its axes are (..., members, n)"
+            )
+        if self.weights is not None:
+            xp = array_namespace(self.members, self.weights)
+            if tuple(self.weights.shape) != tuple(self.members.shape[:-1]):
+                raise ValueError(
+                    f"weights have shape {tuple(self.weights.shape)}, wanted "
+                    f"{tuple(self.members.shape[:-1])}: one per member"
+                )
+            total = xp.sum(self.weights, axis=-1)
+            if bool(xp.any(self.weights < 0)) or bool(xp.any(xp.abs(total - 1) > 1e-5)):
+                raise ValueError("weights must be non-negative and sum to 1 over the members")
+
+    @classmethod
+    def of(cls, mean: Array, anomalies: Array) -> Ensemble:
+        """From `mean (..., 1, n)` and anomalies `(..., N, n)` of mean zero, both then kept."""
+        self = object.__new__(cls)
+        self.__dict__.update(
+            members=mean + anomalies, weights=None, anomalies=anomalies, _mean=mean
+        )
+        return self
+
+    @classmethod
+    def unchecked(cls, members: Array) -> Ensemble:
+        """An ensemble made by a method: NaN is allowed, it marks a diverged experiment."""
+        self = object.__new__(cls)
+        self.__dict__.update(members=members, weights=None)
+        return self
+
+    @cached_property
+    def _mean(self) -> Array:  # (..., 1, n)
+        xp = array_namespace(self.members)
+        if self.weights is None:
+            return xp.mean(self.members, axis=-2, keepdims=True)
+        return self.weights[..., None, :] @ self.members
+
+    @cached_property
+    def anomalies(self) -> Array:
+        """Members minus their mean, `(..., N, n)`."""
+        return self.members - self._mean
+
+    @property
+    def mean(self) -> Array:
+        return self._mean[..., 0, :]
+
+    @property
+    def std(self) -> Array:
+        xp = array_namespace(self.members)
+        X = self.anomalies
+        if self.weights is None:
+            return (xp.sum(X * X, axis=-2) / (X.shape[-2] - 1)) ** 0.5
+        w = self.weights
+        square = (w[..., None, :] @ (X * X))[..., 0, :]
+        return (square / (1 - xp.sum(w * w, axis=-1))[..., None]) ** 0.5
+
+    def sample(self, rng: Any, members: int) -> Array:
+        """The members themselves when `members` is their number; else ValueError.
+
+        An ensemble prior *is* the filter's first ensemble; resampling it silently would hide
+        that two members are the same.
+        """
+        if members != self.members.shape[-2]:
+            raise ValueError(
+                f"the prior is an ensemble of {self.members.shape[-2]} members but {members} "
+                "were asked for; give the method members=the ensemble's, or a Gaussian prior"
+            )
+        return self.members
+
+    def draw(self, rng: Any) -> Array:
+        """One member at random for each experiment, `(..., 1, n)`: how a twin picks its truth."""
+        xp = array_namespace(self.members)
+        batch = rng.batch
+        i = rng.integers(self.members.shape[-2], 1)  # (..., 1)
+        E = xp.broadcast_to(self.members, (*batch, *self.members.shape[-2:]))
+        index = convert(i[..., None], self.members)
+        index = xp.broadcast_to(index, (*batch, 1, E.shape[-1]))
+        return xp.take_along_axis(E, index, axis=-2)
+
+    def map(self, f: Any) -> Ensemble:
+        """The ensemble of f(x_i), with the same weights."""
+        return Ensemble(f(self.members), self.weights)
+
+    def __getitem__(self, b: Any) -> Ensemble:
+        if self.members.ndim == 2:
+            return self
+        return Ensemble(self.members[b], None if self.weights is None else self.weights[b])
+
+
+Belief = Point | Gaussian | Ensemble

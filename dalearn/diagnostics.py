@@ -1,0 +1,206 @@
+"""What a result is worth: errors, spread, calibration, and whether the filter still tracks.
+
+Diagnostics read only the Dataset of `assimilate` or `compare`, vectorised over every case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .array import Array, array_namespace, convert, linearize, to_numpy
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+def _truth(result: xr.Dataset) -> xr.DataArray:
+    if "truth" not in result:
+        raise ValueError(
+            "this score needs the truth, which the result does not hold; use innovations "
+            "(observation - predicted) for real data"
+        )
+    return result["truth"]
+
+
+def rmse(result: xr.Dataset) -> xr.DataArray:
+    """Root-mean-square error of the mean over the state: `(case..., time, stage)`.
+
+    sqrt(mean_x (mean - truth)^2), in the state's units. Raises ValueError without a truth.
+    """
+    error = result["mean"] - _truth(result)
+    return ((error**2).mean("x", skipna=False) ** 0.5).rename("rmse")
+
+
+def spread(result: xr.Dataset) -> xr.DataArray:
+    """Root-mean variance over the state: sqrt(mean_x std^2), `(case..., time, stage)`."""
+    return ((result["std"] ** 2).mean("x", skipna=False) ** 0.5).rename("spread")
+
+
+def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
+    """Continuous ranked probability score of N(mean, std^2): elementwise, smaller is better.
+
+    s [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)] with z = (truth - mean)/s; |truth - mean| at
+    s = 0. Source: Gneiting and Raftery, J. Am. Stat. Assoc. 102, 2007.
+    """
+    from scipy.special import ndtr
+
+    error = truth - mean
+    positive = std > 0
+    z = error / np.where(positive, std, 1.0)
+    phi = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    value = std * (z * (2 * ndtr(z) - 1) + 2 * phi - 1 / np.sqrt(np.pi))
+    return np.where(positive, value, abs(error))
+
+
+def crps_ensemble(members: np.ndarray, truth: np.ndarray, axis: int = -1) -> np.ndarray:
+    """CRPS of an ensemble along `axis`, the fair estimate for the law the members come from.
+
+    mean_i |x_i - y| - sum_{i<j} |x_i - x_j| / (N (N - 1)), by sorting: O(N log N). Unbiased for
+    exchangeable members; `truth` lacks `axis`. Source: Ferro, Q. J. R. Meteorol. Soc. 140, 2014.
+    """
+    x = np.sort(np.moveaxis(np.asarray(members), axis, -1), axis=-1)
+    N = x.shape[-1]
+    if N < 2:
+        raise ValueError(f"the fair CRPS needs at least 2 members, met {N}")
+    near = np.abs(x - np.asarray(truth)[..., None]).mean(-1)
+    weight = 2 * np.arange(N) - N + 1  # sum_{i<j} (x_(j) - x_(i)) over the sorted members
+    return near - (x * weight).sum(-1) / (N * (N - 1))
+
+
+def crps(result: xr.Dataset) -> xr.DataArray:
+    """Mean over the state of the continuous ranked probability score: `(case..., time, stage)`.
+
+    From the members where they were kept (`crps_ensemble`), else from mean and std as if Gaussian
+    (`crps_gaussian`). In the state's units; for a point forecast it is the mean absolute error.
+    """
+    import xarray as xr
+
+    truth = _truth(result)
+    if "members" in result:
+        value = xr.apply_ufunc(
+            crps_ensemble, result["members"], truth, input_core_dims=[["member"], []]
+        )
+    else:
+        value = xr.apply_ufunc(crps_gaussian, result["mean"], result["std"], truth)
+    return value.mean("x", skipna=False).transpose(..., "time", "stage").rename("crps")
+
+
+def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -> xr.DataArray:
+    """How often the truth fell in each of the N + 1 gaps between the members: `(case..., rank)`.
+
+    Counts over x and over the cycles from `skip` on; flat for a calibrated ensemble, a U for one
+    too narrow, a hump for one too wide (Hamill, Mon. Wea. Rev. 129, 2001). Needs
+    `assimilate(..., keep=("ranks",))`, else ValueError.
+    """
+    import xarray as xr
+
+    if "ranks" not in result:
+        raise ValueError("the result holds no ranks; run assimilate(..., keep=('ranks',))")
+    ranks = result["ranks"].sel(stage=stage).isel(time=slice(skip, None))
+    members = np.unique(result["ensemble_size"])
+    if len(members) > 1:
+        raise ValueError(f"met ensembles of sizes {members.tolist()}; select one method first")
+    size = int(members[0]) + 1
+    return xr.apply_ufunc(
+        lambda r: np.stack([(r == i).sum(axis=(-2, -1)) for i in range(size)], axis=-1),
+        ranks,
+        input_core_dims=[["time", "x"]],
+        output_core_dims=[["rank"]],
+    ).rename("count")
+
+
+def climatology(result: xr.Dataset) -> xr.DataArray:
+    """RMS error of the climatological mean, `(case...)`: sqrt(mean_x var_time truth)."""
+    return (_truth(result).var("time").mean("x") ** 0.5).rename("climatology")
+
+
+def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> xr.DataArray:
+    """Which experiments lost the truth, `(case...)` bool: finite or not, the analysis is useless.
+
+    True where the analysis RMSE, averaged over the cycles from `skip` on (default: the last
+    quarter), exceeds `fraction` of the error of the climatological mean, or is not finite. A
+    filter that tracks has a fifth of the climatological error or less on the set-ups of this
+    book, one that lost the truth about all of it or more, so the fraction hardly matters.
+    """
+    error = rmse(result).sel(stage="analysis")
+    skip = 3 * error.sizes["time"] // 4 if skip is None else skip
+    mean = error.isel(time=slice(skip, None)).mean("time", skipna=False)
+    return (~(mean <= fraction * climatology(result))).rename("lost")
+
+
+def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
+    """Time means over the cycles from `skip` on, `(case..., stage)`: rmse, spread, crps; and lost.
+
+    Raises ValueError when `skip` leaves no cycle.
+    """
+    if not 0 <= skip < result.sizes["time"]:
+        raise ValueError(f"skip = {skip} leaves no cycle of {result.sizes['time']}")
+    late = result.isel(time=slice(skip, None))
+    import xarray as xr
+
+    means = {f.__name__: f(late).mean("time", skipna=False) for f in (rmse, spread, crps)}
+    return xr.Dataset({**means, "lost": lost(result)})
+
+
+def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> pd.DataFrame:
+    """One row a method: median RMSE, spread and CRPS over the seeds that track, and how many lost.
+
+    `result` from `compare`. Columns: rmse, spread, crps (analysis, time means from cycle `skip`
+    on), lost, seeds, ms (wall-clock milliseconds per cycle and experiment).
+    """
+    import pandas as pd
+
+    s = score(result, skip).sel(stage="analysis")
+    rows = {}
+    for name in result["method"].values:
+        one = s.sel({"method": name})
+        held = one.where(~one["lost"]).median("seed")
+        count = one.sizes["seed"]
+        rows[str(name)] = {
+            **{k: float(held[k]) for k in ("rmse", "spread", "crps")},
+            "lost": int(one["lost"].sum()),
+            "seeds": count,
+            "ms": float(result["seconds"].sel({"method": name}))
+            / result.sizes["time"]
+            / count
+            * 1e3,
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = "method"
+    return table if round_to is None else table.round(round_to)
+
+
+def lyapunov_exponents(
+    model: Callable, x: Array, steps: int, count: int | None = None, spinup: int = 100
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lyapunov exponents of a model, per unit of its time, with their standard errors.
+
+    Carries `count` tangent vectors along each trajectory, with the exact Jacobian of every step,
+    and re-orthogonalises them by QR: exponent i is the mean of log |R_ii| / dt (Benettin et al.,
+    Meccanica 15, 1980).
+
+    Arguments: `x (b, n)`, at least two starting points on the attractor, whose scatter gives the
+    standard error; `steps`, after `spinup` steps that let the vectors align.
+    Returns (exponents, errors), each `(count,)`, largest first.
+    """
+    import torch
+
+    if x.ndim != 2 or x.shape[0] < 2:
+        raise ValueError(f"x must be (b, n) with b >= 2 trajectories, met {tuple(x.shape)}")
+    n = x.shape[-1]
+    count = n if count is None else count
+    u = convert(x, torch.zeros(1, dtype=torch.float64))
+    xp = array_namespace(u)
+    Q = xp.linalg.qr(torch.eye(n, count, dtype=u.dtype).expand(len(u), n, count))[0]
+    total = torch.zeros(len(u), count, dtype=u.dtype)
+    for k in range(spinup + steps):
+        u, J = linearize(model, u)
+        Q, U = xp.linalg.qr(J @ Q)
+        if k >= spinup:
+            total += torch.log(torch.abs(torch.diagonal(U, dim1=-2, dim2=-1)))
+    rates = to_numpy(total) / (steps * float(getattr(model, "dt", 1.0)))
+    return rates.mean(0), rates.std(0, ddof=1) / len(rates) ** 0.5

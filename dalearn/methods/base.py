@@ -1,0 +1,61 @@
+"""The contract of a method, and the checks that go with it; nothing else.
+
+A method is a frozen dataclass of settings. `run(problem, rng)` yields one Cycle per observation
+time; its algebra is a pure function beside the class, for readers who write their own loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..array import Array
+from ..belief import Belief
+from ..gaussian import Covariance
+from ..problem import Problem
+
+Info = dict[str, Any]
+
+
+class Cycle(NamedTuple):
+    """One cycle: the belief before (`forecast`) and after (`analysis`) seeing the data.
+
+    `info` carries scalars per experiment `(...)`, and beliefs under "start" (a window's beginning)
+    or "smoothed".
+    """
+
+    forecast: Belief
+    analysis: Belief
+    info: Info = {}  # noqa: RUF012  (never written to)
+
+
+class Method(Protocol):
+    """Anything with `run(problem, rng) -> Iterator[Cycle]`, one Cycle per observation time.
+
+    `problem` has been validated; `rng` is Streams (or TorchStreams) over the problem's batch.
+    """
+
+    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+        """The cycles of this method on this problem, lazily: the loop is yours to step."""
+        ...
+
+
+def check_ensemble(members: int, inflation: Any) -> None:
+    """Raise ValueError unless there are two members or more and inflation is positive."""
+    if not isinstance(members, (int, np.integer)) or members < 2:
+        raise ValueError(f"members must be an integer >= 2, met {members!r}")
+    values = np.asarray(inflation, dtype=float)
+    if not np.isfinite(values).all() or (values <= 0).any():
+        raise ValueError(f"inflation must be positive (1 is none), met {inflation!r}")
+
+
+def check_update(E: Array, Y: Array, y: Array, R: Covariance) -> None:
+    """Raise ValueError unless members and observed numbers agree in all four arguments."""
+    N, m = E.shape[-2], y.shape[-1]
+    if N < 2 or Y.shape[-2:] != (N, m) or R.n != m:
+        raise ValueError(
+            f"met E {tuple(E.shape)}, Y {tuple(Y.shape)}, y {tuple(y.shape)}, R of dimension "
+            f"{R.n}; wanted E (..., N, n), Y (..., N, m), y (..., m), R of m, and N >= 2"
+        )

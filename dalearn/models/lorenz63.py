@@ -1,0 +1,41 @@
+"""Lorenz-63: the butterfly, three equations in which weather became unpredictable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..array import Array, array_namespace
+from ..integrate import rk4
+
+
+@dataclass(frozen=True, eq=False)
+class Lorenz63:
+    """x' = sigma (y - x), y' = x (rho - z) - y, z' = x y - beta z.
+
+    Convection in a fluid layer heated from below, cut down to three modes. At the classical
+    parameters its Lyapunov exponents are 0.906, 0 and -14.57 per time unit.
+
+    Arguments: `sigma`, `rho`, `beta`, numbers or arrays that broadcast against
+    `(..., members, 1)`; `dt`, the Runge-Kutta step in time units.
+    Shapes: `(..., 3) -> (..., 3)`, any leading axes. Raises ValueError for another size.
+    Source: E. N. Lorenz, Deterministic nonperiodic flow, J. Atmos. Sci. 20, 1963.
+    """
+
+    sigma: Any = 10.0
+    rho: Any = 28.0
+    beta: Any = 8 / 3
+    dt: float = 0.01
+
+    def tendency(self, u: Array) -> Array:
+        """du/dt, `(..., 3) -> (..., 3)`; slices keep the axis so that parameters may be arrays."""
+        xp = array_namespace(u)
+        x, y, z = u[..., :1], u[..., 1:2], u[..., 2:]
+        return xp.concat(
+            (self.sigma * (y - x), x * (self.rho - z) - y, x * y - self.beta * z), axis=-1
+        )
+
+    def __call__(self, u: Array) -> Array:
+        if u.shape[-1] != 3:
+            raise ValueError(f"Lorenz63 wants states (..., 3), met shape {tuple(u.shape)}")
+        return rk4(self.tendency, u, self.dt)

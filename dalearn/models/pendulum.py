@@ -1,0 +1,44 @@
+"""The pendulum: the smallest nonlinear system, with energy to conserve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..array import Array, array_namespace
+from ..integrate import rk4
+
+
+@dataclass(frozen=True, eq=False)
+class Pendulum:
+    """q' = p, p' = -omega^2 sin q - damping p.
+
+    Without damping the energy E = p^2/2 + omega^2 (1 - cos q) is constant, and a swing of
+    amplitude q0 has the period 4 K(sin(q0/2)) / omega, with K the complete elliptic integral.
+
+    Arguments: `omega`, the angular frequency of small swings (radians per time unit); `damping`
+    (per time unit); both numbers or arrays that broadcast against `(..., members, 1)`; `dt`, the
+    Runge-Kutta step. State: angle q (radians) and angular velocity p.
+    Shapes: `(..., 2) -> (..., 2)`, any leading axes. Raises ValueError for another size.
+    """
+
+    omega: Any = 1.0
+    damping: Any = 0.0
+    dt: float = 0.05
+
+    def tendency(self, x: Array) -> Array:
+        """dx/dt, `(..., 2) -> (..., 2)`."""
+        xp = array_namespace(x)
+        q, p = x[..., :1], x[..., 1:]
+        return xp.concat((p, -(self.omega**2) * xp.sin(q) - self.damping * p), axis=-1)
+
+    def energy(self, x: Array) -> Array:
+        """p^2/2 + omega^2 (1 - cos q), `(..., 2) -> (..., 1)`."""
+        xp = array_namespace(x)
+        q, p = x[..., :1], x[..., 1:]
+        return p**2 / 2 + self.omega**2 * (1 - xp.cos(q))
+
+    def __call__(self, x: Array) -> Array:
+        if x.shape[-1] != 2:
+            raise ValueError(f"Pendulum wants states (..., 2), met shape {tuple(x.shape)}")
+        return rk4(self.tendency, x, self.dt)

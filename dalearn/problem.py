@@ -1,0 +1,341 @@
+"""The estimation problem: given a model, an observing system, a prior and data, find the state.
+
+    x_0 ~ p(x_0),   x <- M(x) + q with q ~ N(0, Q) after every model step,   y_k = H(x) + e_k.
+
+Fields outside, vectors inside: methods see states `(..., members, n)`, models and operators
+whatever shape the problem names. The border between the two is here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .array import (
+    Array,
+    array_namespace,
+    as_floats,
+    convert,
+    convert_tree,
+    is_array,
+    no_grad,
+    normal,
+    streams,
+    to_numpy,
+)
+from .belief import Belief, Ensemble, Gaussian, Point
+from .gaussian import Covariance, Diagonal
+from .observe import Moving, Observation
+from .validate import check_call, check_problem
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """A function of fields `(b, *shape)` as a function of vectors `(..., n)`."""
+
+    f: Callable
+    shape: tuple[int, ...]
+
+    def __call__(self, x: Array) -> Array:
+        xp = array_namespace(x)
+        out = self.f(xp.reshape(x, (-1, *self.shape)))
+        return xp.reshape(out, (*x.shape[:-1], -1))
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything a method needs to know, for one experiment or a batch of independent ones.
+
+    Arguments:
+        model: one time step, pure: `(..., n) -> (..., n)`, or `(b, *shape) -> (b, *shape)` when
+            `shape` is given. A dataclass, a plain function, a `torch.nn.Module` (torch problems).
+        observation: an Observation, or Moving.
+        prior: Point, Gaussian or Ensemble for the state before the first model step. Its array
+            decides library, dtype and device for everything else.
+        data: `(..., K, m)`, NaN where nothing was observed; no observation at time 0.
+        steps: model steps before each observation, an int or one per observation.
+        noise: Q, the covariance of the error added after every model step, or None.
+        shape: the shape of one field, such as (2, 64, 64), or () for plain vectors.
+        truth: `(..., K, n)` when it is known (twin experiments), for scores only.
+        times: `(K,)` in the model's units; from `steps` and the model's `dt` unless given.
+
+    Leading axes `...` are independent experiments. Raises ValueError or TypeError naming the
+    shape met and the one wanted.
+    """
+
+    model: Callable
+    observation: Observation | Moving
+    prior: Belief
+    data: Array
+    steps: int | Sequence[int] = 1
+    noise: Covariance | None = None
+    shape: tuple[int, ...] = ()
+    truth: Array | None = None
+    times: Any = None
+
+    def __post_init__(self):
+        if not isinstance(self.prior, (Point, Gaussian, Ensemble)):
+            raise TypeError(
+                f"the prior must be a Point, Gaussian or Ensemble, met {type(self.prior).__name__}"
+            )
+        object.__setattr__(self, "data", as_floats(self.data, "the data"))
+        if self.data.ndim < 2:
+            raise ValueError(
+                f"data must have axes (..., K times, m), met shape {tuple(self.data.shape)}; "
+                "for one observed number use data[:, None]"
+            )
+        if self.noise is not None and not isinstance(self.noise, Covariance):
+            Q = as_floats(self.noise, "the model noise")
+            if Q.ndim != 1:
+                raise TypeError("the model noise must be a Covariance or a vector of variances")
+            object.__setattr__(self, "noise", Diagonal(Q))
+        object.__setattr__(self, "shape", tuple(self.shape))
+        counts = np.broadcast_to(np.asarray(self.steps), (self.data.shape[-2],))
+        if np.ndim(self.steps) > 1 or counts.dtype.kind not in "iu" or (counts < 1).any():
+            raise ValueError(
+                "steps must be a positive integer or one per observation "
+                f"({self.data.shape[-2]} of them), met {self.steps!r}"
+            )
+        object.__setattr__(self, "_counts", [int(c) for c in counts])
+        xp = array_namespace(self.data)
+        if bool(xp.any(xp.isinf(self.data))):
+            raise ValueError("data hold infinite values; wanted numbers, or NaN for missing")
+        seen = ~xp.isnan(self.data)
+        axes = tuple(i for i in range(seen.ndim) if i != seen.ndim - 2)
+        object.__setattr__(self, "_seen", seen)
+        object.__setattr__(self, "_complete", to_numpy(xp.all(seen, axis=axes)))
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.data.shape[-2]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The batch axes of independent experiments, `()` for one."""
+        return np.broadcast_shapes(tuple(self.prior.mean.shape[:-1]), tuple(self.data.shape[:-2]))
+
+    @property
+    def n(self) -> int:
+        """The dimension of the state."""
+        return self.prior.mean.shape[-1]
+
+    @property
+    def like(self) -> Array:
+        """The array that decides library, dtype and device."""
+        return self.prior.members if isinstance(self.prior, Ensemble) else self.prior.mean
+
+    @cached_property
+    def time(self) -> np.ndarray:
+        """Observation times `(K,)` in the model's units (its `dt`, or 1, times the steps)."""
+        if self.times is not None:
+            return np.asarray(self.times)
+        return np.cumsum(self._counts) * float(getattr(self.model, "dt", 1.0))
+
+    def __getitem__(self, b: int | tuple[int, ...]) -> Problem:
+        """One experiment of the batch."""
+        if not self.batch:
+            raise IndexError("this problem is a single experiment; it has no batch axis to index")
+
+        def pick(obj, core):  # arrays with the batch axes in front of `core` axes
+            if is_array(obj):
+                return obj[b] if obj.ndim == core + len(self.batch) else obj
+            return obj[b] if obj is not None and obj.batch else obj
+
+        obs = self.observation
+        if isinstance(obs, Observation) and obs.noise.batch:
+            obs = replace(obs, noise=obs.noise[b])
+        return replace(
+            self,
+            prior=self.prior[b],
+            observation=obs,
+            data=pick(self.data, 2),
+            noise=pick(self.noise, 0),
+            truth=None if self.truth is None else pick(self.truth, 2),
+            model=_pick_parameters(self.model, b, self.batch),
+        )
+
+    def expand(self, batch: tuple[int, ...]) -> Problem:
+        """The same experiment over further batch axes put in front: for sweeps of settings."""
+        xp = array_namespace(self.data)
+        shape = (*batch, *self.batch, *self.data.shape[-2:])
+        return replace(self, data=xp.broadcast_to(self.data, shape))
+
+    def to(self, like: Array) -> Problem:
+        """Every array of the problem in the library, dtype and device of `like`."""
+        bare = convert_tree(replace(self, times=None), like)  # times stay NumPy: they may be dates
+        return replace(bare, times=self.times)
+
+    def validated(self) -> Problem:
+        """Checked once, and converted to the prior's library: what every verb works on.
+
+        Calls the model and the operator on the prior's mean and compares shapes, dtypes and
+        libraries; raises with the shape met and the one wanted.
+        """
+        problem = self.to(self.like)
+        check_problem(problem)
+        return problem
+
+    # --- what methods call --------------------------------------------------------------------
+
+    @cached_property
+    def step(self) -> Callable:
+        """One model step without noise, on vectors `(..., members, n)`."""
+        return Border(self.model, self.shape) if self.shape else self.model
+
+    def steps_to(self, k: int) -> int:
+        """The number of model steps before observation k."""
+        return self._counts[k]
+
+    def forecast(self, x: Array, k: int, rng: Any = None) -> Array:
+        """`x (..., members, n)` carried to observation k; with `rng`, noise Q after each step."""
+        for _ in range(self._counts[k]):
+            x = self.step(x)
+            if rng is not None and self.noise is not None:
+                x = x + self.noise.color(normal(rng, tuple(x.shape[-2:]), x))
+        return x
+
+    def at(self, k: int) -> tuple[Observation, Array]:
+        """The observing system on vectors and the data `(..., m)` at observation k.
+
+        Gaps are filled with 0 and masked in `noise`, so methods never see NaN.
+        """
+        observe = self._observe(k)
+        y = self.data[..., k, : observe.m]
+        if self._complete[k]:
+            return observe, y
+        seen = self._seen[..., k, : observe.m]
+        xp = array_namespace(y)
+        if bool(xp.all(seen)):
+            return observe, y
+        filled = xp.where(seen, y, xp.zeros_like(y))
+        return replace(observe, noise=observe.noise.masked(seen)), filled
+
+    def _observe(self, k: int) -> Observation:
+        observe = self.observation.at(k)
+        if not self.shape:
+            return observe
+        cache = self.__dict__.setdefault("_bordered", {})
+        if id(observe) not in cache:
+            cache[id(observe)] = replace(observe, operator=Border(observe.operator, self.shape))
+        return cache[id(observe)]
+
+    @classmethod
+    def from_xarray(
+        cls,
+        data: Any,
+        model: Callable,
+        observation: Observation | Moving,
+        prior: Belief,
+        *,
+        start: Any = 0,
+        dt: float | None = None,
+        unit: Any = None,
+        time: str = "time",
+        **settings: Any,
+    ) -> Problem:
+        """A problem from real data: a labelled `xarray.DataArray` with a time coordinate.
+
+        Arguments: `data` with the dimension `time` and one or none other (the observed numbers),
+        NaN where missing; `start`, the time of the prior; `dt`, the model's step in its own units
+        (default `model.dt`); `unit`, for dates: the length of one model time unit, such as
+        `numpy.timedelta64(5, "D")`; further settings as in Problem (noise, shape, truth).
+        Observation times must fall on model steps: ValueError tells the first that does not.
+        """
+        if time not in data.dims or data.ndim > 2:
+            raise ValueError(
+                f"data must have the dimension {time!r} and at most one other, met {data.dims}; "
+                "stack sensors into one dimension with .stack(y=...)"
+            )
+        values = data.transpose(time, ...).values
+        values = values if data.ndim == 2 else values[:, None]
+        dt = getattr(model, "dt", None) if dt is None else dt
+        if dt is None:
+            raise ValueError("the model has no attribute dt; pass dt=, the length of its step")
+        stamps = np.concatenate([np.atleast_1d(np.asarray(start, data[time].dtype)), data[time]])
+        lengths = np.diff(stamps)
+        if lengths.dtype.kind == "m":
+            if unit is None:
+                raise ValueError("times are dates; pass unit=, the length of a model time unit")
+            lengths = lengths / np.timedelta64(unit)
+        counts = lengths / dt
+        steps = np.rint(counts).astype(int)
+        off = (np.abs(counts - steps) > 1e-6 * np.maximum(1, np.abs(counts))) | (steps < 1)
+        if off.any():
+            k = int(np.argmax(off))
+            raise ValueError(
+                f"observation {k} comes {counts[k]:.6g} model steps after the one before it (or "
+                f"the start); wanted a whole number >= 1: change dt = {dt:g}, sort or regrid"
+            )
+        times = data[time].values
+        return cls(model, observation, prior, values, steps.tolist(), times=times, **settings)
+
+
+def _pick_parameters(model: Any, b: Any, batch: tuple[int, ...]) -> Any:
+    """The model with parameters of shape (*batch, 1, 1) cut to experiment b."""
+    fields = getattr(model, "__dataclass_fields__", {})
+    swept = {
+        name: getattr(model, name)[b]
+        for name in fields
+        if is_array(getattr(model, name)) and tuple(getattr(model, name).shape) == (*batch, 1, 1)
+    }
+    return replace(model, **swept) if swept else model
+
+
+def twin(
+    model: Callable,
+    observation: Observation | Moving,
+    prior: Belief,
+    cycles: int,
+    *,
+    steps: int | Sequence[int] = 1,
+    noise: Covariance | None = None,
+    truth_model: Callable | None = None,
+    shape: tuple[int, ...] = (),
+    seed: int | Sequence[int] = 0,
+    batch: int | tuple[int, ...] = (),
+) -> Problem:
+    """A twin experiment: a truth drawn from the prior and its noisy observations, as a Problem.
+
+    Arguments as in Problem; `cycles`, the number of observation times K; `truth_model`, nature's
+    model where it differs from the assimilating one (the noise Q is then the assimilating
+    model's alone: what it has to make up for); `seed` and `batch`: experiment b of the batch is
+    the one that `seed + b` makes alone.
+    Raises FloatingPointError when the truth becomes non-finite (a time step too long).
+    """
+    if cycles < 1:
+        raise ValueError(f"cycles must be at least 1, met {cycles}")
+    batch = (batch,) if isinstance(batch, int) else tuple(batch)
+    like = prior.members if isinstance(prior, Ensemble) else prior.mean
+    blank = np.full((*batch, cycles, observation.m), np.nan)
+    problem = Problem(model, observation, prior, blank, steps, noise, shape).validated()
+    batch = problem.batch
+    rng = streams(0, seed, batch)
+    nature = problem
+    if truth_model is not None:
+        nature = replace(problem, model=convert_tree(truth_model, like), noise=None)
+        check_call(nature.step, nature, "the truth model", nature.n)
+    xp = array_namespace(like)
+    prior = problem.prior
+    truths, data = [], []
+    with no_grad(like):
+        x = prior.draw(rng) if isinstance(prior, Ensemble) else prior.sample(rng, 1)
+        for k in range(cycles):
+            x = nature.forecast(x, k, rng)
+            observe = problem._observe(k)
+            y = observe(x) + observe.noise.color(normal(rng, (1, observe.m), like))
+            pad = xp.full((*y.shape[:-1], observation.m - observe.m), np.nan, dtype=y.dtype)
+            data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])
+            truths.append(x[..., 0, :])
+        truth, data = xp.stack(truths, axis=-2), xp.stack(data, axis=-2)
+    finite = xp.all(xp.isfinite(truth), axis=-1)
+    if not bool(xp.all(finite)):
+        k = int(to_numpy(~finite).reshape(-1, cycles).any(axis=0).argmax())
+        raise FloatingPointError(
+            f"the truth became non-finite at cycle {k}; wanted a stable model: shorten its step"
+        )
+    return replace(problem, data=data, truth=truth)
