@@ -79,11 +79,13 @@ def is_float(x: Array) -> bool:
 
 def as_floats(x: Any, name: str) -> Array:
     """`x` (a number, list or array) as a floating-point array; integers become float64."""
-    if not is_array(x):
-        x = np.asarray(x)
+    if isinstance(x, np.ma.MaskedArray):  # as netCDF readers return: a gap is a NaN here
+        x = np.ma.filled(x.astype(np.float64), np.nan)
+    if not _is_torch(x):
+        x = np.asarray(x)  # also takes off a subclass, such as np.matrix
     if is_float(x):
         return x
-    if isinstance(x, np.ndarray) and x.dtype.kind not in "biu":
+    if x.dtype.is_complex if _is_torch(x) else x.dtype.kind not in "biu":
         raise TypeError(f"{name} must hold real numbers, met dtype {x.dtype}")
     return x.double() if _is_torch(x) else x.astype(np.float64)
 
@@ -93,7 +95,9 @@ def convert(x: Any, like: Array) -> Array:
     if _is_torch(like):
         import torch
 
-        x = x if _is_torch(x) else torch.as_tensor(np.ascontiguousarray(x))
+        if not _is_torch(x):
+            x = np.asarray(x, order="C")  # not ascontiguousarray: it adds an axis to a number
+            x = torch.from_numpy(x if x.flags.writeable else x.copy())
         floating = x.dtype.is_floating_point or x.ndim == 0
         return x.to(device=like.device, dtype=like.dtype if floating else None)
     x = to_numpy(x)
@@ -110,7 +114,9 @@ def convert_tree(obj: Any, like: Array) -> Any:
         return convert(obj, like)
     if isinstance(obj, (tuple, list)):
         new = [convert_tree(o, like) for o in obj]
-        return obj if all(a is b for a, b in zip(obj, new, strict=True)) else type(obj)(new)
+        if all(a is b for a, b in zip(obj, new, strict=True)):
+            return obj
+        return type(obj)(*new) if hasattr(obj, "_fields") else type(obj)(new)  # a namedtuple?
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type) and not is_module(obj):
         fields = {f.name: getattr(obj, f.name) for f in dataclasses.fields(obj) if f.init}
         new = {k: convert_tree(v, like) for k, v in fields.items()}
@@ -147,7 +153,7 @@ def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting
     Raises ValueError when its shape does not broadcast to the problem's batch axes.
     """
     if not is_array(setting) and not isinstance(setting, (list, tuple)):
-        return setting
+        return float(setting)  # numpy.float64 would turn a float32 ensemble into float64
     value = convert(setting, like)
     try:
         fits = np.broadcast_shapes(tuple(value.shape), batch) == batch
@@ -201,11 +207,11 @@ class Streams:
         seeds = np.asarray(seed)
         if seeds.dtype.kind not in "iu" or (seeds.size and seeds.min() < 0):
             raise ValueError(f"seed must be a non-negative integer (or one each), met {seed!r}")
-        seeds = seeds + np.arange(count) if seeds.ndim == 0 else seeds.ravel()
+        seeds = seeds.ravel().tolist() if seeds.ndim else [seeds.item() + b for b in range(count)]
         if len(seeds) != count:
             raise ValueError(f"met {len(seeds)} seeds, wanted {count}: one per experiment {batch}")
         self.batch = tuple(batch)
-        self.generators = [np.random.default_rng([purpose, int(s)]) for s in seeds]
+        self.generators = [np.random.default_rng([purpose, s]) for s in seeds]
 
     def normal(self, shape: tuple[int, ...], like: Array) -> Array:
         """Standard normal numbers `(..., *shape)`: the same ones whatever the library."""
@@ -266,12 +272,6 @@ def normal(rng: Any, shape: tuple[int, ...], like: Array) -> Array:
     return rng.normal(shape, like)
 
 
-def _tensor(x: Array) -> Any:
-    import torch
-
-    return x.detach() if _is_torch(x) else torch.from_numpy(np.ascontiguousarray(x))
-
-
 def linearize(f: Callable, x: Array) -> tuple[Array, Array]:
     """Value and Jacobian of `f` at `x` by automatic differentiation.
 
@@ -285,20 +285,25 @@ def linearize(f: Callable, x: Array) -> tuple[Array, Array]:
     """
     import torch
 
-    z = _tensor(x)
+    z = x.detach() if _is_torch(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+    f = convert_tree(f, z)
     try:
         with torch.no_grad():
             value = f(z)
-    except TypeError as error:
+        if not _is_torch(value):
+            raise TypeError(f"it returned {library(value)} for a torch tensor")
+        with torch.enable_grad():
+            copies = z.expand(value.shape[-1], *z.shape).clone().requires_grad_()
+            out = f(copies)
+    except (TypeError, AttributeError, RuntimeError) as error:
         raise TypeError(f"{_name(f)} cannot run on torch tensors ({error}); {_ADVICE}") from error
-    if not _is_torch(value):
-        raise TypeError(f"{_name(f)} returned {library(value)} for a torch tensor; {_ADVICE}")
+    g = None
     with torch.enable_grad():
-        copies = z.expand(value.shape[-1], *z.shape).clone().requires_grad_()
-        out = f(copies)
-        if not out.requires_grad:
-            raise ValueError(f"{_name(f)} breaks the graph (detached or constant); {_ADVICE}")
-        (g,) = torch.autograd.grad(out.diagonal(dim1=0, dim2=-1).sum(), copies)
+        if _is_torch(out) and out.requires_grad:
+            total = out.diagonal(dim1=0, dim2=-1).sum()
+            (g,) = torch.autograd.grad(total, copies, allow_unused=True)
+    if g is None:
+        raise ValueError(f"{_name(f)} breaks the graph (detached or constant); {_ADVICE}")
     return convert(value, x), convert(torch.movedim(g, 0, -2), x)
 
 

@@ -74,8 +74,11 @@ class Ensemble:
                     f"{tuple(self.members.shape[:-1])}: one per member"
                 )
             total = xp.sum(self.weights, axis=-1)
-            if bool(xp.any(self.weights < 0)) or bool(xp.any(xp.abs(total - 1) > 1e-5)):
-                raise ValueError("weights must be non-negative and sum to 1 over the members")
+            if not bool(xp.all(self.weights >= 0)) or not bool(xp.all(xp.abs(total - 1) < 1e-5)):
+                raise ValueError(
+                    "weights must be non-negative and sum to 1 over the members, met the least "
+                    f"{float(xp.min(self.weights)):g} and sums up to {float(xp.max(total)):g}"
+                )
 
     @classmethod
     def of(cls, mean: Array, anomalies: Array) -> Ensemble:
@@ -123,8 +126,9 @@ class Ensemble:
         """The members themselves when `members` is their number; else ValueError.
 
         An ensemble prior *is* the filter's first ensemble; resampling it silently would hide
-        that two members are the same.
+        that two members are the same. Weights have no place in it: ValueError.
         """
+        self._check_equal()
         if members != self.members.shape[-2]:
             raise ValueError(
                 f"the prior is an ensemble of {self.members.shape[-2]} members but {members} "
@@ -132,8 +136,16 @@ class Ensemble:
             )
         return self.members
 
+    def _check_equal(self) -> None:
+        if self.weights is not None:
+            raise ValueError(
+                f"the ensemble has weights {tuple(self.weights.shape)}, wanted equal ones (None): "
+                "its members are taken as they are; resample them first"
+            )
+
     def draw(self, rng: Any) -> Array:
         """One member at random for each experiment, `(..., 1, n)`: how a twin picks its truth."""
+        self._check_equal()
         xp = array_namespace(self.members)
         batch = rng.batch
         i = rng.integers(self.members.shape[-2], 1)  # (..., 1)

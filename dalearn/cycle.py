@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -40,15 +40,17 @@ def assimilate(
     Returns a Dataset with `mean` and `std (case..., time, stage, x)`, stage being forecast or
     analysis; `predicted (..., time, stage, y)` = H(mean); `observation`; `truth` where known;
     `diverged (case...)`, whether anything became non-finite, and `diverged_at`, its cycle or -1;
-    `ranks`, `members` and `ensemble_size` if kept. Time is in the model's units, `cycle` its number. attrs hold
-    the method, seed, shape, wall-clock seconds and versions.
+    `ranks`, `members` and `ensemble_size` if kept. Time is in the model's units, `cycle` its
+    number. attrs hold the method, seed, shape, wall-clock seconds and versions.
     Raises ValueError or TypeError for a problem that is inconsistent, before the first cycle.
     """
     from tqdm.auto import tqdm
 
-    unknown = sorted(set(keep) - set(KEEP))
-    if unknown:
-        raise ValueError(f"keep takes any of {KEEP}, met {unknown}")
+    keep = _kept(keep)
+    if not isinstance(problem, Problem):
+        raise TypeError(f"wanted a Problem, met {type(problem).__name__}; see twin and Problem")
+    if isinstance(method, type) or not callable(getattr(method, "run", None)):
+        raise TypeError(f"wanted a method such as ETKF(members=20), met {method!r}")
     problem = problem.validated()
     if "ranks" in keep and problem.truth is None:
         raise ValueError("ranks need the truth, which this problem does not have; drop 'ranks'")
@@ -57,7 +59,8 @@ def assimilate(
     cycles = method.run(problem, streams(1, seed, problem.batch))
     bar = tqdm(cycles, total=len(problem), delay=2.0, leave=False, disable=not progress)
     for k, cycle in enumerate(bar):
-        record.add(k, cycle)
+        with no_grad(problem.like):  # the variance of a diverging ensemble overflows
+            record.add(k, cycle)
     if record.length != len(problem):
         raise ValueError(
             f"{type(method).__name__} yielded {record.length} cycles, wanted {len(problem)}: one "
@@ -74,6 +77,14 @@ def assimilate(
         "versions": {name: _version(name) for name in ("dalearn", "numpy", "torch", "xarray")},
     }
     return result
+
+
+def _kept(keep: str | Sequence[str]) -> tuple[str, ...]:
+    keep = (keep,) if isinstance(keep, str) else tuple(keep)
+    unknown = sorted(set(keep) - set(KEEP))
+    if unknown:
+        raise ValueError(f"keep takes any of {KEEP}, met {unknown}")
+    return keep
 
 
 def _version(package: str) -> str:
@@ -97,7 +108,7 @@ class Record:
         """Store cycle k."""
         beliefs: dict[str, Belief] = {"forecast": cycle.forecast, "analysis": cycle.analysis}
         for name, value in cycle.info.items():
-            if hasattr(value, "mean") and hasattr(value, "std"):
+            if isinstance(value, Belief):
                 beliefs[name] = value
             else:
                 self.info.setdefault(name, []).append(to_numpy(value))
@@ -126,7 +137,9 @@ class Record:
         if "ranks" in self.keep and self.problem.truth is not None:
             xp = array_namespace(belief.members)
             below = belief.members < self.problem.truth[..., k, :][..., None, :]
-            self._put("ranks", k, s, xp.sum(xp.astype(below, xp.int32), axis=-2))
+            rank = xp.sum(xp.astype(below, xp.int32), axis=-2)
+            finite = xp.all(xp.isfinite(belief.members), axis=-2)
+            self._put("ranks", k, s, xp.where(finite, rank, -1))  # -1: no rank among NaN
 
     def _put(self, name: str, k: int, s: int, value: Array) -> None:
         store = self.values.get(name)
@@ -219,8 +232,12 @@ def compare(
     """
     import xarray as xr
 
-    named = dict(methods) if isinstance(methods, Mapping) else None
-    if named is None:
+    if isinstance(methods, Mapping):
+        named: dict[str, Method] = dict(methods)
+    else:
+        if not isinstance(methods, Iterable):
+            raise TypeError(f"methods must be a sequence or a mapping, met {methods!r}")
+        methods = list(methods)
         labels = [label(m) for m in methods]
         if len(set(labels)) != len(labels):
             raise ValueError(f"methods must have different labels, met {labels}; pass a mapping")
@@ -229,16 +246,21 @@ def compare(
         raise ValueError("methods is empty; wanted at least one")
     if len(problem.batch) > 1:
         raise ValueError(f"compare wants at most one batch axis, met {problem.batch}")
-    if problem.batch and seeds == 1:
-        seeds = problem.batch[0]
-    chosen = list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
+    which = np.asarray(seeds)
+    if which.dtype.kind not in "iu" or which.ndim > 1 or not which.size or which.min() < 0:
+        raise ValueError(f"seeds must be how many or which, as integers >= 0, met {seeds!r}")
+    if which.ndim == 0:
+        which = np.arange(problem.batch[0] if problem.batch and which == 1 else int(which))
+    chosen = which.tolist()
+    if not chosen or len(set(chosen)) != len(chosen):
+        raise ValueError(f"seeds must be different and at least one, met {seeds!r}")
     if not problem.batch:
         problem = problem.expand((len(chosen),))
     if problem.batch != (len(chosen),):
         raise ValueError(
             f"met {len(chosen)} seeds for a batch of {problem.batch}; wanted one each"
         )
-    jobs = [(problem, m, chosen, tuple(keep), progress) for m in named.values()]
+    jobs = [(problem, m, chosen, _kept(keep), progress) for m in named.values()]
     results = list(executor.map(_job, jobs)) if executor else [_job(j) for j in jobs]
     parts = [
         r.rename(case="seed").assign_coords(seed=chosen).assign(seconds=r.attrs["seconds"])
@@ -269,9 +291,7 @@ def label(method: Method) -> str:
     fields = getattr(method, "__dataclass_fields__", {})
     shown = []
     for name, f in fields.items():
-        value = getattr(method, name)
-        if callable(value) and value is f.default:
-            continue
-        if np.ndim(value) == 0 and value != f.default:
+        value: Any = getattr(method, name)
+        if value is not f.default and np.ndim(value) == 0 and value != f.default:
             shown.append(str(value) if isinstance(value, str) else f"{name}={value}")
     return f"{type(method).__name__}({', '.join(shown)})"

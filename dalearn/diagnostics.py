@@ -26,6 +26,16 @@ def _truth(result: xr.Dataset) -> xr.DataArray:
     return result["truth"]
 
 
+def _from(result: Any, skip: int) -> Any:
+    """`result` (a Dataset or a variable of it) from cycle `skip` on."""
+    if not 0 <= skip < result.sizes["time"]:
+        raise ValueError(
+            f"skip = {skip} leaves no cycle of {result.sizes['time']}; wanted 0 <= skip < "
+            f"{result.sizes['time']}"
+        )
+    return result.isel(time=slice(skip, None))
+
+
 def rmse(result: xr.Dataset) -> xr.DataArray:
     """Root-mean-square error of the mean over the state: `(case..., time, stage)`.
 
@@ -49,11 +59,11 @@ def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
     from scipy.special import ndtr
 
     error = truth - mean
-    positive = std > 0
-    z = error / np.where(positive, std, 1.0)
+    point = std == 0
+    z = error / np.where(point, 1.0, std)
     phi = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     value = std * (z * (2 * ndtr(z) - 1) + 2 * phi - 1 / np.sqrt(np.pi))
-    return np.where(positive, value, abs(error))
+    return np.where(point, abs(error), value)
 
 
 def crps_ensemble(members: np.ndarray, truth: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -100,7 +110,9 @@ def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -
 
     if "ranks" not in result:
         raise ValueError("the result holds no ranks; run assimilate(..., keep=('ranks',))")
-    ranks = result["ranks"].sel(stage=stage).isel(time=slice(skip, None))
+    if stage not in result["stage"]:
+        raise ValueError(f"met the stage {stage!r}, wanted one of {result['stage'].values}")
+    ranks = _from(result["ranks"].sel(stage=stage), skip)
     members = np.unique(result["ensemble_size"])
     if len(members) > 1:
         raise ValueError(f"met ensembles of sizes {members.tolist()}; select one method first")
@@ -128,8 +140,9 @@ def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> 
     """
     error = rmse(result).sel(stage="analysis")
     skip = 3 * error.sizes["time"] // 4 if skip is None else skip
-    mean = error.isel(time=slice(skip, None)).mean("time", skipna=False)
-    return (~(mean <= fraction * climatology(result))).rename("lost")
+    mean = _from(error, skip).mean("time", skipna=False)
+    limit = fraction * climatology(result)
+    return (~(mean <= limit) & ((limit != 0) | ~np.isfinite(mean))).rename("lost")
 
 
 def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
@@ -137,11 +150,9 @@ def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
 
     Raises ValueError when `skip` leaves no cycle.
     """
-    if not 0 <= skip < result.sizes["time"]:
-        raise ValueError(f"skip = {skip} leaves no cycle of {result.sizes['time']}")
-    late = result.isel(time=slice(skip, None))
     import xarray as xr
 
+    late = _from(result, skip)
     means = {f.__name__: f(late).mean("time", skipna=False) for f in (rmse, spread, crps)}
     return xr.Dataset({**means, "lost": lost(result)})
 
@@ -154,6 +165,11 @@ def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> p
     """
     import pandas as pd
 
+    if "method" not in result.dims or "seed" not in result.dims:
+        raise ValueError(
+            f"a scoreboard wants the result of compare(...), met the dimensions {result.dims}; "
+            "for one run use score(result)"
+        )
     s = score(result, skip).sel(stage="analysis")
     rows = {}
     for name in result["method"].values:
@@ -191,8 +207,10 @@ def lyapunov_exponents(
 
     if x.ndim != 2 or x.shape[0] < 2:
         raise ValueError(f"x must be (b, n) with b >= 2 trajectories, met {tuple(x.shape)}")
-    n = x.shape[-1]
-    count = n if count is None else count
+    n = int(x.shape[-1])
+    count = n if count is None else int(count)
+    if steps < 1 or not 1 <= count <= n:
+        raise ValueError(f"met steps = {steps}, count = {count}; wanted >= 1 and 1 to {n}")
     u = convert(x, torch.zeros(1, dtype=torch.float64))
     xp = array_namespace(u)
     Q = xp.linalg.qr(torch.eye(n, count, dtype=u.dtype).expand(len(u), n, count))[0]

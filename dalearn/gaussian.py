@@ -56,6 +56,9 @@ class Covariance:
         raise NotImplementedError
 
 
+_WIDTH = "met rows of shape {0} for a covariance of dimension {1}; wanted (..., k, {1})"
+
+
 @dataclass(frozen=True, eq=False)
 class Diagonal(Covariance):
     """Independent errors with the given `variances (..., n)`: C = diag(variances).
@@ -104,9 +107,13 @@ class Diagonal(Covariance):
         return 1 / self._std
 
     def color(self, z):
+        if z.shape[-1] != self.n:  # a product would broadcast one number in silence
+            raise ValueError(_WIDTH.format(tuple(z.shape), self.n))
         return z * self._std
 
     def whiten(self, x):
+        if x.shape[-1] != self.n:
+            raise ValueError(_WIDTH.format(tuple(x.shape), self.n))
         return x * self._inverse_std
 
     def variance(self):
@@ -151,11 +158,17 @@ class Dense(Covariance):
                 "pass (C + C.T) / 2 if the difference is only round-off"
             )
         least = float(xp.min(xp.linalg.eigvalsh(C)))
-        if least <= 0:
+        if least <= 0 or not self._factors():
             raise ValueError(
                 f"the covariance is not positive definite, met the eigenvalue {least:.3g}; "
                 "wanted all > 0: correct it, or add a small multiple of the identity"
             )
+
+    def _factors(self) -> bool:  # a matrix may fail by round-off alone, its eigenvalues 1e-17
+        try:
+            return self._root is not None
+        except Exception:  # numpy.linalg.LinAlgError, torch.linalg.LinAlgError
+            return False
 
     @classmethod
     def unchecked(cls, values: Array) -> Dense:
@@ -256,6 +269,11 @@ class Gaussian:
             raise ValueError(
                 f"the mean has {self.mean.shape[-1]} components but the covariance {self.cov.n}; "
                 "wanted the same number"
+            )
+        if self.cov.batch not in ((), tuple(self.mean.shape[:-1])):
+            raise ValueError(
+                f"the covariance has batch axes {self.cov.batch}, wanted () or the mean's "
+                f"{tuple(self.mean.shape[:-1])}; give the mean the same leading axes"
             )
 
     @classmethod

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from .array import Array, array_namespace
 
@@ -56,3 +59,26 @@ def trajectory(step: Callable, x: Array, steps: int) -> Array:
     for _ in range(steps):
         states.append(step(states[-1]))
     return xp.stack(states, axis=-2)
+
+
+def whole_steps(times: np.ndarray, dt: float, unit: Any = None) -> list[int]:
+    """How many steps of length `dt` lie between consecutive `times`: integers >= 1.
+
+    For dates, `unit` is the length of one model time unit (a timedelta). Raises ValueError naming
+    the first interval that is not a whole number of steps.
+    """
+    lengths = np.diff(times)
+    if lengths.dtype.kind == "m":
+        if unit is None:
+            raise ValueError("times are dates; pass unit=, the length of a model time unit")
+        lengths = lengths / np.timedelta64(unit)
+    counts = lengths / dt
+    steps = np.rint(counts).astype(int)
+    off = (np.abs(counts - steps) > 1e-6 * np.maximum(1, np.abs(counts))) | (steps < 1)
+    if off.any():
+        k = int(np.argmax(off))
+        raise ValueError(
+            f"observation {k} comes {counts[k]:.6g} model steps after the one before it (or "
+            f"the start); wanted a whole number >= 1: change dt = {dt:g}, sort or regrid"
+        )
+    return steps.tolist()

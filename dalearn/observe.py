@@ -54,8 +54,10 @@ class Subset:
             if i.ndim != 1 or "int" not in str(i.dtype):
                 raise TypeError(
                     f"Subset wants vectors of integers, met dtype {i.dtype}, shape "
-                    f"{tuple(i.shape)}"
+                    f"{tuple(i.shape)}; for a mask pass numpy.flatnonzero(mask)"
                 )
+        # torch takes uint8 for a mask
+        parts = tuple(i.astype("int64") if isinstance(i, np.ndarray) else i.long() for i in parts)
         object.__setattr__(self, "index", parts)
 
     def __call__(self, x: Array) -> Array:
@@ -99,9 +101,10 @@ class Observation:
     def __post_init__(self):
         if is_array(self.operator):
             object.__setattr__(self, "operator", Linear(self.operator))
-        if not callable(self.operator):
+        if not callable(self.operator) or isinstance(self.operator, type):
             raise TypeError(
-                f"the operator must be callable or a matrix, met {type(self.operator).__name__}"
+                "the operator must be callable (not a class) or a matrix (m, n) as an array, met "
+                f"{self.operator!r}"
             )
         if not isinstance(self.noise, Covariance):
             R = as_floats(self.noise, "the observation noise")
@@ -113,6 +116,8 @@ class Observation:
                 "observation noise must have positive variances, met "
                 f"{float(xp.min(v)):g}; a perfect observation has no finite weight"
             )
+        if self.locations is not None:
+            object.__setattr__(self, "locations", as_floats(self.locations, "locations"))
         where = None if self.locations is None else tuple(self.locations.shape)
         if where is not None and (len(where) != 2 or where[0] != self.m):
             raise ValueError(f"locations have shape {where}, wanted ({self.m}, d)")

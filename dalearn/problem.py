@@ -9,7 +9,7 @@ whatever shape the problem names. The border between the two is here and nowhere
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,29 +21,17 @@ from .array import (
     as_floats,
     convert,
     convert_tree,
-    is_array,
     no_grad,
     normal,
     streams,
     to_numpy,
 )
 from .belief import Belief, Ensemble, Gaussian, Point
-from .gaussian import Covariance, Diagonal
+from .border import Border, batch_index, pick_parameters
+from .gaussian import Covariance, Dense, Diagonal
+from .integrate import whole_steps
 from .observe import Moving, Observation
-from .validate import check_call, check_problem
-
-
-@dataclass(frozen=True, eq=False)
-class Border:
-    """A function of fields `(b, *shape)` as a function of vectors `(..., n)`."""
-
-    f: Callable
-    shape: tuple[int, ...]
-
-    def __call__(self, x: Array) -> Array:
-        xp = array_namespace(x)
-        out = self.f(xp.reshape(x, (-1, *self.shape)))
-        return xp.reshape(out, (*x.shape[:-1], -1))
+from .validate import check_call, check_problem, one_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,31 +64,43 @@ class Problem:
     shape: tuple[int, ...] = ()
     truth: Array | None = None
     times: Any = None
+    _counts: list[int] = field(init=False, repr=False)  # model steps before each observation
+    _seen: Array = field(init=False, repr=False)  # where data are not NaN
+    _complete: np.ndarray = field(init=False, repr=False)  # times without a gap in any experiment
 
     def __post_init__(self):
-        if not isinstance(self.prior, (Point, Gaussian, Ensemble)):
+        for name, kinds in (
+            ("prior", (Point, Gaussian, Ensemble)),
+            ("observation", (Observation, Moving)),
+        ):
+            if not isinstance(getattr(self, name), kinds):
+                raise TypeError(
+                    f"the {name} must be one of {', '.join(k.__name__ for k in kinds)}, met "
+                    f"{type(getattr(self, name)).__name__}"
+                )
+        if not callable(self.model) or isinstance(self.model, type):
             raise TypeError(
-                f"the prior must be a Point, Gaussian or Ensemble, met {type(self.prior).__name__}"
+                f"the model must be a callable, met {self.model!r}; wanted a function or an "
+                "instance such as Lorenz96()"
             )
         object.__setattr__(self, "data", as_floats(self.data, "the data"))
-        if self.data.ndim < 2:
+        if self.data.ndim < 2 or 0 in self.data.shape:
             raise ValueError(
                 f"data must have axes (..., K times, m), met shape {tuple(self.data.shape)}; "
                 "for one observed number use data[:, None]"
             )
         if self.noise is not None and not isinstance(self.noise, Covariance):
             Q = as_floats(self.noise, "the model noise")
-            if Q.ndim != 1:
-                raise TypeError("the model noise must be a Covariance or a vector of variances")
-            object.__setattr__(self, "noise", Diagonal(Q))
+            object.__setattr__(self, "noise", Dense(Q) if Q.ndim > 1 else Diagonal(Q))
+        if not isinstance(self.shape, (tuple, list)):
+            raise TypeError(f"shape must be a tuple such as (2, 64, 64), met {self.shape!r}")
         object.__setattr__(self, "shape", tuple(self.shape))
-        counts = np.broadcast_to(np.asarray(self.steps), (self.data.shape[-2],))
-        if np.ndim(self.steps) > 1 or counts.dtype.kind not in "iu" or (counts < 1).any():
-            raise ValueError(
-                "steps must be a positive integer or one per observation "
-                f"({self.data.shape[-2]} of them), met {self.steps!r}"
-            )
-        object.__setattr__(self, "_counts", [int(c) for c in counts])
+        K = self.data.shape[-2]
+        object.__setattr__(self, "_counts", one_each(self.steps, K))
+        if self.truth is not None:
+            object.__setattr__(self, "truth", as_floats(self.truth, "the truth"))
+        if self.times is not None and np.shape(self.times) != (K,):
+            raise ValueError(f"times have shape {np.shape(self.times)}, wanted ({K},)")
         xp = array_namespace(self.data)
         if bool(xp.any(xp.isinf(self.data))):
             raise ValueError("data hold infinite values; wanted numbers, or NaN for missing")
@@ -134,29 +134,35 @@ class Problem:
         """Observation times `(K,)` in the model's units (its `dt`, or 1, times the steps)."""
         if self.times is not None:
             return np.asarray(self.times)
-        return np.cumsum(self._counts) * float(getattr(self.model, "dt", 1.0))
+        dt = getattr(self.model, "dt", 1.0)
+        if np.ndim(dt):
+            raise ValueError(
+                f"model.dt has shape {np.shape(dt)}, wanted one number: pass times= for the rest"
+            )
+        return np.cumsum(self._counts) * float(dt)
 
     def __getitem__(self, b: int | tuple[int, ...]) -> Problem:
         """One experiment of the batch."""
         if not self.batch:
             raise IndexError("this problem is a single experiment; it has no batch axis to index")
 
-        def pick(obj, core):  # arrays with the batch axes in front of `core` axes
-            if is_array(obj):
-                return obj[b] if obj.ndim == core + len(self.batch) else obj
-            return obj[b] if obj is not None and obj.batch else obj
+        def pick(x, core):  # an array with batch axes in front of `core` axes
+            return x[batch_index(b, tuple(x.shape[:-core]), self.batch)]
+
+        def seen(o):
+            return replace(o, noise=o.noise[b]) if o.noise.batch else o
 
         obs = self.observation
-        if isinstance(obs, Observation) and obs.noise.batch:
-            obs = replace(obs, noise=obs.noise[b])
         return replace(
             self,
-            prior=self.prior[b],
-            observation=obs,
+            prior=self.prior[batch_index(b, tuple(self.prior.mean.shape[:-1]), self.batch)],
+            observation=replace(obs, observations=[seen(o) for o in obs.observations])
+            if isinstance(obs, Moving)
+            else seen(obs),
             data=pick(self.data, 2),
-            noise=pick(self.noise, 0),
+            noise=self.noise[b] if self.noise is not None and self.noise.batch else self.noise,
             truth=None if self.truth is None else pick(self.truth, 2),
-            model=_pick_parameters(self.model, b, self.batch),
+            model=pick_parameters(self.model, b, self.batch, self.n),
         )
 
     def expand(self, batch: tuple[int, ...]) -> Problem:
@@ -220,9 +226,11 @@ class Problem:
         if not self.shape:
             return observe
         cache = self.__dict__.setdefault("_bordered", {})
-        if id(observe) not in cache:
-            cache[id(observe)] = replace(observe, operator=Border(observe.operator, self.shape))
-        return cache[id(observe)]
+        known, bordered = cache.get(id(observe), (None, None))
+        if known is not observe:  # a copy of the problem brings a cache with the ids of another
+            bordered = replace(observe, operator=Border(observe.operator, self.shape))
+            cache[id(observe)] = observe, bordered
+        return bordered
 
     @classmethod
     def from_xarray(
@@ -246,6 +254,8 @@ class Problem:
         `numpy.timedelta64(5, "D")`; further settings as in Problem (noise, shape, truth).
         Observation times must fall on model steps: ValueError tells the first that does not.
         """
+        if not hasattr(data, "dims") or not hasattr(data, "values") or callable(data.values):
+            raise TypeError(f"data must be an xarray.DataArray, met {type(data).__name__}")
         if time not in data.dims or data.ndim > 2:
             raise ValueError(
                 f"data must have the dimension {time!r} and at most one other, met {data.dims}; "
@@ -256,34 +266,20 @@ class Problem:
         dt = getattr(model, "dt", None) if dt is None else dt
         if dt is None:
             raise ValueError("the model has no attribute dt; pass dt=, the length of its step")
-        stamps = np.concatenate([np.atleast_1d(np.asarray(start, data[time].dtype)), data[time]])
-        lengths = np.diff(stamps)
-        if lengths.dtype.kind == "m":
-            if unit is None:
-                raise ValueError("times are dates; pass unit=, the length of a model time unit")
-            lengths = lengths / np.timedelta64(unit)
-        counts = lengths / dt
-        steps = np.rint(counts).astype(int)
-        off = (np.abs(counts - steps) > 1e-6 * np.maximum(1, np.abs(counts))) | (steps < 1)
-        if off.any():
-            k = int(np.argmax(off))
-            raise ValueError(
-                f"observation {k} comes {counts[k]:.6g} model steps after the one before it (or "
-                f"the start); wanted a whole number >= 1: change dt = {dt:g}, sort or regrid"
-            )
         times = data[time].values
-        return cls(model, observation, prior, values, steps.tolist(), times=times, **settings)
-
-
-def _pick_parameters(model: Any, b: Any, batch: tuple[int, ...]) -> Any:
-    """The model with parameters of shape (*batch, 1, 1) cut to experiment b."""
-    fields = getattr(model, "__dataclass_fields__", {})
-    swept = {
-        name: getattr(model, name)[b]
-        for name in fields
-        if is_array(getattr(model, name)) and tuple(getattr(model, name).shape) == (*batch, 1, 1)
-    }
-    return replace(model, **swept) if swept else model
+        if time not in data.coords or times.dtype.kind == "O":
+            raise ValueError(
+                f"the dimension {time!r} needs a coordinate of numbers or numpy dates, met "
+                f"{'none' if time not in data.coords else type(times[0]).__name__}; see "
+                "assign_coords and convert_calendar"
+            )
+        dates = times.dtype.kind == "M"
+        if dates and isinstance(start, (int, float)):
+            raise ValueError(f"times are dates; pass start=, the date of the prior, met {start!r}")
+        first = np.asarray(start, times.dtype) if dates else np.asarray(start)
+        stamps = np.concatenate([np.atleast_1d(first), times])
+        steps = whole_steps(stamps, dt, unit)
+        return cls(model, observation, prior, values, steps, times=times, **settings)
 
 
 def twin(
@@ -307,13 +303,13 @@ def twin(
     the one that `seed + b` makes alone.
     Raises FloatingPointError when the truth becomes non-finite (a time step too long).
     """
-    if cycles < 1:
-        raise ValueError(f"cycles must be at least 1, met {cycles}")
-    batch = (batch,) if isinstance(batch, int) else tuple(batch)
-    like = prior.members if isinstance(prior, Ensemble) else prior.mean
-    blank = np.full((*batch, cycles, observation.m), np.nan)
+    batch = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+    for name, number in (("cycles", cycles), *(("batch", b) for b in batch)):
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise ValueError(f"{name} must be an integer, at least 1, met {number!r}")
+    blank = np.full((*batch, cycles, getattr(observation, "m", 1)), np.nan)
     problem = Problem(model, observation, prior, blank, steps, noise, shape).validated()
-    batch = problem.batch
+    batch, like = problem.batch, problem.like
     rng = streams(0, seed, batch)
     nature = problem
     if truth_model is not None:
@@ -332,10 +328,23 @@ def twin(
             data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])
             truths.append(x[..., 0, :])
         truth, data = xp.stack(truths, axis=-2), xp.stack(data, axis=-2)
-    finite = xp.all(xp.isfinite(truth), axis=-1)
-    if not bool(xp.all(finite)):
-        k = int(to_numpy(~finite).reshape(-1, cycles).any(axis=0).argmax())
+    k = _first(~np.isfinite(to_numpy(truth)))
+    if k is not None:
         raise FloatingPointError(
             f"the truth became non-finite at cycle {k}; wanted a stable model: shorten its step"
         )
+    widths = np.array([problem.observation.at(k).m for k in range(cycles)])
+    observed = np.arange(problem.observation.m) < widths[:, None]  # the rest pads a moving network
+    k = _first(~np.isfinite(to_numpy(data)) & observed)
+    if k is not None:
+        raise FloatingPointError(
+            f"the observation operator returned NaN or infinity on the truth at cycle {k}; wanted "
+            "numbers: NaN would pass for a missing observation"
+        )
     return replace(problem, data=data, truth=truth)
+
+
+def _first(bad: np.ndarray) -> int | None:
+    """The first time k at which anything of `bad (..., K, m)` is True, or None."""
+    times = np.flatnonzero(bad.any(axis=(*range(bad.ndim - 2), -1)))
+    return int(times[0]) if times.size else None

@@ -38,25 +38,58 @@ def check_problem(problem: Any) -> None:
             f"data have {problem.data.shape[-1]} numbers at each time (shape "
             f"{tuple(problem.data.shape)}) but the observation noise {m}; wanted (..., {K}, {m})"
         )
-    if problem.truth is not None and (
-        problem.truth.ndim < 2 or tuple(problem.truth.shape[-2:]) != (K, n)
-    ):
-        raise ValueError(f"truth has shape {tuple(problem.truth.shape)}, wanted (..., {K}, {n})")
+    truth = problem.truth
+    if truth is not None and not _fits(tuple(truth.shape), (*batch, K, n)):
+        raise ValueError(
+            f"truth has shape {tuple(truth.shape)}, wanted (..., {K}, {n}) with leading axes that "
+            f"broadcast to the batch {batch}"
+        )
     if problem.noise is not None and problem.noise.n != n:
         raise ValueError(
             f"the model noise has dimension {problem.noise.n}, wanted the state's {n}"
         )
-    R = None if moving is not None else problem.observation.noise
-    for name, cov in (("model noise", problem.noise), ("observation noise", R)):
-        if cov is not None and cov.batch not in ((), batch):
-            raise ValueError(f"the {name} has batch axes {cov.batch}, wanted () or {batch}")
+    _check_batch("model noise", problem.noise, batch)
+    len(problem.time)  # a model.dt that is no number shows here, not after the run
     check_call(problem.step, problem, "the model", n)
-    known = set()
+    xp, known = array_namespace(like), {}
     for k in range(K):
         observe = problem._observe(k)
         if id(observe) not in known:
-            known.add(id(observe))
+            known[id(observe)] = observe
+            _check_batch("observation noise", observe.noise, batch)
             check_call(observe.operator, problem, "the observation operator", observe.m)
+            if not problem._complete[k] and bool(xp.any(problem._seen)):
+                problem.at(k)  # a covariance that cannot mask says so
+        if observe.m < m and bool(xp.any(problem._seen[..., k, observe.m :])):
+            raise ValueError(
+                f"data at time {k} hold more than the {observe.m} numbers observed then; wanted "
+                f"NaN from column {observe.m} on"
+            )
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether `shape` is `wanted`, up to broadcasting in all but its last two axes."""
+    if len(shape) < 2 or shape[-2:] != wanted[-2:]:
+        return False
+    try:
+        return np.broadcast_shapes(shape, wanted) == wanted
+    except ValueError:
+        return False
+
+
+def _check_batch(name: str, cov: Any, batch: tuple[int, ...]) -> None:
+    if cov is not None and cov.batch not in ((), batch):
+        raise ValueError(f"the {name} has batch axes {cov.batch}, wanted () or {batch}")
+
+
+def one_each(steps: Any, K: int) -> list[int]:
+    """`steps`, a positive integer or one per observation, as K integers; else ValueError."""
+    counts = np.asarray(steps)
+    if counts.dtype.kind not in "iu" or counts.shape not in ((), (K,)) or (counts < 1).any():
+        raise ValueError(
+            f"steps must be a positive integer or one per observation ({K} of them), met {steps!r}"
+        )
+    return np.broadcast_to(counts, (K,)).tolist()
 
 
 def check_call(f: Callable, problem: Any, name: str, width: int) -> None:
@@ -69,72 +102,86 @@ def check_call(f: Callable, problem: Any, name: str, width: int) -> None:
     _check_module(problem.model if name != "the observation operator" else f, problem.like, name)
     mean, std = problem.prior.mean, problem.prior.std
     shape = (*problem.batch, problem.n)
+    apart = xp.where(std > 0, std, 0.01 * (1 + xp.abs(mean)))  # a Point has no spread of its own
     a = xp.broadcast_to(mean, shape)[..., None, :] + 0.0
-    b = xp.broadcast_to(mean + std, shape)[..., None, :]
+    b = xp.broadcast_to(mean + apart, shape)[..., None, :] + 0.0
     rows = xp.concat((a, b), axis=-2)
     before = rows + 0.0
-    outer = f"(b, {', '.join(map(str, problem.shape))})" if problem.shape else tuple(rows.shape)
     with no_grad(rows):
-        try:
-            both, one = f(rows), f(a)
-        except Exception as error:
-            raise (
-                type(error)(
-                    f"{name} failed on an array of shape {outer}: {error}. It must take any leading "
-                    "axes (..., n), or (b, *shape) where the problem has a field shape"
-                )
-                if type(error) in (ValueError, TypeError, IndexError, RuntimeError)
-                else error
-            )
-    if not is_array(both) or library(both) != library(rows):
-        raise TypeError(
-            f"{name} returned {library(both)} for a {library(rows)} array; the prior's library "
-            "decides: write it with that library's (or array-API) operations"
-        )
-    if both.dtype != rows.dtype:
-        raise TypeError(
-            f"{name} changed the dtype from {rows.dtype} to {both.dtype}; wanted it kept: "
-            "convert its constants, or give the prior that dtype"
-        )
-    wanted = (*rows.shape[:-1], width)
-    if tuple(both.shape) != wanted:
-        raise ValueError(
-            f"{name} returned shape {tuple(both.shape)} for rows {tuple(rows.shape)}, wanted "
-            f"{wanted}; it must act on the last axis and keep the others"
-        )
+        both, *single = (_call(f, x, problem.shape, name, width) for x in (rows, a, b))
     if not bool(xp.all(rows == before)):
         raise ValueError(f"{name} wrote into its input; wanted a pure function (copy first)")
-    if not bool(xp.all(xp.isfinite(one))):
-        raise ValueError(f"{name} returned NaN or infinity at the prior's mean")
+    if not bool(xp.all(xp.isfinite(single[0]))):
+        raise ValueError(f"{name} returned NaN or infinity at the prior's mean; wanted numbers")
+    alone = xp.concat(single, axis=-2)
+    size = float(xp.max(xp.abs(single[0])))
     slack = 1e4 * float(xp.finfo(rows.dtype).eps)  # libraries may sum rows in another order
-    size = float(xp.max(xp.abs(one)))
-    if float(xp.max(xp.abs(both[..., :1, :] - one))) > slack * max(size, 1e-300):
+    same = (both == alone) | (xp.abs(both - alone) <= slack * max(size, 1e-300))
+    if not bool(xp.all(same | (xp.isnan(both) & xp.isnan(alone)))):
         raise ValueError(
             f"{name} gives a row another value when a second row stands beside it; wanted each "
             "row on its own and no randomness (roll along axis=-1? module.eval()?)"
         )
 
 
+def _call(f: Callable, rows: Any, shape: tuple[int, ...], name: str, width: int) -> Any:
+    """f(rows), of the library, dtype and shape of `rows` (but `width` wide), or an error."""
+    met = f"(b, {', '.join(map(str, shape))})" if shape else str(tuple(rows.shape))
+    hint = (
+        f"{name} failed on an array of shape {met}; it must take any leading axes (..., n), or "
+        "(b, *shape) where the problem has a field shape"
+    )
+    try:
+        out = f(rows)
+    except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        kinds = (ValueError, TypeError, IndexError, AttributeError, RuntimeError)
+        kind = next(k for k in kinds if isinstance(error, k))
+        raise kind(f"{hint}: {error}") from error
+    except Exception as error:
+        error.add_note(hint)
+        raise
+    if not is_array(out) or library(out) != library(rows):
+        raise TypeError(
+            f"{name} returned {library(out)} for a {library(rows)} array; the prior's library "
+            "decides: write it with that library's (or array-API) operations"
+        )
+    if out.dtype != rows.dtype:
+        raise TypeError(
+            f"{name} changed the dtype from {rows.dtype} to {out.dtype}; wanted it kept: "
+            "convert its constants, or give the prior that dtype"
+        )
+    wanted = (*rows.shape[:-1], width)
+    if tuple(out.shape) != wanted:
+        raise ValueError(
+            f"{name} returned shape {tuple(out.shape)} for rows {tuple(rows.shape)}, wanted "
+            f"{wanted}; it must act on the last axis and keep the others"
+        )
+    return out
+
+
 def _check_module(f: Any, like: Any, name: str) -> None:
     """A torch module must be in a torch problem, of its dtype and device, and not training."""
     f = getattr(f, "f", f)  # behind a Border
-    if not is_module(f):
-        return
-    if library(like) != "torch":
+    if is_module(f) and library(like) != "torch":
         raise TypeError(
             f"{name} is a torch module but the prior is a NumPy array; wrap it as "
             "Surrogate(module), or give the prior as a torch tensor"
         )
-    for p in f.parameters():
-        if p.dtype != like.dtype or p.device != like.device:
+    for p in f.parameters() if is_module(f) else ():
+        dtype = p.dtype.to_real() if p.is_complex() else p.dtype  # spectral weights are complex
+        if (p.is_floating_point() or p.is_complex()) and (dtype, p.device) != (
+            like.dtype,
+            like.device,
+        ):
             raise TypeError(
                 f"{name} holds {p.dtype} on {p.device} but the prior is {like.dtype} on "
                 f"{like.device}; wanted the same: module.to(prior) or prior.to(module)"
             )
-    random = ("Dropout", "BatchNorm")
-    noisy = [type(s).__name__ for s in f.modules() if s.training and random[0] in type(s).__name__]
-    noisy += [
-        type(s).__name__ for s in f.modules() if s.training and random[1] in type(s).__name__
-    ]
-    if noisy:
-        raise ValueError(f"{name} is in training mode with {noisy[0]}; call module.eval() first")
+    net: Any = f if is_module(f) else getattr(f, "module", None)  # inside a Surrogate
+    for kind in ("Dropout", "BatchNorm") if is_module(net) else ():
+        noisy = [s for s in net.modules() if s.training and kind in type(s).__name__]
+        if noisy:
+            raise ValueError(
+                f"{name} is in training mode with {type(noisy[0]).__name__}; call module.eval() "
+                "first"
+            )

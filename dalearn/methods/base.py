@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..array import Array
+from ..array import Array, to_numpy
 from ..belief import Belief
 from ..gaussian import Covariance
 from ..problem import Problem
@@ -46,16 +46,23 @@ def check_ensemble(members: int, inflation: Any) -> None:
     """Raise ValueError unless there are two members or more and inflation is positive."""
     if not isinstance(members, (int, np.integer)) or members < 2:
         raise ValueError(f"members must be an integer >= 2, met {members!r}")
-    values = np.asarray(inflation, dtype=float)
+    try:
+        values = np.asarray(to_numpy(inflation), dtype=float)
+    except (TypeError, ValueError):
+        values = np.asarray(np.nan)
     if not np.isfinite(values).all() or (values <= 0).any():
         raise ValueError(f"inflation must be positive (1 is none), met {inflation!r}")
 
 
 def check_update(E: Array, Y: Array, y: Array, R: Covariance) -> None:
-    """Raise ValueError unless members and observed numbers agree in all four arguments."""
-    N, m = E.shape[-2], y.shape[-1]
-    if N < 2 or Y.shape[-2:] != (N, m) or R.n != m:
+    """Raise ValueError unless members, observed numbers and devices agree in all four."""
+    m = R.n
+    if E.ndim < 2 or E.shape[-2] < 2 or Y.shape[-2:] != (E.shape[-2], m) or y.shape[-1:] != (m,):
         raise ValueError(
             f"met E {tuple(E.shape)}, Y {tuple(Y.shape)}, y {tuple(y.shape)}, R of dimension "
-            f"{R.n}; wanted E (..., N, n), Y (..., N, m), y (..., m), R of m, and N >= 2"
+            f"{m}; wanted E (..., N, n), Y (..., N, m), y (..., m), R of m, and N >= 2"
+        )
+    if not E.device == Y.device == y.device:
+        raise ValueError(
+            f"mixed devices, met E on {E.device}, Y on {Y.device}, y on {y.device}; wanted one"
         )

@@ -28,13 +28,15 @@ def enkf(E: Array | Ensemble, Y: Array, y: Array, R: Covariance, D: Array) -> Ar
     The system solved has min(N, m) unknowns. Raises ValueError when N or m disagree.
     """
     prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    check_update(prior.members, Y, y, R)
     xp = array_namespace(prior.members, Y, y, D)
+    check_update(prior.members, Y, y, R)
     N, m = Y.shape[-2:]
+    if D.shape[-2:] != (N, m):
+        raise ValueError(f"met D {tuple(D.shape)}, wanted (..., {N}, {m}): one error per member")
     X = prior.anomalies
     S = R.whiten(X if Y is prior.members else Y - xp.mean(Y, axis=-2, keepdims=True))
     d = R.whiten(y[..., None, :] + D - Y)  # (..., N, m)
-    if N <= m:  # d S^T (S S^T + (N-1) I)^-1 X, the same gain from the members' side
+    if m >= N:  # d S^T (S S^T + (N-1) I)^-1 X, the same gain from the members' side
         A, ok = sane(S @ S.mT + (N - 1) * xp.eye(N, dtype=S.dtype, device=device(S)))
         step = (d @ S.mT) @ xp.linalg.solve(A, X)
     else:

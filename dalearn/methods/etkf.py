@@ -35,8 +35,13 @@ def transform(S: Array, d: Array) -> tuple[Array, Array]:
     N = S.shape[-2]
     A, ok = sane(S @ S.mT + (N - 1) * xp.eye(N, dtype=S.dtype, device=device(S)))
     s, V = xp.linalg.eigh(A)
-    s = s[..., None, :]
-    w = (((d @ S.mT) @ V) / s) @ V.mT
+    s, c = s[..., None, :], (d @ S.mT) @ V
+    largest, eps = s[..., -1:], float(xp.finfo(s.dtype).eps)
+    if float(xp.max(largest)) > (N - 1) * eps**-0.5:  # errors far smaller than the spread
+        # below the round-off of the largest eigenvalue nothing is left of a small one
+        blind = (s - (N - 1) < 2 * eps * largest) & (largest > (N - 1) * eps**-0.5)
+        s, c = xp.where(blind, N - 1, s), xp.where(blind, 0.0, c)
+    w = (c / s) @ V.mT
     T = (V * ((N - 1) / s) ** 0.5) @ V.mT
     return where_ok(ok, w), where_ok(ok, T)
 
@@ -56,8 +61,8 @@ def etkf(
     already holds its mean and anomalies. Raises ValueError when N or m disagree.
     """
     prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    check_update(prior.members, Y, y, R)
     xp = array_namespace(prior.members, Y, y)
+    check_update(prior.members, Y, y, R)
     x, X = prior._mean, prior.anomalies
     if Y is prior.members:  # H is the identity: the same mean, the same anomalies
         h, Z = x, X

@@ -1,7 +1,8 @@
 """The Kalman filter, exact for linear models with Gaussian errors, and its extended form.
 
 Forecast  x <- M(x),  P <- M P M^T + Q  (each model step);
-analysis  K = P H^T (H P H^T + R)^-1,  x <- x + K (y - H(x)),  P <- (I - K H) P (I - K H)^T + K R K^T.
+analysis  K = P H^T (H P H^T + R)^-1,  x <- x + K (y - H(x)),
+          P <- (I - K H) P (I - K H)^T + K R K^T.
 
 R. E. Kalman, A new approach to linear filtering and prediction problems, J. Basic Eng. 82, 1960;
 A. H. Jazwinski, Stochastic Processes and Filtering Theory, 1970.
@@ -29,6 +30,14 @@ def kalman_update(
     Works on whitened observations and in Joseph's form, which keeps P symmetric and positive.
     """
     xp = array_namespace(x, P, h, H, y)
+    n, m = x.shape[-1], R.n
+    met = P.shape[-2:], H.shape[-2:], (h.shape[-1:], y.shape[-1:])
+    if met != ((n, n), (m, n), ((m,), (m,))):
+        raise ValueError(
+            f"met x {tuple(x.shape)}, P {tuple(P.shape)}, h {tuple(h.shape)}, H {tuple(H.shape)}, "
+            f"y {tuple(y.shape)}, R of dimension {m}; wanted (..., n), (..., n, n), (..., m), "
+            "(..., m, n), (..., m) and m"
+        )
     G = R.whiten(H.mT).mT  # whitened H; rows of unseen observations are 0
     d = R.whiten((y - h)[..., None, :])  # (..., 1, m)
     eye = xp.eye(G.shape[-2], dtype=P.dtype, device=device(P))
@@ -46,6 +55,7 @@ def _moments(problem: Problem) -> tuple[Array, Array]:
     if isinstance(prior, Gaussian):
         P = prior.cov.matrix()
     elif isinstance(prior, Ensemble):
+        prior._check_equal()
         X = prior.anomalies
         P = X.mT @ X / (X.shape[-2] - 1)
     else:
@@ -84,7 +94,7 @@ class ExtendedKF:
                     P = M @ P @ M.mT + Q
                 forecast = Gaussian.unchecked(x, Dense.unchecked(P))
                 observe, y = problem.at(k)
-                h, H = _tangent(self.operator_jacobian, observe, x)
+                h, H = _tangent(self.operator_jacobian, observe.operator, x)
                 x, P = kalman_update(x, P, h, H, y, observe.noise)
                 P = factor * P
                 analysis = Gaussian.unchecked(x, Dense.unchecked(P))
@@ -110,25 +120,30 @@ class KF:
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
         seen: dict[int, Any] = {}
+        anchor = _moments(problem)[0][..., None, :]  # the same matrix anywhere; here it is finite
 
         def once(f: Callable, x: Array) -> tuple[Array, Array]:
-            key = id(getattr(f, "operator", f))
-            if key not in seen:
-                _check_affine(f, x)
-                seen[key] = (f, self.jacobian(f, x)[1])
-            return f(x), seen[key][1]
+            if id(f) not in seen:
+                _check_affine(f, anchor)
+                seen[id(f)] = (f, self.jacobian(f, anchor)[1])  # holding f keeps its id its own
+            return f(x), seen[id(f)][1]
 
         yield from ExtendedKF(jacobian=once, operator_jacobian=once).run(problem, rng)
 
 
 def _check_affine(f: Callable, x: Array) -> None:
-    """Raise ValueError unless f(x + 2a) - 2 f(x + a) + f(x) = 0 for a step a of order 1."""
+    """Raise ValueError unless f(x + 2a) - 3 f(x) + 2 f(x - a) = 0 for a step a of order 1.
+
+    The steps forth and back differ, or an odd function would pass at 0; and a differs from one
+    component to the next, or advection would pass at a uniform state.
+    """
     xp = array_namespace(x)
-    a = 1.0 + xp.abs(x)
-    zero, one, two = f(x), f(x + a), f(x + 2 * a)
-    size = float(xp.max(xp.abs(two) + xp.abs(zero)))
-    bend = float(xp.max(xp.abs(two - 2 * one + zero)))
-    if bend > 1e4 * float(xp.finfo(x.dtype).eps) * size:
+    i = xp.arange(x.shape[-1], dtype=x.dtype, device=device(x))
+    a = (1.0 + xp.abs(x)) * (1.5 + xp.cos(i * i))
+    back, zero, two = f(x - a), f(x), f(x + 2 * a)
+    size = float(xp.max(xp.abs(two) + xp.abs(zero) + xp.abs(back)))
+    bend = float(xp.max(xp.abs(two - 3 * zero + 2 * back)))
+    if not bend <= 1e3 * float(xp.finfo(x.dtype).eps) * size:
         raise ValueError(
             f"the Kalman filter wants linear functions, met curvature {bend:.3g} in "
             f"{type(f).__name__}; use ExtendedKF or an ensemble filter"

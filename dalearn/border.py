@@ -1,0 +1,55 @@
+"""The border of a problem: fields outside, vectors inside; a batch outside, one experiment inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .array import Array, array_namespace, is_array
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """A function of fields `(b, *shape)` as a function of vectors `(..., n)`."""
+
+    f: Callable
+    shape: tuple[int, ...]
+
+    def __call__(self, x: Array) -> Array:
+        xp = array_namespace(x)
+        out = self.f(xp.reshape(x, (-1, *self.shape)))
+        return xp.reshape(out, (*x.shape[:-1], -1))
+
+
+def batch_index(b: Any, shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple:
+    """What `b`, an index into the axes `batch`, is for axes `shape` that broadcast to them."""
+    b = b if isinstance(b, tuple) else (b,)
+    if len(b) > len(batch) or any(
+        not isinstance(i, slice) and not -size <= i < size
+        for i, size in zip(b, batch, strict=False)
+    ):
+        raise IndexError(f"experiment {b} is outside the batch {batch}")
+    b = (*b, *(slice(None),) * (len(batch) - len(b)))[len(batch) - len(shape) :]
+    one = {True: slice(None), False: 0}
+    return tuple(
+        one[isinstance(i, slice)] if size == 1 else i for i, size in zip(b, shape, strict=True)
+    )
+
+
+def pick_parameters(model: Any, b: Any, batch: tuple[int, ...], n: int) -> Any:
+    """The model with parameters `(*batch, 1, 1)` or `(*batch, 1, n)` cut to experiment b."""
+    swept = {}
+    for name in getattr(model, "__dataclass_fields__", {}):
+        value = getattr(model, name)
+        shape = tuple(value.shape) if is_array(value) else ()
+        if len(shape) > 2 and shape[-2] == 1 and shape[-1] in (1, n):
+            try:
+                fits = np.broadcast_shapes(shape[:-2], batch) == batch
+            except ValueError:
+                fits = False
+            if fits:
+                swept[name] = value[batch_index(b, shape[:-2], batch)]
+    return replace(model, **swept) if swept else model

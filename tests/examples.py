@@ -1,0 +1,110 @@
+"""One tuple of all models, one of all methods: the contract tests run on each entry."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import dalearn as da
+
+
+@dataclass(frozen=True)
+class ModelExample:
+    """A model with a typical state `x (n,)` and one of its parameters."""
+
+    model: Any
+    x: np.ndarray
+    parameter: str
+
+    def __str__(self):
+        return type(self.model).__name__
+
+
+MODELS = (
+    ModelExample(da.Pendulum(omega=1.3, damping=0.1), np.array([1.0, -0.4]), "omega"),
+    ModelExample(da.Lorenz63(), np.array([1.509, -1.531, 25.46]), "rho"),
+    ModelExample(da.Lorenz96(), 8 * np.sin(np.arange(40.0)), "forcing"),
+)
+
+
+@dataclass(frozen=True)
+class MethodExample:
+    """A method and what its theory promises.
+
+    `exact`: equal to the Kalman filter on linear-Gaussian problems; if not, `wide(N)` is the
+    method at ensemble size N, which tends to it. `matched`: with missing data it equals the
+    problem with those rows removed, without changing the random numbers it draws.
+    """
+
+    method: Any
+    exact: bool = False
+    wide: Any = None
+    matched: bool = True
+    linear_only: bool = False
+    tracks: Any = field(default=None)  # the settings that track Lorenz-63 (None: the same)
+
+    def __str__(self):
+        turn = getattr(self.method, "rotate", None)
+        return type(self.method).__name__ + (f"-{turn}" if turn else "")
+
+
+METHODS = (
+    MethodExample(da.KF(), exact=True, linear_only=True),
+    MethodExample(da.ExtendedKF(), exact=True, tracks=da.ExtendedKF(inflation=1.75)),
+    MethodExample(
+        da.ExtendedKF(jacobian=da.finite_difference, operator_jacobian=da.finite_difference),
+        exact=True,
+        tracks=da.ExtendedKF(1.75, da.finite_difference, da.finite_difference),
+    ),
+    MethodExample(da.EnKF(12, 1.02), wide=lambda N: da.EnKF(N), matched=False),
+    MethodExample(da.ETKF(10, 1.02), wide=lambda N: da.ETKF(N)),
+    MethodExample(
+        da.ETKF(10, 1.02, "householder"), wide=lambda N: da.ETKF(N, rotate="householder")
+    ),
+    MethodExample(da.ETKF(10, 1.02, "haar"), wide=lambda N: da.ETKF(N, rotate="haar")),
+)
+
+
+def lorenz63(cycles=40, batch=(), seed=0, **settings):
+    """The Lorenz-63 twin of Sakov et al. 2012 (observed every 25 steps of 0.01, R = 2 I)."""
+    prior = da.Gaussian(np.array([1.509, -1.531, 25.46]), da.Diagonal(2 * np.ones(3)))
+    observation = settings.pop(
+        "observation", da.Observation(da.identity, da.Diagonal(2 * np.ones(3)))
+    )
+    return da.twin(
+        da.Lorenz63(), observation, prior, cycles, steps=25, batch=batch, seed=seed, **settings
+    )
+
+
+def lorenz96(cycles, batch=(), seed=0, n=40):
+    """The Lorenz-96 twin of Sakov and Oke 2008 (everything observed, every step, R = I)."""
+    prior = da.Gaussian(np.eye(n)[0], da.Diagonal(0.001 * np.ones(n)))
+    observation = da.Observation(da.identity, da.Diagonal(np.ones(n)))
+    return da.twin(da.Lorenz96(n), observation, prior, cycles, batch=batch, seed=seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Rotation:
+    """x <- A x: a linear model for exact answers."""
+
+    A: Any
+
+    def __call__(self, x):
+        return x @ self.A.mT
+
+
+def linear_gaussian(cycles=5, n=3, m=2, batch=(), seed=0, noise=True):
+    """A random stable linear-Gaussian problem with a dense R, B and Q, and two steps a cycle."""
+    rng = np.random.default_rng(seed)
+
+    def spd(k):
+        G = rng.normal(size=(k, k))
+        return da.Dense(G @ G.T / k + np.eye(k))
+
+    A = np.linalg.qr(rng.normal(size=(n, n)))[0] * 0.95
+    observation = da.Observation(rng.normal(size=(m, n)), spd(m))
+    prior = da.Gaussian(rng.normal(size=n), spd(n))
+    Q = spd(n) if noise else None
+    return da.twin(
+        Rotation(A), observation, prior, cycles, steps=2, noise=Q, batch=batch, seed=seed
+    )

@@ -1,0 +1,425 @@
+"""Right answers pass, each usual mistake gets its own hint, and no answer raises."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import dalearn
+from dalearn.check import check, exercises
+from dalearn.judges import Feedback, choice, function, number
+
+C = math.sqrt(72)  # beta (rho - 1) = 8/3 * 27 = 72
+LAMBDA = 1.67
+
+
+def gain(B, R):
+    return B / (B + R)
+
+
+def update(xb, B, y, R):
+    K = B / (B + R)
+    return xb + K * (y - xb), (1 - K) * B
+
+
+def tendency(x, F):
+    """The definition, entry by entry."""
+    n = x.shape[-1]
+    f = [x[..., i - 1] * (x[..., (i + 1) % n] - x[..., i - 2]) - x[..., i] + F for i in range(n)]
+    return np.stack(f, axis=-1)
+
+
+def mean(E, Y, y, R):
+    joint = np.cov(E, Y, rowvar=False)
+    n = E.shape[1]
+    return E.mean(0) + joint[:n, n:] @ np.linalg.inv(joint[n:, n:] + R) @ (y - Y.mean(0))
+
+
+def transform(S):
+    from scipy.linalg import inv, sqrtm
+
+    N = len(S)
+    return sqrtm((N - 1) * inv(S @ S.T + (N - 1) * np.eye(N)))
+
+
+def wind(u):
+    return np.hypot(u[:, 0], u[:, 1]).reshape(-1, 64)
+
+
+RIGHT = {
+    "bayes-mean": 22.4,  # 20 + 4/5 * 3
+    "bayes-variance": 0.8,  # 1 / (1/4 + 1)
+    "bayes-two-sensors": 22.0,  # (20/4 + 23 + 21/2) / (1/4 + 1 + 1/2) = 38.5 / 1.75
+    "gain-function": gain,
+    "bayes-update-function": update,
+    "rk4-order": 16,
+    "lorenz96-tendency": tendency,
+    "doubling-time": 0.415,
+    "lorenz63-fixed-point": [C, C, 27],
+    "predictability-horizon": 4.136,
+    "ensemble-covariance": lambda E: np.cov(E, rowvar=False),
+    "enkf-analysis-mean": mean,
+    "etkf-transform": transform,
+    "sampling-error-order": "1/sqrt(N)",
+    "enkf-perturbations": "spread too small",
+    "own-operator": wind,
+}
+
+
+def test_every_exercise_has_a_right_answer_here():
+    assert set(RIGHT) == set(exercises)
+
+
+@pytest.mark.parametrize("name", exercises)
+def test_right(name):
+    reply = check(name, RIGHT[name])
+    assert reply.passed, reply
+    assert reply
+    assert repr(reply).startswith("correct - ")
+    assert reply._repr_markdown_().startswith("**correct** - ")
+
+
+def centred(E):
+    return E - E.mean(0)
+
+
+def cholesky(S):
+    return np.linalg.cholesky(transform(S) @ transform(S))
+
+
+def eigenvectors_only(S):
+    s, V = np.linalg.eigh(S @ S.T + (len(S) - 1) * np.eye(len(S)))
+    return V * np.sqrt((len(S) - 1) / s)
+
+
+def roll(x, F, **axis):
+    x1, x2, x3 = np.roll(x, 1, **axis), np.roll(x, -1, **axis), np.roll(x, 2, **axis)
+    return x1 * (x2 - x3) - x + F
+
+
+def in_place(E):
+    E -= E.mean(0)
+    return E.T @ E / (len(E) - 1)
+
+
+def blank(B, R):
+    raise NotImplementedError
+
+
+def unperturbed(E, Y, y, R):
+    N, X, S = len(E), centred(E), centred(Y)
+    return E + (y - Y) @ (X.T @ S / (N - 1) @ np.linalg.inv(S.T @ S / (N - 1) + R)).T
+
+
+WRONG = [
+    ("bayes-mean", 20.6, "swapped"),
+    ("bayes-mean", 22, "standard deviations"),
+    ("bayes-mean", 21.5, "plain average"),
+    ("bayes-mean", 20, "observation has not been used"),
+    ("bayes-mean", 23, "prior has not been used"),
+    ("bayes-mean", 0.8, "asks for the mean"),
+    ("bayes-mean", -22.4, "sign"),
+    ("bayes-mean", 30, "30 is too large"),
+    ("bayes-mean", 21, "21 is too small"),
+    ("bayes-variance", 5, "added the variances"),
+    ("bayes-variance", math.sqrt(0.8), "standard deviation"),
+    ("bayes-variance", 1.25, "precision"),
+    ("bayes-variance", 2.5, "averaged"),
+    ("bayes-variance", 3.2, "(1 - K) B"),
+    ("bayes-variance", 2 / 3, "inverse standard deviations"),
+    ("bayes-two-sensors", 22.4, "second sensor has not"),
+    ("bayes-two-sensors", 62 / 3, "first sensor has not"),
+    ("bayes-two-sensors", 64 / 3, "plain average"),
+    ("bayes-two-sensors", 67 / 3, "prior has not been used"),
+    ("bayes-two-sensors", 22.33, "prior has not been used"),
+    ("bayes-two-sensors", 20, "neither sensor"),
+    ("bayes-two-sensors", 22.4 - 1.4 * 4 / 6, "kept the variance"),
+    ("bayes-two-sensors", 21.75, "counted twice"),
+    (
+        "bayes-two-sensors",
+        (20 / 2 + 23 + 21 / 2**0.5) / (1 / 2 + 1 + 1 / 2**0.5),
+        "standard deviations",
+    ),
+    ("gain-function", lambda B, R: R / (B + R), "swapped"),
+    ("gain-function", lambda B, R: B / R, "never exceeds 1"),
+    ("gain-function", lambda B, R: 1 / (B + R), "factor `B`"),
+    ("gain-function", lambda B, R: B**0.5 / (B**0.5 + R**0.5), "standard deviations"),
+    ("gain-function", lambda B, R: B * R / (B + R), "leave out the factor `R`"),
+    ("gain-function", lambda B, R: 0.5, "is 0.5, wanted 0.8, for `B = 4`, `R = 1`"),
+    ("gain-function", lambda B: B, "raised `TypeError"),
+    ("gain-function", lambda B, R: 1 / 0, "raised `ZeroDivisionError"),
+    ("gain-function", lambda B, R: float("nan"), "not finite"),
+    ("gain-function", 0.8, "give the function itself"),
+    ("bayes-update-function", lambda *a: update(*a)[::-1], "other order"),
+    ("bayes-update-function", lambda *a: update(*a)[0], "cannot be read as `xa` and `A`"),
+    (
+        "bayes-update-function",
+        lambda b, B, y, R: (b + R / (B + R) * (y - b), B * R / (B + R)),
+        "swapped",
+    ),
+    (
+        "bayes-update-function",
+        lambda b, B, y, R: (b + B / (B + R) * (b - y), B * R / (B + R)),
+        "innovation has the wrong sign",
+    ),
+    ("bayes-update-function", lambda b, B, y, R: (update(b, B, y, R)[0], B + R), "sum of the var"),
+    (
+        "bayes-update-function",
+        lambda b, B, y, R: (update(b, B, y, R)[0], B * B / (B + R)),
+        "`A` is `K B`",
+    ),
+    ("bayes-update-function", lambda b, B, y, R: (update(b, B, y, R)[0], B / (B + R)), "gain"),
+    (
+        "bayes-update-function",
+        lambda b, B, y, R: (update(b, B, y, R)[0], (B * R / (B + R)) ** 0.5),
+        "standard deviation",
+    ),
+    ("bayes-update-function", lambda b, B, y, R: (update(b, B, y, R)[0], B), "still `B`"),
+    ("bayes-update-function", lambda b, B, y, R: (y, B * R / (B + R)), "`xa` of `update"),
+    ("rk4-order", 4, "this is the order"),
+    ("rk4-order", 2, "Euler"),
+    ("rk4-order", 32, "error of one step"),
+    ("rk4-order", 8, "order 3"),
+    ("rk4-order", 1 / 16, "multiplied"),
+    ("lorenz96-tendency", lambda x, F: roll(x, F), "batch: without `axis=-1`"),
+    ("lorenz96-tendency", lambda x, F: roll(x, F, axis=0), "the ring is the last axis"),
+    ("lorenz96-tendency", lambda x, F: tendency(x[..., ::-1], F)[..., ::-1], "other way round"),
+    ("lorenz96-tendency", lambda x, F: tendency(x, F) + x, "damping `- x_i` is missing"),
+    ("lorenz96-tendency", lambda x, F: tendency(x, 0), "forcing"),
+    ("lorenz96-tendency", lambda x, F: tendency(x, F) + 2 * x, "damping has the wrong sign"),
+    ("lorenz96-tendency", lambda x, F: -(tendency(x, 0) + x) - x + F, "difference in brackets"),
+    ("lorenz96-tendency", lambda x, F: x[..., 1:], "has shape (39,), wanted (40,)"),
+    ("doubling-time", 1 / LAMBDA, "factor e"),
+    ("doubling-time", 0.6, "factor e"),
+    ("doubling-time", math.log(2) * LAMBDA, "multiplied by lambda"),
+    ("doubling-time", math.log(2), "divide it by lambda"),
+    ("doubling-time", math.log10(2) / LAMBDA, "base 10"),
+    ("doubling-time", 2 / LAMBDA, "not linear"),
+    ("doubling-time", 5 * math.log(2) / LAMBDA, "in days"),
+    ("doubling-time", 0.42, "keep at least four digits"),
+    ("lorenz63-fixed-point", [-C, -C, 27], "C-"),
+    ("lorenz63-fixed-point", [0, 0, 0], "origin"),
+    ("lorenz63-fixed-point", [72, 72, 27], "square root"),
+    ("lorenz63-fixed-point", [C, C, 28], "`rho - 1`"),
+    ("lorenz63-fixed-point", [math.sqrt(8 / 3 * 28)] * 2 + [28], "`rho` for `rho - 1`"),
+    ("lorenz63-fixed-point", [math.sqrt(270)] * 2 + [27], "sigma for beta"),
+    ("lorenz63-fixed-point", [-C, C, 27], "x = y"),
+    ("lorenz63-fixed-point", [C, -C, 27], "x = y"),
+    ("lorenz63-fixed-point", [C, 1, 27], "entries with index 1"),
+    ("lorenz63-fixed-point", [C, C], "give 3 numbers; your answer has shape (2,)"),
+    ("predictability-horizon", 3 / LAMBDA, "base 10"),
+    ("predictability-horizon", math.log2(1000) / LAMBDA, "base 2"),
+    ("predictability-horizon", math.log2(1000), "number of doublings"),
+    ("predictability-horizon", math.log(1000), "divide it by lambda"),
+    ("predictability-horizon", math.log(1000) * LAMBDA, "multiplied by lambda"),
+    ("predictability-horizon", 1000 / LAMBDA, "not linear"),
+    ("predictability-horizon", 5 * math.log(1000) / LAMBDA, "in days"),
+    ("predictability-horizon", 4.1, "four digits"),
+    ("ensemble-covariance", lambda E: np.cov(E, rowvar=False, bias=True), "divided by N;"),
+    ("ensemble-covariance", lambda E: np.cov(E), "columns for members"),
+    ("ensemble-covariance", lambda E: centred(E) @ centred(E).T / (len(E) - 1), "`X X^T`"),
+    (
+        "ensemble-covariance",
+        lambda E: E.T @ E / (len(E) - 1),
+        "subtract the mean of the members f",
+    ),
+    ("ensemble-covariance", lambda E: E.T @ E / len(E), "and divide by N - 1"),
+    ("ensemble-covariance", lambda E: centred(E).T @ centred(E), "divide by N - 1."),
+    ("ensemble-covariance", lambda E: E.var(0, ddof=1), "whole (n, n) matrix"),
+    ("ensemble-covariance", lambda E: np.corrcoef(E, rowvar=False), "correlations"),
+    ("ensemble-covariance", in_place, "changes its arguments"),
+    ("enkf-analysis-mean", lambda E, *_: E.mean(0), "forecast mean"),
+    ("enkf-analysis-mean", unperturbed, "whole ensemble"),
+    ("enkf-analysis-mean", lambda E, Y, y, R: mean(E, Y, y, 0 * R), "lacks `R`"),
+    ("enkf-analysis-mean", lambda E, Y, y, R: 2 * E.mean(0) - mean(E, Y, y, R), "wrong sign"),
+    (
+        "enkf-analysis-mean",
+        # dividing by N in both covariances is the right formula with R N / (N - 1)
+        lambda E, Y, y, R: mean(E, Y, y, R * len(E) / (len(E) - 1)),
+        "divided by N;",
+    ),
+    (
+        "enkf-analysis-mean",
+        lambda E, Y, y, R: (
+            E.mean(0)
+            + centred(E).T @ Y @ np.linalg.inv(Y.T @ Y + (len(E) - 1) * R) @ (y - Y.mean(0))
+        ),
+        "subtract the mean of `Y`",
+    ),
+    ("etkf-transform", lambda S: transform(S) @ transform(S), "square root"),
+    ("etkf-transform", lambda S: transform(S) / math.sqrt(len(S) - 1), "before the inverse"),
+    ("etkf-transform", lambda S: transform(S * math.sqrt(len(S) - 1)), "identity in the bracket"),
+    ("etkf-transform", lambda S: transform(S * math.sqrt(1 - 1 / len(S))), "N where N - 1"),
+    ("etkf-transform", lambda S: np.linalg.inv(transform(S)), "inverse of T"),
+    # S^T S + (N - 1) I, of size m, with the right factor
+    (
+        "etkf-transform",
+        lambda S: transform(S.T * math.sqrt((S.shape[1] - 1) / (len(S) - 1))),
+        "(m, m)",
+    ),
+    ("etkf-transform", cholesky, "not the symmetric one"),
+    ("etkf-transform", eigenvectors_only, "not the symmetric one"),
+    ("sampling-error-order", "1/N", "variance"),
+    ("sampling-error-order", "1/N**2", "too good"),
+    ("sampling-error-order", "exp(-N)", "too good"),
+    ("sampling-error-order", "constant", "cancel"),
+    ("sampling-error-order", "log N", 'choose one of `"1/sqrt(N)"`'),
+    ("sampling-error-order", 0.5, "choose one of"),
+    ("enkf-perturbations", "spread too large", "other way round"),
+    ("enkf-perturbations", "mean biased", "covariance"),
+    ("enkf-perturbations", "nothing", "covariance"),
+    ("own-operator", lambda u: (u**2).sum(1).reshape(len(u), 64), "square root"),
+    ("own-operator", lambda u: np.hypot(u[:, 0], u[:, 1]), "flatten the grid: return"),
+    ("own-operator", lambda u: np.hypot(u[:, 0], u[:, 1]).ravel(), "keep the first axis"),
+    ("own-operator", lambda u: u.sum(1).reshape(-1, 64), "`u + v`"),
+    ("own-operator", lambda u: u.reshape(-1, 128), "both components"),
+    ("own-operator", lambda u: wind(u.swapaxes(2, 3)), "column by column"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
+def test_each_mistake_has_its_hint(name, answer, hint):
+    reply = check(name, answer)
+    assert not reply.passed
+    assert reply.answered
+    assert hint in reply.message
+    assert repr(reply).startswith("not yet - ")
+
+
+def test_no_hint_is_out_of_reach():
+    """Each hint in the table belongs to a mistake above: none is hidden behind an earlier one."""
+    hints = set()
+    for judge in exercises.values():
+        cells = dict(
+            zip(
+                judge.__code__.co_freevars,
+                (c.cell_contents for c in judge.__closure__),
+                strict=True,
+            )
+        )
+        for table in ("hints", "traits"):
+            hints |= set((cells.get(table) or {}).values())
+        hints |= {text for s, text in cells.get("why", {}).items() if s != cells["right"]}
+    assert hints - {check(name, answer).message for name, answer, _ in WRONG} == set()
+
+
+@pytest.mark.parametrize("name", exercises)
+@pytest.mark.parametrize("answer", [None, ..., NotImplemented])
+def test_unsolved_is_friendly(name, answer):
+    reply = check(name, answer)
+    assert not reply.passed
+    assert not reply.answered
+    assert repr(reply).startswith("not answered yet - ")
+    assert repr(check(name)) == repr(check(name, None))
+
+
+@pytest.mark.parametrize("skeleton", [lambda B, R: None, lambda B, R: ..., blank])
+def test_a_skeleton_is_unsolved(skeleton):
+    reply = check("gain-function", skeleton)
+    assert not reply.answered
+    assert "`return`" in reply.message
+
+
+class Hostile:
+    @property
+    def __array__(self):
+        raise OSError("no")
+
+
+STRANGE = [
+    "text", b"bytes", "", {}, [], [[1], [2, 3]], object(), Hostile(), np.array([]), np.array("a"),
+    1 + 2j, True, np.nan, [None, 1], print, np.linalg.inv, torch.nn.Linear(2, 2), type, float,
+    lambda: 0, lambda *a: "text", lambda *a: object(), lambda *a: a, np.zeros((2, 3, 4)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", exercises)
+@pytest.mark.parametrize("answer", STRANGE)
+def test_a_strange_answer_gets_a_hint_and_never_raises(name, answer):
+    reply = check(name, answer)
+    assert not reply.passed
+    assert reply.message
+    assert "\n" not in repr(reply)
+
+
+def test_numbers_of_every_kind():
+    tensor = torch.tensor(22.4, requires_grad=True)
+    for value in (22.4, np.float32(22.4), np.array([22.4]), xr.DataArray(22.4), tensor, [[22.4]]):
+        assert check("bayes-mean", value).passed
+    assert check("rk4-order", torch.tensor(16)).passed
+    fixed = (torch.tensor([C, C, 27.0]), xr.DataArray([C, C, 27.0], dims="x"), (C, C, 27))
+    assert all(check("lorenz63-fixed-point", f).passed for f in fixed)
+    tensors = [torch.tensor(C), torch.tensor(C), torch.tensor(27.0)]
+    assert check("lorenz63-fixed-point", tensors).passed
+
+
+def test_texts_and_functions_where_numbers_belong():
+    assert "without quotes" in check("bayes-mean", "22.4").message
+    assert "this is a function" in check("bayes-mean", gain).message
+    assert "`complex` cannot be read" in check("bayes-mean", 1j).message
+
+
+def test_functions_written_for_torch():
+    assert check("own-operator", lambda u: u.square().sum(1).sqrt().flatten(1)).passed
+    assert check("ensemble-covariance", lambda E: torch.cov(E.mT)).passed
+    single = check("own-operator", lambda u: u.float().square().sum(1).sqrt().flatten(1))
+    assert single.passed  # float32 is well inside the tolerance of 1e-4
+    assert check("own-operator", torch.nn.Flatten()).message.startswith("these are both")
+    assert "changes its arguments" in check("own-operator", lambda u: u.zero_().flatten(1)).message
+
+
+def test_choices_forgive_spelling():
+    for text in (
+        "The spread too small"[4:],
+        "Spread too small.",
+        "spread_too-small",
+        " 'spread too small' ",
+    ):
+        assert check("enkf-perturbations", text).passed
+    for text in ("1 / sqrt(n)", "N**-0.5", "N^(-1/2)", "1/sqrt(N)"):
+        assert check("sampling-error-order", text).passed
+
+
+def test_unknown_name_lists_close_ones():
+    with pytest.raises(ValueError, match=r"no exercise is called 'bayes-men'.*bayes-mean"):
+        check("bayes-men", 1)
+    with pytest.raises(ValueError, match="gain-function"):
+        check("#", 1)
+
+
+def test_an_error_in_a_function_is_quoted_on_one_line():
+    def broken(B, R):
+        raise RuntimeError("first `line`\nsecond" + 500 * "!")
+
+    message = check("gain-function", broken).message
+    assert "RuntimeError: first 'line' second" in message
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+def test_makers():
+    third = number(1 / 3, "yes", hints={0.3: "one digit is not enough"}, unit="m")
+    assert third(0.33333) == Feedback(True, "0.3333 m: yes")
+    assert third(0.3) == Feedback(False, "one digit is not enough")
+    assert third(1.0) == Feedback(False, "1 m is too large.")
+    assert third(np.inf).message.startswith("your answer is not finite")
+    double = function(lambda x: 2 * x, [(np.ones(2),)], "yes")
+    assert double(lambda x: x + x).passed
+    assert (
+        "off most at index (1,), 3 where 2 is right"
+        in double(lambda x: x + np.array([1, 2])).message
+    )
+    assert choice("a", {"a": "yes", "b": "no"})("B") == Feedback(False, "no")
+
+
+def test_the_module_can_be_called_and_loads_no_library_of_tensors():
+    """`dalearn.check` is the function, or the module once that is imported by its own name."""
+    assert dalearn.check("rk4-order", 16).passed
+    assert sys.modules["dalearn.check"]("rk4-order", 16).passed  # type: ignore[operator]
+    heavy = "{'torch', 'matplotlib', 'xarray'} & set(sys.modules)"
+    code = f"import sys, dalearn.check; assert not {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,153 @@
+"""A file imports only from lower floors; heavy libraries only where the house allows them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "dalearn"
+FLOORS = {
+    "array": 0,
+    "gaussian": 1,
+    "border": 1,
+    "integrate": 1,
+    "localize": 1,
+    "models": 2,
+    "observe": 2,
+    "belief": 2,
+    "validate": 2,
+    "problem": 3,
+    "methods": 4,
+    "cycle": 5,
+    "diagnostics": 6,
+    "judges": 6,
+    "plot": 6,
+    "widgets": 7,
+    "check": 7,
+}
+WING = "neural"  # may use floors 0-3
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def module_of(path):
+    return path.relative_to(ROOT).with_suffix("").parts
+
+
+def imports(path):
+    """(is it at module level, absolute dotted name) of every import in the file."""
+    tree = ast.parse(path.read_text())
+    package = ("dalearn", *module_of(path)[:-1])
+    top = set()
+    for node in tree.body:  # what runs at import: not functions, not TYPE_CHECKING blocks
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            top_of_block = set()
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            top_of_block = set()
+        else:
+            top_of_block = set(ast.walk(node))
+        top |= top_of_block
+    typing = {
+        n
+        for node in tree.body
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for n in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in typing:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node in top, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            name = ".".join((*base, *(node.module.split(".") if node.module else ())))
+            if name == ".".join(base) and node.level:  # from . import x
+                for alias in node.names:
+                    yield node in top, f"{name}.{alias.name}"
+            else:
+                yield node in top, name
+
+
+def rooms(name):
+    parts = name.split(".")
+    return parts[1] if parts[0] == "dalearn" and len(parts) > 1 else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: "/".join(module_of(p)))
+def test_imports_only_from_lower_floors(path):
+    room = module_of(path)[0]
+    if room == "__init__":
+        names = [n for _, n in imports(path)]
+        assert names == ["lazy_loader"], f"the package's front door imports {names}"
+        return
+    assert room in FLOORS or room == WING, f"{path} has no floor: give it one in FLOORS"
+    for top, name in imports(path):
+        target = rooms(name)
+        if target is None or target == room:
+            continue
+        assert target in FLOORS or target == WING, f"{path} imports the unknown room {target}"
+        if room == WING:
+            assert FLOORS[target] <= 3, f"{path} (the neural wing) imports {name}"
+        elif target == WING:
+            assert FLOORS[room] >= 4, f"{path} imports the neural wing"
+            assert not top, f"{path} must import {name} lazily"
+        else:
+            assert FLOORS[target] < FLOORS[room], f"{path} imports {name} from no lower floor"
+
+
+def test_methods_import_each_other_only_through_the_contract():
+    for path in FILES:
+        parts = module_of(path)
+        if parts[0] == "methods" and parts[-1] != "__init__":
+            own = {n.split(".")[2] for _, n in imports(path) if n.startswith("dalearn.methods.")}
+            assert own <= {"base"}, f"{path} imports {own}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: "/".join(module_of(p)))
+def test_heavy_libraries_only_where_allowed(path):
+    room = module_of(path)[0]
+    for top, name in imports(path):
+        library = name.split(".")[0]
+        if library == "torch" and room != WING:
+            assert not top, f"{path} imports torch at module level"
+        if library in ("xarray", "scipy", "pandas"):
+            assert not top, f"{path} imports {library} at module level"
+        if library == "matplotlib":
+            assert room in ("plot", "widgets"), f"{path} imports matplotlib"
+        if library in ("ipywidgets", "anywidget"):
+            assert room == "widgets", f"{path} imports {library}"
+
+
+def test_files_stay_short():
+    """The card says about 250 lines a file; a method or model is a page."""
+    long = {p.name: n for p in FILES if (n := len(p.read_text().splitlines())) > 330}
+    assert not long, f"files of more than 330 lines: {long}"
+    pages = [p for p in FILES if module_of(p)[0] in ("methods", "models")]
+    long = {p.name: n for p in pages if (n := len(p.read_text().splitlines())) > 190}
+    assert not long, f"methods or models of more than 190 lines: {long}"
+
+
+def test_import_is_light():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, dalearn; dalearn.__all__; "
+        "print([m for m in ('torch', 'matplotlib', 'xarray', 'scipy', 'pandas', 'ipywidgets') "
+        "if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_public_name_loads_and_is_documented():
+    import importlib
+    import inspect
+
+    import dalearn
+
+    for name in dalearn.__all__:
+        value = getattr(dalearn, name)
+        assert inspect.getdoc(value), f"dalearn.{name} has no docstring"
+        if inspect.ismodule(value):
+            importlib.import_module(f"dalearn.{name}")

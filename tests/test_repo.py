@@ -1,0 +1,98 @@
+"""The repository's own promises: lists that must agree, and what must not be tracked."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+CONDA = {"pytorch": "torch", "matplotlib-base": "matplotlib"}  # conda-forge's name -> PyPI's
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def pins():
+    lines = (ROOT / "constraints.txt").read_text("utf8").splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    assert all(len(pair) == 2 for pair in pairs), "constraints.txt holds exact pins only"
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def requirements(project, *extras):
+    lists = [project["dependencies"], *(project["optional-dependencies"][e] for e in extras)]
+    return {canonicalize_name(r.name): r for one in lists for r in map(Requirement, one)}
+
+
+def conda_requirements():
+    """name -> version specifier, as pip would write it, of everything environment.yml asks for."""
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text("utf8"))["dependencies"]
+    pip = next(x["pip"] for x in listed if isinstance(x, dict))
+    assert "-e ." in pip
+    plain = [x for x in listed if isinstance(x, str)] + [x for x in pip if not x.startswith("-")]
+    found = {}
+    for entry in plain:
+        name, spec = re.fullmatch(r"([\w.-]+)(.*)", entry).groups()
+        found[canonicalize_name(CONDA.get(name, name))] = re.sub(r"^=(?!=)", "==", spec)
+    return found
+
+
+def test_environment_mirrors_pyproject(project):
+    wanted = {name: str(r.specifier) for name, r in requirements(project, "book", "test").items()}
+    found = conda_requirements()
+    assert found.pop("python") == project["requires-python"]
+    found.pop("pip")
+    assert found == wanted
+
+
+def test_constraints_cover_every_direct_dependency(project, pins):
+    wanted = requirements(project, "book", "test", "bench")
+    assert set(wanted) <= set(pins)
+    outside = {n: pins[n] for n, r in wanted.items() if not r.specifier.contains(pins[n])}
+    assert not outside, "a pin outside what pyproject.toml allows"
+
+
+def test_constraints_are_sorted_and_torch_has_no_local_tag(pins):
+    assert list(pins) == sorted(pins)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pins["torch"]), "2.13.0 and not 2.13.0+cpu"
+
+
+def tracked():
+    """Tracked files, and new ones that git does not ignore."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    names = listed.stdout.decode().split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def test_no_minified_or_built_file_is_tracked():
+    """Third-party code comes from packages: no bundle, and no line that only a machine writes."""
+    bad = []
+    for path in tracked():
+        name = path.relative_to(ROOT).as_posix()
+        if name.endswith((".min.js", ".min.css", ".map", ".whl", ".woff", ".woff2")):
+            bad.append(name)
+        elif path.suffix in {".js", ".mjs", ".css"}:
+            bad += [name] * any(len(line) > 500 for line in path.read_text("utf8").splitlines())
+        elif name.startswith(("_build/", ".venv/")):
+            bad.append(name)
+    assert not bad
+
+
+def test_no_tracked_file_is_large():
+    """One megabyte is what a shipped set of weights may weigh; nothing else comes near."""
+    assert not [p.name for p in tracked() if p.stat().st_size > 1_050_000]
