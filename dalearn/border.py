@@ -1,4 +1,4 @@
-"""The border of a problem: fields outside, vectors inside; a batch outside, one experiment inside."""
+"""The border of a problem: fields outside and vectors inside, a batch and one experiment of it."""
 
 from __future__ import annotations
 

@@ -61,13 +61,17 @@ def trajectory(step: Callable, x: Array, steps: int) -> Array:
     return xp.stack(states, axis=-2)
 
 
-def whole_steps(times: np.ndarray, dt: float, unit: Any = None) -> list[int]:
-    """How many steps of length `dt` lie between consecutive `times`: integers >= 1.
+def whole_steps(start: Any, times: np.ndarray, dt: float, unit: Any = None) -> list[int]:
+    """How many steps of length `dt` lie between `start` and consecutive `times`: integers >= 1.
 
     For dates, `unit` is the length of one model time unit (a timedelta). Raises ValueError naming
     the first interval that is not a whole number of steps.
     """
-    lengths = np.diff(times)
+    dates = times.dtype.kind == "M"
+    if dates and isinstance(start, (int, float)):
+        raise ValueError(f"times are dates; pass start=, the date of the prior, met {start!r}")
+    first = np.asarray(start, times.dtype) if dates else np.asarray(start)
+    lengths = np.diff(np.concatenate([np.atleast_1d(first), times]))
     if lengths.dtype.kind == "m":
         if unit is None:
             raise ValueError("times are dates; pass unit=, the length of a model time unit")

@@ -31,7 +31,7 @@ from .border import Border, batch_index, pick_parameters
 from .gaussian import Covariance, Dense, Diagonal
 from .integrate import whole_steps
 from .observe import Moving, Observation
-from .validate import check_call, check_problem, one_each
+from .validate import check_call, check_kind, check_problem, one_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,20 +69,9 @@ class Problem:
     _complete: np.ndarray = field(init=False, repr=False)  # times without a gap in any experiment
 
     def __post_init__(self):
-        for name, kinds in (
-            ("prior", (Point, Gaussian, Ensemble)),
-            ("observation", (Observation, Moving)),
-        ):
-            if not isinstance(getattr(self, name), kinds):
-                raise TypeError(
-                    f"the {name} must be one of {', '.join(k.__name__ for k in kinds)}, met "
-                    f"{type(getattr(self, name)).__name__}"
-                )
-        if not callable(self.model) or isinstance(self.model, type):
-            raise TypeError(
-                f"the model must be a callable, met {self.model!r}; wanted a function or an "
-                "instance such as Lorenz96()"
-            )
+        check_kind("prior", self.prior, Point, Gaussian, Ensemble)
+        check_kind("observation", self.observation, Observation, Moving)
+        check_kind("model", self.model)
         object.__setattr__(self, "data", as_floats(self.data, "the data"))
         if self.data.ndim < 2 or 0 in self.data.shape:
             raise ValueError(
@@ -273,12 +262,7 @@ class Problem:
                 f"{'none' if time not in data.coords else type(times[0]).__name__}; see "
                 "assign_coords and convert_calendar"
             )
-        dates = times.dtype.kind == "M"
-        if dates and isinstance(start, (int, float)):
-            raise ValueError(f"times are dates; pass start=, the date of the prior, met {start!r}")
-        first = np.asarray(start, times.dtype) if dates else np.asarray(start)
-        stamps = np.concatenate([np.atleast_1d(first), times])
-        steps = whole_steps(stamps, dt, unit)
+        steps = whole_steps(start, times, dt, unit)
         return cls(model, observation, prior, values, steps, times=times, **settings)
 
 
@@ -328,23 +312,13 @@ def twin(
             data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])
             truths.append(x[..., 0, :])
         truth, data = xp.stack(truths, axis=-2), xp.stack(data, axis=-2)
-    k = _first(~np.isfinite(to_numpy(truth)))
-    if k is not None:
-        raise FloatingPointError(
-            f"the truth became non-finite at cycle {k}; wanted a stable model: shorten its step"
-        )
     widths = np.array([problem.observation.at(k).m for k in range(cycles)])
     observed = np.arange(problem.observation.m) < widths[:, None]  # the rest pads a moving network
-    k = _first(~np.isfinite(to_numpy(data)) & observed)
-    if k is not None:
-        raise FloatingPointError(
-            f"the observation operator returned NaN or infinity on the truth at cycle {k}; wanted "
-            "numbers: NaN would pass for a missing observation"
-        )
+    for name, values, own in (("truth", truth, True), ("observation operator", data, observed)):
+        bad = ~np.isfinite(to_numpy(values)) & own
+        if bad.any():
+            raise FloatingPointError(
+                f"the {name} became non-finite at cycle {int(np.argwhere(bad)[:, -2].min())}; "
+                "wanted a stable model (shorten its step) and an operator defined on its states"
+            )
     return replace(problem, data=data, truth=truth)
-
-
-def _first(bad: np.ndarray) -> int | None:
-    """The first time k at which anything of `bad (..., K, m)` is True, or None."""
-    times = np.flatnonzero(bad.any(axis=(*range(bad.ndim - 2), -1)))
-    return int(times[0]) if times.size else None

@@ -82,6 +82,18 @@ def _check_batch(name: str, cov: Any, batch: tuple[int, ...]) -> None:
         raise ValueError(f"the {name} has batch axes {cov.batch}, wanted () or {batch}")
 
 
+def check_kind(name: str, value: Any, *kinds: type) -> None:
+    """Raise TypeError unless `value` is of one of `kinds`; of no kind: a callable, not a class."""
+    if kinds and not isinstance(value, kinds):
+        wanted = ", ".join(k.__name__ for k in kinds)
+        raise TypeError(f"the {name} must be one of {wanted}, met {type(value).__name__}")
+    if not kinds and (not callable(value) or isinstance(value, type)):
+        raise TypeError(
+            f"the {name} must be a callable, met {value!r}; wanted a function or an instance such "
+            "as Lorenz96()"
+        )
+
+
 def one_each(steps: Any, K: int) -> list[int]:
     """`steps`, a positive integer or one per observation, as K integers; else ValueError."""
     counts = np.asarray(steps)

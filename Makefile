@@ -1,0 +1,82 @@
+# Everything runs in .venv, which the first target makes. `make help` says what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SITE := _build/html
+STAMP := $(VENV)/.installed
+PACKAGE := $(shell find dalearn -name '*.py' -o -name '*.js' -o -name '*.css' 2>/dev/null)
+
+# Figures without a display, no contest for two cores, no bars in stored outputs; and the kernel of
+# this environment, whatever kernels the user has elsewhere.
+export MPLBACKEND := Agg
+export OMP_NUM_THREADS ?= 2
+export TQDM_DISABLE := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport JUPYTER_PATH PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help install book test check lint unit nbval browser lab notebooks clean
+
+help:  ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "dalearn needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -e ".[book,test]" -c constraints.txt
+	@mkdir -p $(VENV)/etc/ipython  # a kernel speaks to this machine only, and need not warn of it
+	@echo '{"IPKernelApp": {"log_level": 40}}' > $(VENV)/etc/ipython/ipython_kernel_config.json
+	@touch $@
+
+install: $(STAMP)  ## make .venv and install the package, the book's tools and the tests'
+
+# Jupyter Book runs a page again when its text changes, and cannot know that the package did: pages
+# executed with an older package are forgotten.
+_build/.package: $(PACKAGE) $(wildcard book/_ext/*.py) | $(STAMP)
+	@rm -rf _build/.jupyter_cache _build/.doctrees
+	@mkdir -p _build && touch $@
+
+book: $(STAMP) _build/.package  ## build the site into _build/html
+	$(BIN)/jupyter-book build book --config _config.yml --path-output . -W -n --keep-going -q
+	@echo "The book is at file://$(CURDIR)/$(SITE)/index.html"
+
+lint: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+unit: $(STAMP)  ## every test that needs neither the site nor a browser
+	$(BIN)/python -m pytest -m "not browser" --ignore=tests/test_book.py
+
+nbval: $(STAMP)  ## run every notebook and compare its `check` cells
+	$(BIN)/python -m pytest --nbval --nbval-current-env -W default book
+
+browser: book  ## the built site, in a real Chromium
+	$(BIN)/python -m pytest tests/test_book.py
+	$(BIN)/python -m pytest -m browser
+
+test: lint unit nbval browser  ## everything that CI runs
+
+check: lint  ## what fits in three minutes: style, types, quick tests
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+lab: $(STAMP)  ## JupyterLab on the chapters
+	@$(BIN)/jupytext-config \
+	  --settings-file $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json \
+	  set-default-viewer markdown myst
+	env -u MPLBACKEND -u TQDM_DISABLE $(BIN)/jupyter lab --ServerApp.root_dir=book \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None
+
+notebooks: $(STAMP)  ## write the notebook beside each page that changed
+	$(BIN)/python book/make_notebooks.py
+
+clean:  ## remove what was built; .venv stays
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis

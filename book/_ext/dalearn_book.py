@@ -1,0 +1,102 @@
+"""What this book asks of Sphinx beyond its themes and extensions: four small things.
+
+1. No thebe. Jupyter Book always loads sphinx-thebe, which puts a script on every page that
+   declares a constant twice (a console error) and could fetch a library from a CDN. Its hooks are
+   removed.
+2. A small MathJax. sphinx-mathjax-offline copies 22 MB after each build; the component in use,
+   its fonts and TeX's lazily loaded extensions are 3 MB. Only those are copied.
+3. Download means the paired notebook. The theme offers the notebook that the build executed; the
+   one beside the page in the repository is copied over it, so that all three roads (Colab, Binder,
+   download) open the same file, and the link says `download`, since a browser would show a
+   notebook as text. A page with code and no notebook is a warning.
+4. Pages that work from file://. The theme preloads its fonts with `crossorigin`, which a browser
+   refuses on file:// with an error in the console; those hints are dropped (the fonts still load).
+
+Each is a few lines on an event; the build's other pieces are untouched.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+log = logging.getLogger(__name__)
+
+MATHJAX = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions")
+FONT_PRELOAD = re.compile(r'\s*<link rel="preload" as="font"[^>]*>')
+NOTEBOOK_LINK = re.compile(r'(<a href="[^"]*_sources/[^"]*\.ipynb") target="_blank"')
+
+
+def drop_hooks(app: Sphinx, module: str) -> None:
+    """Disconnect every event handler that one extension registered."""
+    for listeners in app.events.listeners.values():
+        for listener in [x for x in listeners if x.handler.__module__ == module]:
+            app.disconnect(listener.id)
+
+
+def remove_thebe(app: Sphinx) -> None:
+    drop_hooks(app, "sphinx_thebe")
+    app.registry.css_files[:] = [f for f in app.registry.css_files if f[0] != "sphinx-thebe.css"]
+
+
+def copy_mathjax(app: Sphinx) -> None:
+    source = (
+        Path(app.extensions["sphinx-mathjax-offline"].module.__file__).parent / "static/mathjax"
+    )
+    target = Path(app.outdir, "_static/mathjax")
+    for name in MATHJAX:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
+        else:
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, target / name)
+
+
+def paired(app: Sphinx, page: str) -> Path:
+    return Path(app.srcdir, page).with_suffix(".ipynb")
+
+
+def offer_notebook(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+    """On pages with code, offer the notebook and not its markdown (runs after the theme)."""
+    if "kernelspec" not in app.env.metadata.get(page, {}):
+        return
+    if not paired(app, page).exists():
+        log.warning("no notebook beside %s: run `make notebooks`", page, location=page)
+    for group in context.get("header_buttons", ()):
+        if group.get("label") == "download-buttons":
+            group["buttons"] = [
+                b for b in group["buttons"] if b["label"] != "download-source-button"
+            ]
+
+
+def copy_notebooks(app: Sphinx) -> None:
+    for page in app.env.found_docs:
+        if paired(app, page).exists():
+            target = Path(app.outdir, "_sources", page).with_suffix(".ipynb")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(paired(app, page), target)
+
+
+def polish_pages(app: Sphinx) -> None:
+    for page in Path(app.outdir).rglob("*.html"):
+        html = page.read_text(encoding="utf8")
+        new = NOTEBOOK_LINK.sub(r"\1 download", FONT_PRELOAD.sub("", html))
+        if new != html:
+            page.write_text(new, encoding="utf8")
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    if error is None and app.builder.format == "html":
+        copy_mathjax(app)
+        copy_notebooks(app)
+        polish_pages(app)
+
+
+def setup(app: Sphinx) -> dict:
+    remove_thebe(app)
+    drop_hooks(app, "sphinx-mathjax-offline")
+    app.connect("html-page-context", offer_notebook, priority=900)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
