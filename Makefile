@@ -57,7 +57,7 @@ unit: $(STAMP)  ## every test that needs neither the site nor a browser
 	$(BIN)/python -m pytest -m "not browser" --ignore=tests/test_book.py
 
 nbval: $(STAMP)  ## run every notebook and compare its `check` cells
-	$(BIN)/python -m pytest --nbval --nbval-current-env -W default book
+	DALEARN_STATIC=0 $(BIN)/python -m pytest --nbval --nbval-current-env -W default book
 
 browser: book  ## the built site, in a real Chromium
 	$(BIN)/python -m pytest tests/test_book.py
