@@ -215,10 +215,10 @@ class Streams:
 
     def normal(self, shape: tuple[int, ...], like: Array) -> Array:
         """Standard normal numbers `(..., *shape)`: the same ones whatever the library."""
-        out = np.empty((len(self.generators), *shape))
+        out = np.empty((len(self.generators), math.prod(shape)))
         for generator, row in zip(self.generators, out, strict=True):
             generator.standard_normal(out=row)
-        return convert(out.reshape(*self.batch, *shape), like)
+        return convert(out.reshape((*self.batch, *shape)), like)
 
     def integers(self, high: int, size: int) -> np.ndarray:
         """Integers in [0, high), `(..., size)`, as a NumPy array."""

@@ -84,9 +84,12 @@ class Ensemble:
     def of(cls, mean: Array, anomalies: Array) -> Ensemble:
         """From `mean (..., 1, n)` and anomalies `(..., N, n)` of mean zero, both then kept."""
         self = object.__new__(cls)
-        self.__dict__.update(
-            members=mean + anomalies, weights=None, anomalies=anomalies, _mean=mean
-        )
+        members = mean + anomalies
+        if not members.shape[:-2] == mean.shape[:-2] == anomalies.shape[:-2]:  # one is shared
+            xp, batch = array_namespace(members), members.shape[:-2]
+            mean = xp.broadcast_to(mean, (*batch, *mean.shape[-2:]))
+            anomalies = xp.broadcast_to(anomalies, members.shape)
+        self.__dict__.update(members=members, weights=None, anomalies=anomalies, _mean=mean)
         return self
 
     @classmethod

@@ -58,8 +58,8 @@ def assimilate(
     start = time.perf_counter()
     cycles = method.run(problem, streams(1, seed, problem.batch))
     bar = tqdm(cycles, total=len(problem), delay=2.0, leave=False, disable=not progress)
-    for k, cycle in enumerate(bar):
-        with no_grad(problem.like):  # the variance of a diverging ensemble overflows
+    with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported, not warned of
+        for k, cycle in enumerate(bar):
             record.add(k, cycle)
     if record.length != len(problem):
         raise ValueError(

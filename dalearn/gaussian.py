@@ -146,7 +146,8 @@ class Dense(Covariance):
         object.__setattr__(self, "values", C)
         if C.ndim < 2 or C.shape[-1] != C.shape[-2]:
             raise ValueError(
-                f"a dense covariance must be square, (..., n, n), met shape {tuple(C.shape)}"
+                f"a dense covariance must be square, (..., n, n), met shape {tuple(C.shape)}; "
+                "variances go into Diagonal"
             )
         xp = array_namespace(C)
         if not bool(xp.all(xp.isfinite(C))):

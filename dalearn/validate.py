@@ -16,6 +16,11 @@ def check_problem(problem: Any) -> None:
     n, K, m = problem.n, len(problem), problem.observation.m
     like = problem.like
     check_state(like, "the prior", axes=1)
+    if array_namespace(like).finfo(like.dtype).bits not in (32, 64):
+        raise TypeError(
+            f"the prior has dtype {like.dtype}, wanted float32 or float64: linear algebra knows "
+            "no other"
+        )
     try:
         batch = problem.batch
     except ValueError:

@@ -150,7 +150,8 @@ TABLE = [
     ("variance-nan", lambda: da.Diagonal([1, np.nan]), V, ["finite", "nan", "entry 1"]),
     ("variance-words", lambda: da.Diagonal(["a"]), T, ["real numbers", "<U1"]),
     ("dense-not-square", lambda: da.Dense(ones((2, 3))), V, ["square", "(2, 3)"]),
-    ("dense-vector", lambda: da.Dense(ones(3)), V, ["(..., n, n)", "(3,)"]),
+    ("dense-vector", lambda: da.Dense(ones(3)), V, ["(..., n, n)", "(3,)", "Diagonal"]),
+    ("prior-float16", lambda: run(twin().to(ones(1, "f2"))), T, ["float16", "float32"]),
     ("dense-nan", lambda: da.Dense(np.full((2, 2), np.nan)), V, ["NaN", "finite"]),
     (
         "dense-not-symmetric",
@@ -174,7 +175,12 @@ TABLE = [
     ("complex-tensor", lambda: as_floats(1j * tensor(2), "x"), T, ["x must hold real", "complex"]),
     ("width-color", lambda: R3.color(ones((4, 1))), V, ["(4, 1)", "(..., k, 3)"]),
     ("width-whiten", lambda: da.Diagonal([1.0]).whiten(E64), V, ["(5, 3)", "dimension 1"]),
-    ("whiten-zero", lambda: da.Diagonal(np.zeros(3)).whiten(E64), V, ["zero variance", "positive"]),
+    (
+        "whiten-zero",
+        lambda: da.Diagonal(np.zeros(3)).whiten(E64),
+        V,
+        ["zero variance", "positive"],
+    ),
     ("gaussian-mean-nan", lambda: da.Gaussian(NAN, R3), V, ["1 values", "NaN", "wanted none"]),
     ("gaussian-mean-int", lambda: da.Gaussian(np.arange(3), R3), T, ["floating-point", "int64"]),
     ("gaussian-mean-list", lambda: da.Gaussian([1.0, 2.0], R3), T, ["NumPy array", "list"]),
@@ -279,7 +285,9 @@ TABLE = [
     ),
     (
         "R-batch-moving",
-        lambda: check(observation=da.Moving([da.Observation(da.identity, da.Diagonal(ones((5, 3))))] * 4)),
+        lambda: check(
+            observation=da.Moving([da.Observation(da.identity, da.Diagonal(ones((5, 3))))] * 4)
+        ),
         V,
         ["observation noise", "(5,)", "wanted ()"],
     ),
@@ -332,7 +340,12 @@ TABLE = [
         T,
         ["observation operator is a torch module", "Surrogate(module)"],
     ),
-    ("module-float32", lambda: check(model=LINEAR, prior=TORCH), T, ["float32", "module.to(prior)"]),
+    (
+        "module-float32",
+        lambda: check(model=LINEAR, prior=TORCH),
+        T,
+        ["float32", "module.to(prior)"],
+    ),
     ("module-dropout", lambda: check(model=NOISY, prior=TORCH), V, ["Dropout", "eval()"]),
     ("module-batchnorm", lambda: check(model=NORMED, prior=TORCH), V, ["BatchNorm1d", "eval()"]),
     ("surrogate-dropout", lambda: model(da.Surrogate(NOISY)), V, ["Dropout", "eval()"]),
@@ -382,7 +395,12 @@ TABLE = [
         V,
         ["no attribute dt", "dt="],
     ),
-    ("xarray-array", lambda: da.Problem.from_xarray(ones((4, 3)), None, SEE, PRIOR), T, ["ndarray"]),
+    (
+        "xarray-array",
+        lambda: da.Problem.from_xarray(ones((4, 3)), None, SEE, PRIOR),
+        T,
+        ["ndarray"],
+    ),
     (
         "xarray-dataset",
         lambda: da.Problem.from_xarray(RESULT, None, SEE, PRIOR),
@@ -431,10 +449,21 @@ TABLE = [
         V,
         ["Lorenz96", "ExtendedKF"],
     ),
-    ("kf-odd-at-zero", lambda: run(
-        da.Problem(lambda x: x**3, SEE, da.Gaussian(np.zeros(3), R3), np.zeros((4, 3))), da.KF()
-    ), V, ["curvature", "ExtendedKF"]),
-    ("etkf-mixed", lambda: etkf(tensor(5, 3), Y64, ones(3), R3), T, ["numpy and torch", "convert"]),
+    (
+        "kf-odd-at-zero",
+        lambda: run(
+            da.Problem(lambda x: x**3, SEE, da.Gaussian(np.zeros(3), R3), np.zeros((4, 3))),
+            da.KF(),
+        ),
+        V,
+        ["curvature", "ExtendedKF"],
+    ),
+    (
+        "etkf-mixed",
+        lambda: etkf(tensor(5, 3), Y64, ones(3), R3),
+        T,
+        ["numpy and torch", "convert"],
+    ),
     (
         "etkf-devices",
         lambda: etkf(tensor(5, 3), tensor(5, 3).to("meta"), tensor(3), R3),
@@ -450,9 +479,7 @@ TABLE = [
     ("enkf-errors", lambda: enkf(E64, Y64, ones(3), R3, D64[0]), V, ["D (3,)", "(..., 5, 3)"]),
     (
         "kalman-R-one",
-        lambda: kalman_update(
-            ones(3), np.eye(3), ones(3), np.eye(3), ones(3), da.Diagonal([1.0])
-        ),
+        lambda: kalman_update(ones(3), np.eye(3), ones(3), np.eye(3), ones(3), da.Diagonal([1.0])),
         V,
         ["R of dimension 1", "(..., m, n)"],
     ),
@@ -497,7 +524,12 @@ TABLE = [
         ["2 seeds", "(3,)", "one each"],
     ),
     ("compare-seeds-zero", lambda: da.compare(twin(), [da.ETKF(5)], 0), V, ["at least one", "0"]),
-    ("compare-seeds-float", lambda: da.compare(twin(), [da.ETKF(5)], [0.5]), V, ["integers", "0.5"]),
+    (
+        "compare-seeds-float",
+        lambda: da.compare(twin(), [da.ETKF(5)], [0.5]),
+        V,
+        ["integers", "0.5"],
+    ),
     ("compare-seeds-twice", lambda: da.compare(twin(), [da.ETKF(5)], [1, 1]), V, ["different"]),
     (
         "compare-batch",
@@ -538,7 +570,7 @@ TABLE = [
     ),
     ("streams-count", lambda: Streams(0, [1, 2, 3], (2,)), V, ["3 seeds", "wanted 2"]),
     ("only-scalars", lambda: array_namespace(1.0, None), T, ["at least one", "scalars"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:__array_wrap__")
@@ -555,3 +587,326 @@ def test_the_table_has_no_row_twice():
     names = [row[0] for row in TABLE]
     assert len(set(names)) == len(names)
     assert all(row[3] for row in TABLE)
+
+
+# --- hard inputs that must work -----------------------------------------------------------------
+
+METHODS = (da.ETKF(5), da.ETKF(2, rotate="haar"), da.EnKF(5), da.EnKF(2), da.ExtendedKF())
+each = pytest.mark.parametrize(
+    "method", METHODS, ids=["ETKF", "haar", "EnKF", "EnKF2", "ExtendedKF"]
+)
+
+
+def linear(n=3, m=2, cycles=4, **settings):
+    """A damped linear model seen through a matrix."""
+    H = np.random.default_rng(1).normal(size=(m, n))
+    see = da.Observation(H, ones(m))
+    prior = da.Gaussian(ones(n), ones(n))
+    return da.twin(da.Linear(0.9 * np.eye(n)), see, prior, cycles, **settings)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "cycles", "batch"),
+    [(1, 1, 1, ()), (1, 1, 3, (1,)), (3, 7, 2, (2,)), (2, 1, 1, (3, 4)), (3, 2, 2, (1, 1))],
+)
+@pytest.mark.parametrize("method", [*METHODS, da.KF()], ids=lambda m: type(m).__name__)
+def test_the_smallest_and_oddest_sizes(method, n, m, cycles, batch):
+    result = run(linear(n, m, cycles, batch=batch), method)
+    assert result["mean"].shape == (*batch, cycles, 2, n)
+    assert np.isfinite(result["mean"]).all()
+    assert da.score(result)["lost"].shape == batch
+
+
+@each
+def test_nothing_observed_leaves_the_forecast(method):
+    problem = linear(batch=2)
+    data = problem.data.copy()
+    data[0, 1] = data[:, 2] = data[1, 3, 0] = np.nan
+    for d in (data, data * np.nan):
+        result = run(replace(problem, data=d), method)
+        change = abs(result["mean"].diff("stage")).max("x").values[..., 0]
+        empty = np.isnan(d).all(-1)
+        assert (change[empty] < 1e-15).all()
+        assert (change[~empty] > 1e-6).all()
+
+
+@each
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_layout_of_the_arrays_does_not_matter(method, library):
+    problem = linear(batch=2)
+    like = tensor(1) if library == "torch" else ones(1)
+    wanted = run(problem.to(like), method)["mean"]
+    frozen = problem.data.copy()
+    frozen.flags.writeable = False
+    back = np.ascontiguousarray(problem.data[:, :, ::-1])[:, :, ::-1]
+    prior = da.Gaussian(ones((2, 3))[:, ::-1], np.broadcast_to(1.0, (3,)))
+    for data in (np.asfortranarray(problem.data), back, frozen):
+        changed = replace(problem, data=data, prior=prior).to(like)
+        assert np.array_equal(run(changed, method)["mean"], wanted)
+
+
+@each
+def test_absurd_numbers_end_as_divergence_or_not_at_all(method):
+    problem = linear(batch=2)
+    data = problem.data.copy()
+    data[1, 1:] = 1.7e308
+    result = run(replace(problem, data=data), method)  # no exception, no warning
+    assert not result["diverged"][0]
+    for variance in (1e-300, 1e300):
+        changed = replace(problem, observation=replace(problem.observation, noise=[variance] * 2))
+        assert np.isfinite(run(changed, method)["mean"]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("ratio", [1e-1, 1e-4, 1e-7, 1e-10, 1e-15])
+def test_etkf_stays_exact_when_errors_are_far_smaller_than_the_spread(dtype, ratio):
+    """eigh loses the small eigenvalues below eps times the largest; the transform must not."""
+    E = np.random.default_rng(0).normal(size=(10, 6))
+    y, R = np.array([0.1, 0.2, 0.3]), ratio**2 * ones(3)
+    a = etkf(
+        E.astype(dtype), E[:, :3].astype(dtype), y.astype(dtype), da.Diagonal(R.astype(dtype))
+    )
+    P, H = np.cov(E.T), np.eye(3, 6)
+    K = P @ H.T @ np.linalg.inv(H @ P @ H.T + np.diag(R))
+    tolerance = 1e-5 if dtype is np.float32 else 1e-9
+    assert np.allclose(a.mean, E.mean(0) + K @ (y - E[:, :3].mean(0)), rtol=0, atol=tolerance * 10)
+    assert np.allclose(a.anomalies.mean(0), 0, atol=tolerance)
+    assert np.allclose(np.cov(a.members.T), P - K @ H @ P, rtol=0, atol=tolerance * 10)
+
+
+@each
+def test_a_float32_problem_stays_float32(method):
+    problem = linear().to(np.zeros(1, np.float32))
+    changed = replace(method, inflation=np.float64(1.02))  # a strong dtype in NumPy 2
+    assert run(problem, changed)["mean"].dtype == np.float32
+
+
+def test_zero_spread_stays_zero():
+    same = replace(linear(), prior=da.Ensemble(ones((5, 3))))
+    for method in (da.ETKF(5), da.EnKF(5), da.ETKF(5, rotate="householder")):
+        result = run(same, method)
+        assert np.allclose(result["std"], 0, atol=1e-15)
+        assert np.allclose(result["mean"].diff("stage"), 0, atol=1e-15)
+
+
+def test_a_number_keeps_its_shape_on_the_way_to_torch():
+    assert convert(np.array(3.0), tensor(1)).shape == ()
+    assert lift(np.array(1.5), tensor(1), ()).shape == (1, 1)
+
+
+def test_masked_arrays_and_matrices_lose_no_meaning():
+    data = np.ma.masked_greater(np.arange(12.0).reshape(4, 3), 10.0)
+    assert np.isnan(lorenz(data=data).data).sum() == 1
+    with pytest.warns(PendingDeprecationWarning):
+        C = np.asmatrix(2 * np.eye(2))  # its * is a matrix product
+    assert type(da.Dense(C).values) is np.ndarray
+
+
+def test_uint8_indices_are_no_mask_in_torch():
+    H = da.Subset(np.array([1, 0, 1], np.uint8))
+    x = np.array([3.0, 4.0, 5.0])
+    assert np.array_equal(H(x), [4, 3, 4])
+    assert convert_tree(H, tensor(1))(torch.as_tensor(x)).tolist() == [4, 3, 4]
+
+
+def test_a_big_seed_is_still_one_seed_each():
+    """2**63 + 1 in floating point would be 2**63."""
+    a, b = (Streams(0, 2**63 + i).normal((3,), ones(1)) for i in (0, 1))
+    pair = Streams(0, 2**63, (2,)).normal((3,), ones(1))
+    assert np.array_equal(pair, [a, b])
+    assert not np.array_equal(a, b)
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+@each
+@pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 4, 3), (2, 1, 3), (1, 4, 3)])
+def test_a_prior_of_fewer_axes_belongs_to_its_own_experiments(method, shape):
+    """`problem[b]` follows broadcasting: prior (4, n) in a batch (2, 4) is indexed by b[1]."""
+    mean = np.arange(float(np.prod(shape))).reshape(shape)
+    problem = replace(linear(batch=(2, 4)), prior=da.Gaussian(mean, da.Diagonal(1 + mean)))
+    together = run(problem, method)["mean"].values
+    for flat, b in enumerate(np.ndindex(2, 4)):
+        alone = run(problem[b], method, seed=flat)["mean"]
+        assert np.allclose(together[b], alone, rtol=0, atol=1e-12 * 100)
+    rows = run(problem[1], method, seed=4)["mean"]
+    assert np.allclose(together[1], rows, rtol=0, atol=1e-12 * 100)
+    assert problem[0, 1:].batch == (3,)
+
+
+@each
+def test_errors_and_sensors_of_each_experiment_go_with_it(method):
+    R = da.Diagonal(1 + np.arange(6.0).reshape(2, 3))
+    still = da.twin(da.Lorenz63(), da.Observation(da.identity, R), PRIOR, 3, batch=2)
+    few = da.Observation(da.Subset([0]), da.Diagonal(R.variances[:, :1]))
+    moving = da.twin(
+        da.Lorenz63(), da.Moving([few, still.observation, few]), PRIOR, 3, noise=R, batch=2
+    )
+    for problem in (still, moving, moving.to(tensor(1))):
+        together = run(problem, method)["mean"].values
+        for b in (0, 1):
+            alone = run(problem[b], method, seed=b)["mean"]
+            assert np.allclose(together[b], alone, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("width", [1, 6])
+def test_parameters_of_each_experiment_go_with_it(width):
+    forcing = 8 + np.random.default_rng(0).random((3, 1, width))
+    prior = da.Gaussian(np.arange(6.0), ones(6))
+    see = da.Observation(da.identity, ones(6))
+    problem = da.twin(da.Lorenz96(6, forcing), see, prior, 3, batch=3)
+    together = run(problem)["mean"].values
+    for b in range(3):
+        assert np.array_equal(together[b], run(problem[b], seed=b)["mean"])
+
+
+def test_a_loop_over_a_batch_ends():
+    assert len(list(linear(batch=3))) == 3
+    assert len(list(replace(linear(), prior=da.Gaussian(ones((1, 3)), ones(3))))) == 1
+
+
+def test_a_setting_swept_over_one_of_two_axes():
+    inflation = np.array([[1.0], [1.1], [1.2]])
+    problem = linear(batch=(3, 2))
+    together = run(problem, da.ETKF(5, inflation))["mean"].values
+    for flat, b in enumerate(np.ndindex(3, 2)):
+        alone = run(problem[b], da.ETKF(5, inflation[b[0], 0]), seed=flat)["mean"]
+        assert np.array_equal(together[b], alone)
+
+
+# --- life of a problem and of a run -------------------------------------------------------------
+
+
+@each
+def test_copies_and_second_runs_are_the_same(method):
+    problem = replace(linear(n=4), shape=(2, 2), model=Halve(), observation=HALF)
+    wanted = run(problem, method)["mean"]
+    for p, m in (
+        (problem, method),
+        (copy.deepcopy(problem), copy.deepcopy(method)),
+        (pickle.loads(pickle.dumps(problem)), pickle.loads(pickle.dumps(method))),
+    ):
+        p.validated()
+        assert np.array_equal(run(p, m)["mean"], wanted)
+        p._observe(0)  # fills the cache of bordered operators, which the copies then carry
+
+
+@dataclass(frozen=True)
+class Halve:
+    def __call__(self, x):
+        return x / 2
+
+
+HALF = da.Observation(da.Subset((np.array([0, 1]), np.array([1, 1]))), 2 * ones(2))
+
+
+def test_a_copied_cache_of_operators_is_not_trusted():
+    problem = replace(linear(n=4), shape=(2, 2), model=Halve(), observation=HALF)
+    problem._observe(0)
+    twin = copy.copy(problem)
+    other = replace(HALF, noise=da.Diagonal(3 * ones(2)))
+    object.__setattr__(twin, "observation", other)
+    twin.__dict__["_bordered"] = {id(other): next(iter(problem._bordered.values()))}
+    assert twin._observe(0).noise is other.noise
+
+
+@pytest.mark.parametrize("recording", [True, False])
+def test_errors_and_breaks_leave_gradients_and_warnings_as_they_were(recording):
+    calls = []
+
+    def fails(x):
+        calls.append(1)
+        if len(calls) > 6:
+            raise KeyError("a model that fails in the third cycle")
+        return x
+
+    prior = da.Gaussian(tensor(3), tensor(3))
+    before = torch.is_grad_enabled(), np.geterr()
+    with torch.set_grad_enabled(recording):
+        with pytest.raises(KeyError, match="third cycle"):
+            run(lorenz(model=fails, prior=prior))
+        assert torch.is_grad_enabled() is recording
+        cycles = da.ETKF(5).run(lorenz(prior=prior).validated(), streams(1, 0))
+        next(cycles)
+        assert torch.is_grad_enabled() is recording
+        cycles.close()
+        assert torch.is_grad_enabled() is recording
+    assert (torch.is_grad_enabled(), np.geterr()) == before
+
+
+def test_a_problem_of_mixed_libraries_follows_its_prior():
+    problem = linear()
+    mixed = replace(problem, data=torch.as_tensor(problem.data), truth=problem.truth.tolist())
+    assert np.array_equal(run(mixed)["mean"], run(problem)["mean"])
+
+
+def test_nature_may_follow_another_model():
+    other = twin(truth_model=da.Lorenz63(rho=35.0), steps=20)
+    assert not np.allclose(other.truth[-1], twin(steps=20).truth[-1])
+    assert other.model.rho == 28.0
+
+
+def test_complex_weights_belong_in_a_real_problem():
+    class Spectral(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(2, dtype=torch.complex128))
+
+        def forward(self, x):
+            return torch.fft.irfft(self.weight * torch.fft.rfft(x), n=3)
+
+    assert np.isfinite(run(lorenz(model=Spectral(), prior=TORCH))["mean"]).all()
+
+
+def test_info_may_hold_arrays():
+    """An array has a mean and a std as a belief does, and is none."""
+
+    class Counting:
+        def run(self, problem, rng):
+            for cycle in da.ETKF(5).run(problem, rng):
+                yield cycle._replace(info={"a": np.float64(1), "b": np.arange(2), "c": tensor(2)})
+
+    result = run(linear(batch=2), Counting())
+    assert all(result[name].dims == ("case", "time") for name in "abc")
+    assert result["stage"].values.tolist() == ["forecast", "analysis"]
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+def test_a_diverged_experiment_has_no_ranks():
+    problem = linear(batch=2)
+    data = problem.data.copy()
+    data[1, 1] = np.inf
+    with pytest.raises(ValueError, match="infinite"):
+        replace(problem, data=data)
+
+    def breaks(x):  # leaves the others alone
+        return np.where(np.arange(2)[:, None, None] == 1, x * 1e200, x * 0.9)
+
+    result = run(replace(problem, model=breaks), keep=("ranks",))
+    assert result["diverged"].values.tolist() == [False, True]
+    counts = da.rank_histogram(result, "analysis").sum("rank")
+    good = np.isfinite(result["mean"].sel(stage="analysis")).sum(("time", "x"))
+    assert np.array_equal(counts, good)
+    assert counts[0] == 4 * 3 > counts[1]
+
+
+def test_crps_of_a_spread_that_is_no_number_is_none():
+    assert np.isnan(crps_gaussian(0.0, np.nan, 1.0))
+    assert crps_gaussian(0.0, 0.0, 1.0) == 1.0
+
+
+def test_one_cycle_has_no_climatology_to_be_lost_against():
+    result = run(linear(cycles=1))
+    assert not da.lost(result)
+    result["mean"][:] = np.nan
+    assert da.lost(result)
+
+
+def test_no_grad_is_silent_about_overflow_only_inside():
+    with no_grad(ones(1)):
+        assert np.isinf(np.float64(1e308) * 10)
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        np.float64(1e308) * 10

@@ -259,7 +259,7 @@ def test_lorenz96_advection_conserves_energy():
 def test_lorenz63_lyapunov_exponents():
     """0.906, 0, -14.57 (Viswanath 1998); within 4 standard errors, and the trace exactly."""
     rng = np.random.default_rng(0)
-    x = da.trajectory(da.Lorenz63(), rng.normal(size=(64, 3)) + [0, 0, 25], 1000)[:, -1]
+    x = da.trajectory(da.Lorenz63(), rng.normal([0, 0, 25], size=(64, 3)), 1000)[:, -1]
     got, error = da.lyapunov_exponents(da.Lorenz63(), x, 4000)
     assert (error < 0.008).all()
     assert (np.abs(got - [0.9056, 0.0, -14.5723]) < 4 * error + 0.002).all()

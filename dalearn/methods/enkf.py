@@ -17,7 +17,7 @@ from ..array import Array, array_namespace, device, lift, no_grad, normal, sane,
 from ..belief import Ensemble
 from ..gaussian import Covariance
 from ..problem import Problem
-from .base import Cycle, check_ensemble, check_update
+from .base import Cycle, check_ensemble, check_update, solve
 
 
 def enkf(E: Array | Ensemble, Y: Array, y: Array, R: Covariance, D: Array) -> Array:
@@ -38,10 +38,10 @@ def enkf(E: Array | Ensemble, Y: Array, y: Array, R: Covariance, D: Array) -> Ar
     d = R.whiten(y[..., None, :] + D - Y)  # (..., N, m)
     if m >= N:  # d S^T (S S^T + (N-1) I)^-1 X, the same gain from the members' side
         A, ok = sane(S @ S.mT + (N - 1) * xp.eye(N, dtype=S.dtype, device=device(S)))
-        step = (d @ S.mT) @ xp.linalg.solve(A, X)
+        step = (d @ S.mT) @ solve(A, X)
     else:
         A, ok = sane(S.mT @ S + (N - 1) * xp.eye(m, dtype=S.dtype, device=device(S)))
-        step = d @ xp.linalg.solve(A, S.mT @ X)
+        step = d @ solve(A, S.mT @ X)
     return where_ok(ok, prior.members + step)
 
 

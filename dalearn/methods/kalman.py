@@ -18,7 +18,7 @@ from ..array import Array, array_namespace, device, lift, linearize, no_grad, sa
 from ..belief import Ensemble, Gaussian
 from ..gaussian import Covariance, Dense
 from ..problem import Problem
-from .base import Cycle, check_ensemble
+from .base import Cycle, check_ensemble, solve
 
 
 def kalman_update(
@@ -42,7 +42,7 @@ def kalman_update(
     d = R.whiten((y - h)[..., None, :])  # (..., 1, m)
     eye = xp.eye(G.shape[-2], dtype=P.dtype, device=device(P))
     A, ok = sane(G @ P @ G.mT + eye)
-    K = xp.linalg.solve(A, G @ P).mT  # (..., n, m)
+    K = solve(A, G @ P).mT  # (..., n, m)
     left = xp.eye(x.shape[-1], dtype=P.dtype, device=device(P)) - K @ G
     P = left @ P @ left.mT + K @ K.mT
     return where_ok(ok, x + (d @ K.mT)[..., 0, :]), where_ok(ok, (P + P.mT) / 2)
