@@ -7,9 +7,9 @@ SITE := _build/html
 STAMP := $(VENV)/.installed
 PACKAGE := $(shell find dalearn -name '*.py' -o -name '*.js' -o -name '*.css' 2>/dev/null)
 
-# Figures without a display, no contest for two cores, no bars in stored outputs; and the kernel of
-# this environment, whatever kernels the user has elsewhere.
-export MPLBACKEND := Agg
+# No contest for two cores, no bars in stored outputs; and the kernel of this environment, whatever
+# kernels the user has elsewhere. (A backend of matplotlib named here would keep figures off the pages.)
+unexport MPLBACKEND
 export OMP_NUM_THREADS ?= 2
 export TQDM_DISABLE := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
@@ -72,7 +72,7 @@ lab: $(STAMP)  ## JupyterLab on the chapters
 	@$(BIN)/jupytext-config \
 	  --settings-file $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json \
 	  set-default-viewer markdown myst
-	env -u MPLBACKEND -u TQDM_DISABLE $(BIN)/jupyter lab --ServerApp.root_dir=book \
+	env -u TQDM_DISABLE $(BIN)/jupyter lab --ServerApp.root_dir=book \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None
 
 notebooks: $(STAMP)  ## write the notebook beside each page that changed

@@ -22,7 +22,7 @@ SITE = ROOT / "_build" / "html"
 CODE = [p for p in sorted(BOOK.rglob("*.md")) if p.read_text("utf8").startswith("---\njupytext:")]
 NUMBERED = ("foundations", "filters")  # folders whose pages are chapters
 CHAPTERS = [p for p in CODE if p.parent.name in NUMBERED]
-MAX_LINES = 15
+MAX_LINES, MAX_WIDTH = 15, 92
 MAX_BYTES = 3_000_000
 
 
@@ -107,6 +107,8 @@ def test_cells_are_short(page):
         c.source.splitlines()[0]: n for c in shown if (n := len(c.source.splitlines())) > MAX_LINES
     }
     assert not long, f"cells of more than {MAX_LINES} lines"
+    wide = [line for c in shown for line in c.source.splitlines() if len(line) > MAX_WIDTH]
+    assert not wide, f"lines of more than {MAX_WIDTH} characters are cut on the page"
 
 
 @each_chapter
@@ -216,6 +218,20 @@ def test_images_have_alt_text(site):
         if not (alt or "").strip() or FILE_NAME.search(alt)
     ]
     assert not bad
+
+
+def test_every_figure_is_on_its_page(site):
+    """A cell that describes a figure has drawn one: none was lost to a silent backend."""
+    for name in toc_pages():
+        source = (BOOK / f"{name}.md").read_text("utf8")
+        if not source.startswith("---\njupytext:"):
+            continue
+        cells = code_cells(read_page(BOOK / f"{name}.md"))
+        said = [c.metadata.get("mystnb", {}).get("image", {}).get("alt") for c in cells]
+        page = next(p for p in site if named(p) == f"{name}.html")
+        shown = {alt for _, alt in parse(page).images}
+        missing = [alt for alt in said if alt and alt not in shown]
+        assert not missing, f"{name}: described, but not on the page"
 
 
 def test_pages_load_nothing_from_outside(site):

@@ -1,0 +1,5 @@
+"""Figures in tests need no display."""
+
+import matplotlib
+
+matplotlib.use("Agg")
