@@ -11,6 +11,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,8 @@ def as_floats(x: Any, name: str) -> Array:
 
 def convert(x: Any, like: Array) -> Array:
     """`x` in the library and on the device of `like`; floats also take its dtype."""
+    if type(x) is type(like) is np.ndarray and x.dtype == like.dtype:
+        return x
     if _is_torch(like):
         import torch
 
@@ -131,20 +134,16 @@ def is_module(f: Any) -> bool:
     return torch is not None and isinstance(f, torch.nn.Module)
 
 
-@contextlib.contextmanager
-def no_grad(like: Array):
-    """Inside, no derivatives are recorded and overflow is silent: divergence is reported later.
+def no_grad(like: Array) -> contextlib.AbstractContextManager:
+    """A context without derivatives where overflow is silent: divergence is reported later.
 
     Leave it before each `yield`: a context held open across one leaks into the reader's loop.
     """
     if _is_torch(like):
         import torch
 
-        with torch.no_grad():
-            yield
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            yield
+        return torch.no_grad()
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting") -> Any:
@@ -167,28 +166,47 @@ def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting
     return value[..., None, None]
 
 
-def where_ok(ok: Array, x: Array) -> Array:
-    """`x` with the rows of experiments that are not `ok` set to NaN; `ok` is `(...)`."""
-    xp = array_namespace(x)
-    if bool(xp.all(ok)):
+@lru_cache(maxsize=64)
+def _eye(xp: Any, n: int, dtype: Any, where: Any) -> Array:
+    return xp.eye(n, dtype=dtype, device=where)
+
+
+def eye(n: int, like: Array) -> Array:
+    """The identity matrix of size n, made once for each library, dtype and device."""
+    return _eye(array_namespace(like), n, like.dtype, device(like))
+
+
+@lru_cache(maxsize=64)
+def _average(xp: Any, N: int, dtype: Any, where: Any) -> Array:
+    return xp.full((1, N), 1 / N, dtype=dtype, device=where)
+
+
+def row_mean(E: Array) -> Array:
+    """The mean over the rows of `E (..., N, n)`, `(..., 1, n)`: one product, half mean's time."""
+    return _average(array_namespace(E), E.shape[-2], E.dtype, device(E)) @ E
+
+
+def where_ok(ok: Any, x: Array) -> Array:
+    """`x` with the rows of experiments that are not `ok` set to NaN; `ok` as `sane` gives it."""
+    if ok is True:
         return x
+    xp = array_namespace(x)
     ok = xp.reshape(ok, (*ok.shape, *(1,) * (x.ndim - ok.ndim)))
     return xp.where(ok, x, xp.full_like(x, math.nan))
 
 
-def sane(A: Array) -> tuple[Array, Array]:
+def sane(A: Array) -> tuple[Array, Any]:
     """Guard before a factorisation: `A (..., n, n)` with non-finite matrices replaced by I.
 
-    Returns `(A, ok)` with `ok (...)`. One NaN makes eigh, svd and cholesky raise for a whole
-    batch; with the guard the other experiments stay exact to the bit, and the caller turns the
-    results of the bad ones into NaN with `where_ok`.
+    Returns `(A, ok)` with `ok (...)`, or `(A, True)` when all are finite. One NaN makes eigh, svd
+    and cholesky raise for a whole batch; with the guard the other experiments stay exact to the
+    bit, and the caller turns the results of the bad ones into NaN with `where_ok`.
     """
     xp = array_namespace(A)
     ok = xp.all(xp.isfinite(A), axis=(-2, -1))
     if bool(xp.all(ok)):
-        return A, ok
-    eye = xp.eye(A.shape[-1], dtype=A.dtype, device=device(A))
-    return xp.where(ok[..., None, None], A, eye), ok
+        return A, True
+    return xp.where(ok[..., None, None], A, eye(A.shape[-1], A)), ok
 
 
 class Streams:
@@ -323,8 +341,7 @@ def finite_difference(f: Callable, x: Array) -> tuple[Array, Array]:
     """
     xp = array_namespace(x)
     h = float(xp.finfo(x.dtype).eps) ** (1 / 3) * xp.maximum(xp.abs(x), xp.ones_like(x))
-    eye = xp.eye(x.shape[-1], dtype=x.dtype, device=device(x))
-    eye = xp.reshape(eye, (x.shape[-1], *(1,) * (x.ndim - 1), x.shape[-1]))
-    forward, backward = x + h * eye, x - h * eye  # (n, ..., n)
-    width = xp.sum((forward - backward) * eye, axis=-1)[..., None]  # the step really taken
+    steps = xp.reshape(eye(x.shape[-1], x), (x.shape[-1], *(1,) * (x.ndim - 1), x.shape[-1]))
+    forward, backward = x + h * steps, x - h * steps  # (n, ..., n)
+    width = xp.sum((forward - backward) * steps, axis=-1)[..., None]  # the step really taken
     return f(x), xp.moveaxis((f(forward) - f(backward)) / width, 0, -1)

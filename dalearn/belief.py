@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .array import Array, array_namespace, convert
+from .array import Array, array_namespace, convert, row_mean
 from .gaussian import Gaussian, check_state
 
 __all__ = ["Belief", "Ensemble", "Gaussian", "Point"]
@@ -101,9 +101,8 @@ class Ensemble:
 
     @cached_property
     def _mean(self) -> Array:  # (..., 1, n)
-        xp = array_namespace(self.members)
         if self.weights is None:
-            return xp.mean(self.members, axis=-2, keepdims=True)
+            return row_mean(self.members)
         return self.weights[..., None, :] @ self.members
 
     @cached_property
@@ -120,7 +119,7 @@ class Ensemble:
         xp = array_namespace(self.members)
         X = self.anomalies
         if self.weights is None:
-            return (xp.sum(X * X, axis=-2) / (X.shape[-2] - 1)) ** 0.5
+            return (xp.linalg.vecdot(X, X, axis=-2) / (X.shape[-2] - 1)) ** 0.5
         w = self.weights
         square = (w[..., None, :] @ (X * X))[..., 0, :]
         return (square / (1 - xp.sum(w * w, axis=-1))[..., None]) ** 0.5

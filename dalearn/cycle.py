@@ -100,30 +100,33 @@ class Record:
     def __init__(self, problem: Problem, keep: Sequence[str]):
         self.problem, self.keep = problem, keep
         self.length = self.size = 0
+        self.members = "members" in keep or "ranks" in keep
         self.values: dict[str, Array] = {}
         self.stages: list[str] = []
         self.info: dict[str, list] = {}
 
     def add(self, k: int, cycle: Cycle) -> None:
         """Store cycle k."""
-        beliefs: dict[str, Belief] = {"forecast": cycle.forecast, "analysis": cycle.analysis}
+        beliefs: list[Belief] = [cycle.forecast, cycle.analysis]
+        stages = ["forecast", "analysis"]
         for name, value in cycle.info.items():
             if isinstance(value, Belief):
-                beliefs[name] = value
+                stages.append(name)
+                beliefs.append(value)
             else:
                 self.info.setdefault(name, []).append(to_numpy(value))
-        if not self.stages:
-            self.stages = list(beliefs)
-        if list(beliefs) != self.stages or k >= len(self.problem):
+        if k == 0:
+            self.stages = stages
+        if stages != self.stages or k >= len(self.problem):
             raise ValueError(
-                f"cycle {k} has the stages {list(beliefs)}, wanted {self.stages} and "
+                f"cycle {k} has the stages {stages}, wanted {self.stages} and "
                 f"{len(self.problem)} cycles"
             )
         self.length = k + 1
-        for s, belief in enumerate(beliefs.values()):
+        for s, belief in enumerate(beliefs):
             self._put("mean", k, s, belief.mean)
             self._put("std", k, s, belief.std)
-            if "members" in self.keep or "ranks" in self.keep:
+            if self.members:
                 self._keep_members(k, s, belief)
 
     def _keep_members(self, k: int, s: int, belief: Belief) -> None:

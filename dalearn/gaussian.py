@@ -15,7 +15,7 @@ from .array import (
     array_namespace,
     as_floats,
     convert_tree,
-    device,
+    eye,
     is_array,
     is_float,
     linearize,
@@ -120,9 +120,7 @@ class Diagonal(Covariance):
         return self.variances
 
     def matrix(self):
-        xp = array_namespace(self.variances)
-        eye = xp.eye(self.n, dtype=self.variances.dtype, device=device(self.variances))
-        return self.variances[..., None, :] * eye
+        return self.variances[..., None, :] * eye(self.n, self.variances)
 
     def masked(self, seen):
         xp = array_namespace(self.variances, seen)
@@ -194,8 +192,8 @@ class Dense(Covariance):
     @cached_property
     def _inverse_root(self) -> Array:  # L^-T
         xp = array_namespace(self.values)
-        eye = xp.eye(self.n, dtype=self.values.dtype, device=device(self.values))
-        return xp.linalg.solve(self._root, xp.broadcast_to(eye, self.values.shape))
+        one = xp.broadcast_to(eye(self.n, self.values), self.values.shape)
+        return xp.linalg.solve(self._root, one)
 
     def color(self, z):
         return z @ self._root
@@ -212,10 +210,9 @@ class Dense(Covariance):
 
     def masked(self, seen):
         xp = array_namespace(self.values, seen)
-        eye = xp.eye(self.n, dtype=self.values.dtype, device=device(self.values))
         both = seen[..., None, :] & seen[..., :, None]
         # unseen entries decouple, so the seen block is factored as if the others were not there
-        return Masked(Dense.unchecked(xp.where(both, self.values, eye)), seen)
+        return Masked(Dense.unchecked(xp.where(both, self.values, eye(self.n, self.values))), seen)
 
     def __getitem__(self, b):
         return Dense.unchecked(self.values[b])

@@ -66,14 +66,14 @@ def test_kalman_filter_is_the_conditional_of_the_joint_gaussian(gaps):
 @pytest.mark.parametrize(("N", "n", "m"), [(5, 8, 3), (12, 4, 9), (2, 3, 1), (20, 20, 20)])
 def test_etkf_is_the_kalman_update_under_the_ensemble_covariance(rotation, N, n, m):
     from dalearn.array import streams
-    from dalearn.methods.etkf import ROTATIONS
+    from dalearn.methods.etkf import ROOTS
 
     rng = np.random.default_rng(N)
     E, H, y = rng.normal(size=(N, n)), rng.normal(size=(m, n)), rng.normal(size=m)
     G = rng.normal(size=(m, m))
     R = da.Dense(G @ G.T / m + 0.5 * np.eye(m))
-    turn = ROTATIONS[rotation](streams(1, 0), N, E) if rotation else None
-    analysis = etkf(E, E @ H.T, y, R, rotation=turn)
+    root = next(ROOTS[rotation](streams(1, 0), N, E))
+    analysis = etkf(E, E @ H.T, y, R, root=root)
     x, P = E.mean(0), np.cov(E, rowvar=False, ddof=1)
     K = P @ H.T @ np.linalg.inv(H @ P @ H.T + R.matrix())
     assert np.allclose(analysis.mean, x + K @ (y - H @ x), rtol=0, atol=1e-10)

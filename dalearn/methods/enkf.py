@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..array import Array, array_namespace, device, lift, no_grad, normal, sane, where_ok
+from ..array import Array, array_namespace, eye, lift, no_grad, normal, row_mean, sane, where_ok
 from ..belief import Ensemble
 from ..gaussian import Covariance
 from ..problem import Problem
@@ -28,19 +28,19 @@ def enkf(E: Array | Ensemble, Y: Array, y: Array, R: Covariance, D: Array) -> Ar
     The system solved has min(N, m) unknowns. Raises ValueError when N or m disagree.
     """
     prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    xp = array_namespace(prior.members, Y, y, D)
+    array_namespace(prior.members, Y, y, D)  # one library, or a clear error
     check_update(prior.members, Y, y, R)
     N, m = Y.shape[-2:]
     if D.shape[-2:] != (N, m):
         raise ValueError(f"met D {tuple(D.shape)}, wanted (..., {N}, {m}): one error per member")
     X = prior.anomalies
-    S = R.whiten(X if Y is prior.members else Y - xp.mean(Y, axis=-2, keepdims=True))
+    S = R.whiten(X if Y is prior.members else Y - row_mean(Y))
     d = R.whiten(y[..., None, :] + D - Y)  # (..., N, m)
     if m >= N:  # d S^T (S S^T + (N-1) I)^-1 X, the same gain from the members' side
-        A, ok = sane(S @ S.mT + (N - 1) * xp.eye(N, dtype=S.dtype, device=device(S)))
+        A, ok = sane(S @ S.mT + (N - 1) * eye(N, S))
         step = (d @ S.mT) @ solve(A, X)
     else:
-        A, ok = sane(S.mT @ S + (N - 1) * xp.eye(m, dtype=S.dtype, device=device(S)))
+        A, ok = sane(S.mT @ S + (N - 1) * eye(m, S))
         step = d @ solve(A, S.mT @ X)
     return where_ok(ok, prior.members + step)
 
@@ -63,7 +63,6 @@ class EnKF:
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         like = problem.like
-        xp = array_namespace(like)
         with no_grad(like):
             analysis = Ensemble.unchecked(problem.prior.sample(rng, self.members))
             inflation = lift(self.inflation, like, problem.batch, "inflation")
@@ -72,7 +71,7 @@ class EnKF:
                 forecast = Ensemble.unchecked(problem.forecast(analysis.members, k, rng))
                 observe, y = problem.at(k)
                 D = observe.noise.color(normal(rng, (self.members, observe.m), like))
-                D = D - xp.mean(D, axis=-2, keepdims=True)
+                D = D - row_mean(D)
                 E = enkf(forecast, observe(forecast.members), y, observe.noise, D)
                 analysis = Ensemble.unchecked(E)
                 analysis = Ensemble.of(analysis._mean, inflation * analysis.anomalies)

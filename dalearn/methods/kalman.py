@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..array import Array, array_namespace, device, lift, linearize, no_grad, sane, where_ok
+from ..array import Array, array_namespace, device, eye, lift, linearize, no_grad, sane, where_ok
 from ..belief import Ensemble, Gaussian
 from ..gaussian import Covariance, Dense
 from ..problem import Problem
@@ -29,7 +29,7 @@ def kalman_update(
     `h = H(x) (..., m)` and its matrix `H (..., m, n)`; data `y (..., m)`; `R` their covariance.
     Works on whitened observations and in Joseph's form, which keeps P symmetric and positive.
     """
-    xp = array_namespace(x, P, h, H, y)
+    array_namespace(x, P, h, H, y)  # one library, or a clear error
     n, m = x.shape[-1], R.n
     met = P.shape[-2:], H.shape[-2:], (h.shape[-1:], y.shape[-1:])
     if met != ((n, n), (m, n), ((m,), (m,))):
@@ -40,10 +40,9 @@ def kalman_update(
         )
     G = R.whiten(H.mT).mT  # whitened H; rows of unseen observations are 0
     d = R.whiten((y - h)[..., None, :])  # (..., 1, m)
-    eye = xp.eye(G.shape[-2], dtype=P.dtype, device=device(P))
-    A, ok = sane(G @ P @ G.mT + eye)
+    A, ok = sane(G @ P @ G.mT + eye(m, P))
     K = solve(A, G @ P).mT  # (..., n, m)
-    left = xp.eye(x.shape[-1], dtype=P.dtype, device=device(P)) - K @ G
+    left = eye(n, P) - K @ G
     P = left @ P @ left.mT + K @ K.mT
     return where_ok(ok, x + (d @ K.mT)[..., 0, :]), where_ok(ok, (P + P.mT) / 2)
 

@@ -1,0 +1,1 @@
+"""Speed and accuracy against peers and papers: `python -m benchmarks.filters`."""
