@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,7 @@ def _kept(keep: str | Sequence[str]) -> tuple[str, ...]:
     return keep
 
 
+@lru_cache
 def _version(package: str) -> str:
     try:
         return version(package)

@@ -116,8 +116,8 @@ def test_files_stay_short():
     long = {p.name: n for p in code if (n := len(p.read_text().splitlines())) > 350}
     assert not long, f"files of more than 350 lines: {long}"
     pages = [p for p in FILES if module_of(p)[0] in ("methods", "models")]
-    long = {p.name: n for p in pages if (n := len(p.read_text().splitlines())) > 190}
-    assert not long, f"methods or models of more than 190 lines: {long}"
+    long = {p.name: n for p in pages if (n := len(p.read_text().splitlines())) > 210}
+    assert not long, f"methods or models of more than 210 lines: {long}"
 
 
 def test_import_is_light():

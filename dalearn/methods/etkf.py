@@ -79,15 +79,15 @@ def random_root(S: Array, d: Array, Q: Array) -> tuple[Array, Array]:
     B = convert(_basis(N), S)
     Z = B.mT @ S
     A, ok = sane(Z @ Z.mT + (N - 1) * eye(N - 1, S))
-    steep = xp.linalg.trace(A) > (N - 1) * float(xp.finfo(A.dtype).eps) ** -0.5
-    rare = bool(xp.any(steep))
-    if rare:  # errors far smaller than the spread: round-off could make A indefinite
-        A = xp.where(steep[..., None, None], eye(N - 1, A), A)
+    limit = (N - 1) * float(xp.finfo(A.dtype).eps) ** -0.5
+    rare = float(xp.max(A)) > limit / N  # errors far smaller than the spread?
+    if rare:  # round-off could make A indefinite
+        steep = (xp.linalg.trace(A) > limit)[..., None, None]
+        A = xp.where(steep, eye(N - 1, A), A)
     P = xp.linalg.solve(xp.linalg.cholesky(A), B.mT)
     w, T = ((d @ S.mT) @ P.mT) @ P, (N - 1) ** 0.5 * ((B @ Q) @ P)
     if rare:
         v, U = symmetric_root(S, d)
-        steep = steep[..., None, None]
         w, T = xp.where(steep, v, w), xp.where(steep, (B @ Q @ B.mT + 1 / N) @ U, T)
     return where_ok(ok, w), where_ok(ok, T)
 
