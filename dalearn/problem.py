@@ -138,8 +138,11 @@ class Problem:
         def pick(x, core):  # an array with batch axes in front of `core` axes
             return x[batch_index(b, tuple(x.shape[:-core]), self.batch)]
 
+        def covariance(c):
+            return c[batch_index(b, c.batch, self.batch)] if c.batch else c
+
         def seen(o):
-            return replace(o, noise=o.noise[b]) if o.noise.batch else o
+            return replace(o, noise=covariance(o.noise)) if o.noise.batch else o
 
         obs = self.observation
         return replace(
@@ -149,7 +152,7 @@ class Problem:
             if isinstance(obs, Moving)
             else seen(obs),
             data=pick(self.data, 2),
-            noise=self.noise[b] if self.noise is not None and self.noise.batch else self.noise,
+            noise=self.noise if self.noise is None else covariance(self.noise),
             truth=None if self.truth is None else pick(self.truth, 2),
             model=pick_parameters(self.model, b, self.batch, self.n),
         )

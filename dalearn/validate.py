@@ -83,8 +83,10 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def _check_batch(name: str, cov: Any, batch: tuple[int, ...]) -> None:
-    if cov is not None and cov.batch not in ((), batch):
-        raise ValueError(f"the {name} has batch axes {cov.batch}, wanted () or {batch}")
+    if cov is not None and not _fits((*cov.batch, 1, 1), (*batch, 1, 1)):
+        raise ValueError(
+            f"the {name} has batch axes {cov.batch}, wanted axes that broadcast to {batch}"
+        )
 
 
 def check_kind(name: str, value: Any, *kinds: type) -> None:

@@ -272,7 +272,7 @@ TABLE = [
         "Q-batch",
         lambda: check(noise=da.Diagonal(ones((2, 3)))),
         V,
-        ["model noise", "(2,)", "wanted ()"],
+        ["model noise", "(2,)", "broadcast to ()"],
     ),
     (
         "R-batch",
@@ -289,7 +289,7 @@ TABLE = [
             observation=da.Moving([da.Observation(da.identity, da.Diagonal(ones((5, 3))))] * 4)
         ),
         V,
-        ["observation noise", "(5,)", "wanted ()"],
+        ["observation noise", "(5,)", "broadcast to ()"],
     ),
     (
         "R-one-for-many",

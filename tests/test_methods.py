@@ -237,3 +237,18 @@ def test_gpu_equals_cpu(example):
     a, b = run(problem, example.method), run(gpu, example.method)
     slack = 1e-5 if getattr(example.method, "jacobian", None) is da.finite_difference else 1e-8
     assert np.allclose(a["mean"], b["mean"], rtol=0, atol=slack)
+
+
+def test_noise_shared_over_part_of_the_batch():
+    """R of shape (3, 1, m) in a batch (3, 2): as if each experiment had its own."""
+    import dataclasses
+
+    problem = lorenz63(cycles=6, batch=(3, 2))
+    variances = np.array([0.5, 2.0, 8.0])[:, None, None] * np.ones(3)
+    noisy = dataclasses.replace(
+        problem, observation=da.Observation(da.identity, da.Diagonal(variances))
+    )
+    together = run(noisy, da.ETKF(10, 1.02))
+    for flat, (i, j) in enumerate(np.ndindex(3, 2)):
+        alone = run(noisy[i, j], da.ETKF(10, 1.02), seed=flat)
+        assert np.array_equal(together["mean"][i, j], alone["mean"])

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -96,3 +97,12 @@ def test_no_minified_or_built_file_is_tracked():
 def test_no_tracked_file_is_large():
     """One megabyte is what a shipped set of weights may weigh; nothing else comes near."""
     assert not [p.name for p in tracked() if p.stat().st_size > 1_050_000]
+
+
+def test_the_example_of_the_readme_prints_what_it_says():
+    text = (ROOT / "README.md").read_text("utf8")
+    code = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.S)
+    out = subprocess.run(
+        [sys.executable, "-c", code[1]], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert out.stdout == code[2]
