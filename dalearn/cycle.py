@@ -232,39 +232,15 @@ def compare(
     `progress` as in `assimilate`.
 
     Returns the Dataset of `assimilate` with the dimensions `method` and `seed` in front, and
-    `seconds (method)`, the wall-clock time of each. Raises ValueError when the number of seeds
+    `seconds (method)`, the wall-clock time of each. Select with `.sel({"method": label})`: the
+    word `method=` means something else to `.sel`. Raises ValueError when the number of seeds
     and the problem's batch disagree, or a label comes twice.
     """
     import xarray as xr
 
-    if isinstance(methods, Mapping):
-        named: dict[str, Method] = dict(methods)
-    else:
-        if not isinstance(methods, Iterable):
-            raise TypeError(f"methods must be a sequence or a mapping, met {methods!r}")
-        methods = list(methods)
-        labels = [label(m) for m in methods]
-        if len(set(labels)) != len(labels):
-            raise ValueError(f"methods must have different labels, met {labels}; pass a mapping")
-        named = dict(zip(labels, methods, strict=True))
-    if not named:
-        raise ValueError("methods is empty; wanted at least one")
-    if len(problem.batch) > 1:
-        raise ValueError(f"compare wants at most one batch axis, met {problem.batch}")
-    which = np.asarray(seeds)
-    if which.dtype.kind not in "iu" or which.ndim > 1 or not which.size or which.min() < 0:
-        raise ValueError(f"seeds must be how many or which, as integers >= 0, met {seeds!r}")
-    if which.ndim == 0:
-        which = np.arange(problem.batch[0] if problem.batch and which == 1 else int(which))
-    chosen = which.tolist()
-    if not chosen or len(set(chosen)) != len(chosen):
-        raise ValueError(f"seeds must be different and at least one, met {seeds!r}")
+    named, chosen = _named(methods), _seeds(seeds, problem.batch)
     if not problem.batch:
         problem = problem.expand((len(chosen),))
-    if problem.batch != (len(chosen),):
-        raise ValueError(
-            f"met {len(chosen)} seeds for a batch of {problem.batch}; wanted one each"
-        )
     jobs = [(problem, m, chosen, _kept(keep), progress) for m in named.values()]
     results = list(executor.map(_job, jobs)) if executor else [_job(j) for j in jobs]
     parts = [
@@ -284,6 +260,40 @@ def compare(
     out.attrs = {**results[0].attrs, "method": [repr(m) for m in named.values()], "seed": chosen}
     del out.attrs["seconds"]
     return out
+
+
+def _named(methods: Any) -> dict[str, Method]:
+    """The methods under the labels that they are given, or make for themselves."""
+    if isinstance(methods, Mapping):
+        named = dict(methods)
+    elif isinstance(methods, Iterable):
+        methods = list(methods)
+        labels = [label(m) for m in methods]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"methods must have different labels, met {labels}; pass a mapping")
+        named = dict(zip(labels, methods, strict=True))
+    else:
+        raise TypeError(f"methods must be a sequence or a mapping, met {methods!r}")
+    if not named:
+        raise ValueError("methods is empty; wanted at least one")
+    return named
+
+
+def _seeds(seeds: Any, batch: tuple[int, ...]) -> list[int]:
+    """The seeds asked for: as many as the batch has experiments, if it has an axis."""
+    which = np.asarray(seeds)
+    if which.dtype.kind not in "iu" or which.ndim > 1 or not which.size or which.min() < 0:
+        raise ValueError(f"seeds must be how many or which, as integers >= 0, met {seeds!r}")
+    if which.ndim == 0:
+        which = np.arange(batch[0] if batch and which == 1 else int(which))
+    chosen = which.tolist()
+    if not chosen or len(set(chosen)) != len(chosen):
+        raise ValueError(f"seeds must be different and at least one, met {seeds!r}")
+    if len(batch) > 1:
+        raise ValueError(f"compare wants at most one batch axis, met {batch}")
+    if batch and batch != (len(chosen),):
+        raise ValueError(f"met {len(chosen)} seeds for a batch of {batch}; wanted one each")
+    return chosen
 
 
 def _job(job: tuple) -> xr.Dataset:

@@ -211,15 +211,17 @@ def choice(right: str, why: Mapping[str, str], *, also: Mapping[str, str] | None
 
 
 def not_yet(message):
+    """Feedback on an answer that is not right, with its hint."""
     return Feedback(False, message)
 
 
 def unsolved(answer):
+    """Whether the exercise is still open."""
     return answer is None or answer is Ellipsis or answer is NotImplemented
 
 
 def _numbers(answer):
-    """A float64 array from numbers, arrays of any library or nested them, or None."""
+    """A float64 array from numbers, arrays of any library or nested lists, or None."""
     try:
         if hasattr(answer, "detach"):
             answer = answer.detach().cpu().double().numpy()
@@ -232,6 +234,7 @@ def _numbers(answer):
 
 
 def near(value, expected, rtol):
+    """Whether two arrays agree to `rtol` of the largest magnitude wanted."""
     if value.shape != expected.shape or not np.all(np.isfinite(value)):
         return False
     return bool(np.abs(value - expected).max() <= rtol * (np.abs(expected).max() or 1.0))
@@ -291,5 +294,6 @@ def _show(value):
 
 
 def quote(error):
+    """An exception in one line of code."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).replace("`", "'")
     return f"`{text[:200]}`"

@@ -25,6 +25,7 @@ class Control:
 
 
 def is_number(value: Any) -> bool:
+    """Whether a value belongs on a slider: a real number, and no switch."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
