@@ -7,10 +7,11 @@ SITE := _build/html
 STAMP := $(VENV)/.installed
 PACKAGE := $(shell find dalearn -name '*.py' -o -name '*.js' -o -name '*.css' 2>/dev/null)
 
-# No contest for two cores, no bars in stored outputs; and the kernel of this environment, whatever
-# kernels the user has elsewhere. (A backend of matplotlib named here would keep figures off the pages.)
+# One thread each (the matrices are small), no bars in stored outputs; and the kernel of this
+# environment, whatever kernels the user has elsewhere. (A backend of matplotlib named here would
+# keep figures off the pages.)
 unexport MPLBACKEND
-export OMP_NUM_THREADS ?= 2
+export OMP_NUM_THREADS ?= 1
 export TQDM_DISABLE := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -63,7 +64,8 @@ browser: book  ## the built site, in a real Chromium
 	$(BIN)/python -m pytest tests/test_book.py
 	$(BIN)/python -m pytest -m browser
 
-test: lint unit nbval browser  ## everything that CI runs
+test: lint  ## everything that CI runs, two things at a time
+	@$(MAKE) --no-print-directory -j2 --output-sync=target browser unit nbval
 
 check: lint  ## what fits in three minutes: style, types, quick tests
 	$(BIN)/python -m pytest -m "not slow and not browser"
@@ -72,7 +74,7 @@ lab: $(STAMP)  ## JupyterLab on the chapters
 	@$(BIN)/jupytext-config \
 	  --settings-file $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json \
 	  set-default-viewer markdown myst
-	env -u TQDM_DISABLE $(BIN)/jupyter lab --ServerApp.root_dir=book \
+	env -u TQDM_DISABLE -u OMP_NUM_THREADS $(BIN)/jupyter lab --ServerApp.root_dir=book \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None
 
 notebooks: $(STAMP)  ## write the notebook beside each page that changed
