@@ -101,7 +101,9 @@ def test_first_cell_installs_on_colab_only(page):
 def test_cells_are_short(page):
     """Code that is read fits the eye; only hidden plotting code may be longer."""
     shown = [
-        c for c in code_cells(read_page(page)) if not tags(c) & {"hide-input", "remove-input"}
+        c
+        for c in code_cells(read_page(page))
+        if not tags(c) & {"hide-input", "remove-input", "remove-cell"}
     ]
     long = {
         c.source.splitlines()[0]: n for c in shown if (n := len(c.source.splitlines())) > MAX_LINES
