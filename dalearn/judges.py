@@ -158,7 +158,7 @@ def function(
             except Exception as error:
                 return not_yet(f"{call} raised {quote(error)} {_inputs(reference, case)}.")
             if unsolved(result):
-                message = f"{call} returns nothing: end it with `return`."
+                message = f"{call} returns no result yet: put it after `return`."
                 return Feedback(False, message, answered=False)
             values = outputs(result)
             if values is None:
