@@ -81,6 +81,31 @@ def test_etkf_is_the_kalman_update_under_the_ensemble_covariance(rotation, N, n,
     assert np.allclose(got, P - K @ H @ P, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-9], ids=["ordinary", "steep"])
+def test_random_root_is_a_root_of_the_symmetric_one_also_where_it_is_guarded(scale):
+    """Errors 1e9 times smaller than the spread take another road, and only those experiments.
+
+    Between the two, both lose digits as any solver does: round-off times the condition of C.
+    """
+    from dalearn.array import streams
+    from dalearn.methods.etkf import rotations, symmetric_root
+
+    rng = np.random.default_rng(3)
+    S, d = rng.normal(size=(2, 6, 4)), rng.normal(size=(2, 1, 4))
+    S -= S.mean(-2, keepdims=True)
+    mild = S.copy()
+    S[1] /= scale
+    root = next(rotations(streams(1, 0, (2,)), 6, S))
+    (w, T), (v, U) = root(S, d), symmetric_root(S, d)
+    X = rng.normal(size=(2, 6, 3))
+    X -= X.mean(-2, keepdims=True)
+    size = np.abs(v).max()
+    assert np.allclose(w, v, rtol=0, atol=1e-10 * max(size, 1.0))
+    assert np.allclose((T @ X).mT @ (T @ X), (U @ X).mT @ (U @ X), rtol=0, atol=1e-10)
+    assert np.allclose((T @ X).sum(-2), 0, atol=1e-12)
+    assert np.array_equal(root(mild, d)[1][0], T[0])  # the neighbour keeps its bits
+
+
 @pytest.mark.parametrize(("N", "m"), [(6, 9), (30, 4)], ids=["from members", "from data"])
 def test_enkf_with_centred_perturbations_has_the_kalman_mean(N, m):
     rng = np.random.default_rng(0)
@@ -268,11 +293,11 @@ def test_lorenz63_lyapunov_exponents():
 
 @pytest.mark.slow
 def test_lorenz96_leading_lyapunov_exponent():
-    """About 1.67 at F = 8, n = 40; within 4 standard errors of a run of 1600 time units."""
+    """About 1.67 at F = 8, n = 40; within 4 standard errors of 2400 time units."""
     rng = np.random.default_rng(0)
-    x = da.trajectory(da.Lorenz96(), 8 + rng.normal(size=(16, 40)), 400)[:, -1]
+    x = da.trajectory(da.Lorenz96(), 8 + rng.normal(size=(24, 40)), 400)[:, -1]
     got, error = da.lyapunov_exponents(da.Lorenz96(), x, 2000, count=14)
-    assert error[0] < 0.015
+    assert error[0] < 0.012
     assert abs(got[0] - 1.67) < 4 * error[0] + 0.01  # the literature rounds to 0.01
     assert (got > 0.02).sum() in (12, 13)  # the unstable directions that an ensemble must span
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..array import Array, array_namespace, to_numpy
+from ..array import Array, array_namespace, eye, to_numpy
 from ..belief import Belief
 from ..gaussian import Covariance
 from ..problem import Problem
@@ -54,7 +54,7 @@ def solve(A: Array, B: Array) -> Array:
     except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
         noise = float(xp.finfo(A.dtype).eps) * xp.max(xp.abs(A), axis=(-2, -1), keepdims=True)
         more = xp.where(noise > 1e-3, 8 * A.shape[-1] * noise, xp.zeros_like(noise))
-        return xp.linalg.solve(A + more * xp.eye(A.shape[-1], dtype=A.dtype, device=A.device), B)
+        return xp.linalg.solve(A + more * eye(A.shape[-1], A), B)
 
 
 def check_ensemble(members: int, inflation: Any) -> None:
