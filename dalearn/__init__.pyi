@@ -8,13 +8,13 @@ from . import methods as methods
 from . import models as models
 from . import plot as plot
 from . import widgets as widgets
-from .array import finite_difference as finite_difference
-from .array import linearize as linearize
 from .belief import Ensemble as Ensemble
 from .belief import Point as Point
 from .check import check as check
 from .cycle import assimilate as assimilate
 from .cycle import compare as compare
+from .derivative import finite_difference as finite_difference
+from .derivative import linearize as linearize
 from .diagnostics import climatology as climatology
 from .diagnostics import crps as crps
 from .diagnostics import lost as lost
@@ -28,17 +28,32 @@ from .gaussian import Covariance as Covariance
 from .gaussian import Dense as Dense
 from .gaussian import Diagonal as Diagonal
 from .gaussian import Gaussian as Gaussian
+from .generate import simulate as simulate
 from .integrate import rk4 as rk4
 from .integrate import trajectory as trajectory
+from .joint import state_and_parameters as state_and_parameters
+from .joint import with_parameters as with_parameters
 from .methods import ETKF as ETKF
 from .methods import KF as KF
 from .methods import Cycle as Cycle
 from .methods import EnKF as EnKF
 from .methods import ExtendedKF as ExtendedKF
+from .models import Advection as Advection
+from .models import Burgers as Burgers
+from .models import Burgers2D as Burgers2D
+from .models import History as History
+from .models import Kolmogorov as Kolmogorov
+from .models import KuramotoSivashinsky as KuramotoSivashinsky
+from .models import Landscape as Landscape
 from .models import Lorenz63 as Lorenz63
 from .models import Lorenz96 as Lorenz96
+from .models import Lorenz96TwoScale as Lorenz96TwoScale
 from .models import Pendulum as Pendulum
+from .models import ShallowWater as ShallowWater
+from .models import Subcycled as Subcycled
 from .models import Surrogate as Surrogate
+from .models import Wildfire as Wildfire
+from .nature import twin as twin
 from .observe import Every as Every
 from .observe import Linear as Linear
 from .observe import Moving as Moving
@@ -46,7 +61,6 @@ from .observe import Observation as Observation
 from .observe import Subset as Subset
 from .observe import identity as identity
 from .problem import Problem as Problem
-from .problem import twin as twin
 from .widgets import explore as explore
 
 __version__: str

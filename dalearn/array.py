@@ -1,4 +1,4 @@
-"""Arrays, random numbers and derivatives: the only file that knows one array library from another.
+"""Arrays and random numbers: the only file that knows one array library from another.
 
 Everything above is written once against the array API standard. NumPy in, NumPy out; torch in,
 torch out, on the device of what came in. There is no backend flag: the array decides.
@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,14 +19,15 @@ import numpy as np
 Array = Any  # numpy.ndarray or torch.Tensor; named so that signatures read well
 
 
-def _is_torch(x: Any) -> bool:
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is a torch tensor (without importing torch)."""
     torch = sys.modules.get("torch")  # no tensor exists before torch has been imported
     return torch is not None and isinstance(x, torch.Tensor)
 
 
 def is_array(x: Any) -> bool:
     """Whether `x` is an array of a library known here (NumPy or torch)."""
-    return isinstance(x, np.ndarray) or _is_torch(x)
+    return isinstance(x, np.ndarray) or is_tensor(x)
 
 
 def array_namespace(*arrays: Any) -> Any:
@@ -40,7 +41,7 @@ def array_namespace(*arrays: Any) -> Any:
             xp = np
         elif a is None or isinstance(a, (bool, int, float)):
             continue
-        elif _is_torch(a):
+        elif is_tensor(a):
             import array_api_compat.torch as xp
         elif isinstance(a, (np.ndarray, np.generic)):
             xp = np
@@ -60,7 +61,7 @@ def array_namespace(*arrays: Any) -> Any:
 
 def library(x: Any) -> str:
     """'numpy' or 'torch' (or the type's name for anything else), for messages."""
-    return "torch" if _is_torch(x) else "numpy" if isinstance(x, np.ndarray) else type(x).__name__
+    return "torch" if is_tensor(x) else "numpy" if isinstance(x, np.ndarray) else type(x).__name__
 
 
 def device(x: Array) -> Any:
@@ -68,37 +69,51 @@ def device(x: Array) -> Any:
     return x.device
 
 
+def fft(like: Array) -> Any:
+    """The library of Fourier transforms for `like`: `scipy.fft` or `torch.fft`.
+
+    Both have rfft, irfft, rfft2, irfft2 over the last axes, and keep single precision.
+    """
+    if is_tensor(like):
+        import torch
+
+        return torch.fft
+    import scipy.fft  # its transforms are half again as fast as numpy.fft on stacked fields
+
+    return scipy.fft
+
+
 def to_numpy(x: Any) -> np.ndarray:
     """`x` as a NumPy array, off the graph and off the GPU."""
-    return x.detach().cpu().numpy() if _is_torch(x) else np.asarray(x)
+    return x.detach().cpu().numpy() if is_tensor(x) else np.asarray(x)
 
 
 def is_float(x: Array) -> bool:
     """Whether `x` holds real floating-point numbers."""
-    return x.dtype.is_floating_point if _is_torch(x) else np.issubdtype(x.dtype, np.floating)
+    return x.dtype.is_floating_point if is_tensor(x) else np.issubdtype(x.dtype, np.floating)
 
 
 def as_floats(x: Any, name: str) -> Array:
     """`x` (a number, list or array) as a floating-point array; integers become float64."""
     if isinstance(x, np.ma.MaskedArray):  # as netCDF readers return: a gap is a NaN here
         x = np.ma.filled(x.astype(np.float64), np.nan)
-    if not _is_torch(x):
+    if not is_tensor(x):
         x = np.asarray(x)  # also takes off a subclass, such as np.matrix
     if is_float(x):
         return x
-    if x.dtype.is_complex if _is_torch(x) else x.dtype.kind not in "biu":
+    if x.dtype.is_complex if is_tensor(x) else x.dtype.kind not in "biu":
         raise TypeError(f"{name} must hold real numbers, met dtype {x.dtype}")
-    return x.double() if _is_torch(x) else x.astype(np.float64)
+    return x.double() if is_tensor(x) else x.astype(np.float64)
 
 
 def convert(x: Any, like: Array) -> Array:
     """`x` in the library and on the device of `like`; floats also take its dtype."""
     if type(x) is type(like) is np.ndarray and x.dtype == like.dtype:
         return x
-    if _is_torch(like):
+    if is_tensor(like):
         import torch
 
-        if not _is_torch(x):
+        if not is_tensor(x):
             x = np.asarray(x, order="C")  # not ascontiguousarray: it adds an axis to a number
             x = torch.from_numpy(x if x.flags.writeable else x.copy())
         floating = x.dtype.is_floating_point or x.ndim == 0
@@ -139,7 +154,7 @@ def no_grad(like: Array) -> contextlib.AbstractContextManager:
 
     Leave it before each `yield`: a context held open across one leaks into the reader's loop.
     """
-    if _is_torch(like):
+    if is_tensor(like):
         import torch
 
         return torch.no_grad()
@@ -240,6 +255,19 @@ class Streams:
             generator.standard_normal(out=row)
         return convert(out.reshape((*self.batch, *shape)), like)
 
+    def uniform(self, like: Array) -> Array:
+        """Uniform numbers in [0, 1] for the entries of `like`; its leading axes hold the batch."""
+        count = len(self.generators)
+        if count == 0 or math.prod(like.shape) % count:
+            raise ValueError(
+                f"met an array of shape {tuple(like.shape)} and {count} streams; wanted leading "
+                f"axes that hold the batch {self.batch}"
+            )
+        out = np.empty((count, math.prod(like.shape) // count))
+        for generator, row in zip(self.generators, out, strict=True):
+            generator.random(out=row)
+        return convert(out.reshape(like.shape), like)
+
     def integers(self, high: int, size: int) -> np.ndarray:
         """Integers in [0, high), `(..., size)`, as a NumPy array."""
         rows = [g.integers(high, size=size) for g in self.generators]
@@ -260,9 +288,17 @@ class TorchStreams:
             (*self.batch, *shape),
             generator=self.generator,
             device=self.generator.device,
-            dtype=like.dtype if _is_torch(like) else torch.float64,
+            dtype=like.dtype if is_tensor(like) else torch.float64,
         )
         return convert(z, like)
+
+    def uniform(self, like: Array) -> Array:
+        """Uniform numbers in [0, 1) for the entries of `like`."""
+        import torch
+
+        g = self.generator
+        dtype = like.dtype if is_tensor(like) else torch.float64
+        return convert(torch.rand(like.shape, generator=g, device=g.device, dtype=dtype), like)
 
     def integers(self, high: int, size: int) -> np.ndarray:
         """Integers in [0, high), `(..., size)`, as a NumPy array."""
@@ -292,58 +328,13 @@ def normal(rng: Any, shape: tuple[int, ...], like: Array) -> Array:
     return rng.normal(shape, like)
 
 
-def linearize(f: Callable, x: Array) -> tuple[Array, Array]:
-    """Value and Jacobian of `f` at `x` by automatic differentiation.
+def uniform(rng: Any, like: Array) -> Array:
+    """Uniform numbers in [0, 1) for the entries of `like` (its leading axes are the batch's).
 
-    `f: (..., n) -> (..., m)` acts on each row alone, so all m rows of all the Jacobians come
-    from one reverse pass over m copies of `x`: row i of J is the gradient of sum_i f(x_i)_i.
-    Returns `f(x) (..., m)` and `J (..., m, n)` in the library of `x`; NumPy is converted at the
-    border, so `f` must be written against the array API (or torch) to be differentiable.
-
-    Raises TypeError when `f` leaves torch (use `finite_difference`) and ValueError when its
-    result does not depend on `x` through recorded operations.
+    From Streams, TorchStreams, a `numpy.random.Generator` or a `torch.Generator`.
     """
-    import torch
-
-    z = x.detach() if _is_torch(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
-    f = convert_tree(f, z)
-    try:
-        with torch.no_grad():
-            value = f(z)
-        if not _is_torch(value):
-            raise TypeError(f"it returned {library(value)} for a torch tensor")
-        with torch.enable_grad():
-            copies = z.expand(value.shape[-1], *z.shape).clone().requires_grad_()
-            out = f(copies)
-    except (TypeError, AttributeError, RuntimeError) as error:
-        raise TypeError(f"{_name(f)} cannot run on torch tensors ({error}); {_ADVICE}") from error
-    g = None
-    with torch.enable_grad():
-        if _is_torch(out) and out.requires_grad:
-            total = out.diagonal(dim1=0, dim2=-1).sum()
-            (g,) = torch.autograd.grad(total, copies, allow_unused=True)
-    if g is None:
-        raise ValueError(f"{_name(f)} breaks the graph (detached or constant); {_ADVICE}")
-    return convert(value, x), convert(torch.movedim(g, 0, -2), x)
-
-
-_ADVICE = "wanted array-API operations throughout, or jacobian=finite_difference"
-
-
-def _name(f: Any) -> str:
-    return getattr(f, "__name__", type(f).__name__)
-
-
-def finite_difference(f: Callable, x: Array) -> tuple[Array, Array]:
-    """Value and Jacobian of `f` at `x` by central differences, for any `f`, differentiable or not.
-
-    `J[..., :, i] = (f(x + h e_i) - f(x - h e_i)) / 2h` with `h = eps^(1/3) max(1, |x_i|)`, which
-    balances truncation against round-off: about 1e-10 relative in float64, 1e-4 in float32.
-    Shapes as in `linearize`.
-    """
-    xp = array_namespace(x)
-    h = float(xp.finfo(x.dtype).eps) ** (1 / 3) * xp.maximum(xp.abs(x), xp.ones_like(x))
-    steps = xp.reshape(eye(x.shape[-1], x), (x.shape[-1], *(1,) * (x.ndim - 1), x.shape[-1]))
-    forward, backward = x + h * steps, x - h * steps  # (n, ..., n)
-    width = xp.sum((forward - backward) * steps, axis=-1)[..., None]  # the step really taken
-    return f(x), xp.moveaxis((f(forward) - f(backward)) / width, 0, -1)
+    if isinstance(rng, np.random.Generator):
+        return convert(rng.random(tuple(like.shape)), like)
+    if not hasattr(rng, "uniform"):
+        rng = streams(0, rng)
+    return rng.uniform(like)

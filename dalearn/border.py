@@ -13,14 +13,17 @@ from .array import Array, array_namespace, is_array
 
 @dataclass(frozen=True, eq=False)
 class Border:
-    """A function of fields `(b, *shape)` as a function of vectors `(..., n)`."""
+    """A function of fields `(b, *shape)` as a function of vectors `(..., n)`.
+
+    What comes after the state (a stochastic model's `rng`) is handed on.
+    """
 
     f: Callable
     shape: tuple[int, ...]
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *more: Any) -> Array:
         xp = array_namespace(x)
-        out = self.f(xp.reshape(x, (-1, *self.shape)))
+        out = self.f(xp.reshape(x, (-1, *self.shape)), *more)
         return xp.reshape(out, (*x.shape[:-1], -1))
 
 
@@ -40,7 +43,10 @@ def batch_index(b: Any, shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple
 
 
 def pick_parameters(model: Any, b: Any, batch: tuple[int, ...], n: int) -> Any:
-    """The model with parameters `(*batch, 1, 1)` or `(*batch, 1, n)` cut to experiment b."""
+    """The model with parameters `(*batch, 1, 1)` or `(*batch, 1, n)` cut to experiment b.
+
+    Also in the `model` that a wrapper holds, whose states have the wrapper's `n` where it has one.
+    """
     swept = {}
     for name in getattr(model, "__dataclass_fields__", {}):
         value = getattr(model, name)
@@ -52,4 +58,8 @@ def pick_parameters(model: Any, b: Any, batch: tuple[int, ...], n: int) -> Any:
                 fits = False
             if fits:
                 swept[name] = value[batch_index(b, shape[:-2], batch)]
+        elif name == "model":
+            inner = pick_parameters(value, b, batch, getattr(model, "n", n))
+            if inner is not value:
+                swept[name] = inner
     return replace(model, **swept) if swept else model

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .array import Array, array_namespace, convert, linearize, to_numpy
+from .array import Array, array_namespace, device, eye, to_numpy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,30 +195,31 @@ def lyapunov_exponents(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lyapunov exponents of a model, per unit of its time, with their standard errors.
 
-    Carries `count` tangent vectors along each trajectory, with the exact Jacobian of every step,
-    and re-orthogonalises them by QR: exponent i is the mean of log |R_ii| / dt (Benettin et al.,
-    Meccanica 15, 1980).
+    Carries `count` tangent vectors along each trajectory and re-orthogonalises them by QR after
+    every step: exponent i is the mean of log |R_ii| / dt (Benettin et al., Meccanica 15, 1980).
+    Tangents are central differences of the model itself, exact to about nine digits.
 
-    Arguments: `x (b, n)`, at least two starting points on the attractor, whose scatter gives the
-    standard error; `steps`, after `spinup` steps that let the vectors align.
-    Returns (exponents, errors), each `(count,)`, largest first.
+    Arguments: `model`, for states `(..., n)`; `x (b, n)`, at least two starting points on the
+    attractor, whose scatter gives the standard error; `steps`, after `spinup` steps that let the
+    vectors align. Returns (exponents, errors), each `(count,)`, largest first.
     """
-    import torch
-
     if x.ndim != 2 or x.shape[0] < 2:
         raise ValueError(f"x must be (b, n) with b >= 2 trajectories, met {tuple(x.shape)}")
     n = int(x.shape[-1])
     count = n if count is None else int(count)
     if steps < 1 or not 1 <= count <= n:
         raise ValueError(f"met steps = {steps}, count = {count}; wanted >= 1 and 1 to {n}")
-    u = convert(x, torch.zeros(1, dtype=torch.float64))
-    xp = array_namespace(u)
-    Q = xp.linalg.qr(torch.eye(n, count, dtype=u.dtype).expand(len(u), n, count))[0]
-    total = torch.zeros(len(u), count, dtype=u.dtype)
+    xp = array_namespace(x)
+    u = xp.astype(x, xp.float64)
+    Q = xp.broadcast_to(eye(n, u)[:, :count], (u.shape[0], n, count))
+    total = xp.zeros((u.shape[0], count), dtype=u.dtype, device=device(u))
     for k in range(spinup + steps):
-        u, J = linearize(model, u)
-        Q, U = xp.linalg.qr(J @ Q)
+        h = 1e-6 * max(1.0, float(xp.max(xp.abs(u))))
+        away = h * xp.moveaxis(Q, -1, 0)  # (count, b, n)
+        tangents = (model(u + away) - model(u - away)) / (2 * h)
+        Q, R = xp.linalg.qr(xp.moveaxis(tangents, 0, -1))
+        u = model(u)
         if k >= spinup:
-            total += torch.log(torch.abs(torch.diagonal(U, dim1=-2, dim2=-1)))
+            total = total + xp.log(xp.abs(xp.linalg.diagonal(R)))
     rates = to_numpy(total) / (steps * float(getattr(model, "dt", 1.0)))
     return rates.mean(0), rates.std(0, ddof=1) / len(rates) ** 0.5

@@ -18,9 +18,9 @@ from .array import (
     eye,
     is_array,
     is_float,
-    linearize,
     normal,
 )
+from .derivative import linearize
 
 
 class Covariance:

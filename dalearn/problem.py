@@ -15,23 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from .array import (
-    Array,
-    array_namespace,
-    as_floats,
-    convert,
-    convert_tree,
-    no_grad,
-    normal,
-    streams,
-    to_numpy,
-)
+from .array import Array, array_namespace, as_floats, convert_tree, normal, to_numpy
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border, batch_index, pick_parameters
 from .gaussian import Covariance, Dense, Diagonal
 from .integrate import whole_steps
 from .observe import Moving, Observation
-from .validate import check_call, check_kind, check_problem, one_each
+from .validate import check_kind, check_problem, one_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +31,7 @@ class Problem:
     Arguments:
         model: one time step, pure: `(..., n) -> (..., n)`, or `(b, *shape) -> (b, *shape)` when
             `shape` is given. A dataclass, a plain function, a `torch.nn.Module` (torch problems).
+            A stochastic one has `stochastic = True` and is called as `model(x, rng)`.
         observation: an Observation, or Moving.
         prior: Point, Gaussian or Ensemble for the state before the first model step. Its array
             decides library, dtype and device for everything else.
@@ -180,9 +171,27 @@ class Problem:
 
     # --- what methods call --------------------------------------------------------------------
 
-    @cached_property
+    @property
+    def stochastic(self) -> bool:
+        """Whether the model itself draws random numbers: `model.stochastic`."""
+        return bool(getattr(self.model, "stochastic", False))
+
+    @property
     def step(self) -> Callable:
-        """One model step without noise, on vectors `(..., members, n)`."""
+        """One model step without noise, on vectors `(..., members, n)`.
+
+        Raises TypeError for a stochastic model, which has no such step.
+        """
+        if self.stochastic:
+            raise TypeError(
+                f"{type(self.model).__name__} is stochastic: without rng it has no forecast and "
+                "no derivative, which this method wants; use an ensemble method"
+            )
+        return self.carry
+
+    @cached_property
+    def carry(self) -> Callable:
+        """One call of the model, on vectors: of `x`, and of `rng` where it is stochastic."""
         return Border(self.model, self.shape) if self.shape else self.model
 
     def steps_to(self, k: int) -> int:
@@ -190,9 +199,17 @@ class Problem:
         return self._counts[k]
 
     def forecast(self, x: Array, k: int, rng: Any = None) -> Array:
-        """`x (..., members, n)` carried to observation k; with `rng`, noise Q after each step."""
+        """`x (..., members, n)` carried to observation k; with `rng`, noise Q after each step.
+
+        A stochastic model draws from `rng` too; without one, TypeError.
+        """
+        drawn = (rng,) if self.stochastic and rng is not None else ()
+        step = self.carry if drawn else self.step
+        if drawn and tuple(x.shape[:-2]) != getattr(rng, "batch", ()):
+            lead = np.broadcast_shapes(tuple(x.shape[:-2]), getattr(rng, "batch", ()))
+            x = array_namespace(x).broadcast_to(x, (*lead, *x.shape[-2:]))  # each its own numbers
         for _ in range(self._counts[k]):
-            x = self.step(x)
+            x = step(x, *drawn)
             if rng is not None and self.noise is not None:
                 x = x + self.noise.color(normal(rng, tuple(x.shape[-2:]), x))
         return x
@@ -267,61 +284,3 @@ class Problem:
             )
         steps = whole_steps(start, times, dt, unit)
         return cls(model, observation, prior, values, steps, times=times, **settings)
-
-
-def twin(
-    model: Callable,
-    observation: Observation | Moving,
-    prior: Belief,
-    cycles: int,
-    *,
-    steps: int | Sequence[int] = 1,
-    noise: Covariance | None = None,
-    truth_model: Callable | None = None,
-    shape: tuple[int, ...] = (),
-    seed: int | Sequence[int] = 0,
-    batch: int | tuple[int, ...] = (),
-) -> Problem:
-    """A twin experiment: a truth drawn from the prior and its noisy observations, as a Problem.
-
-    Arguments as in Problem; `cycles`, the number of observation times K; `truth_model`, nature's
-    model where it differs from the assimilating one (the noise Q is then the assimilating
-    model's alone: what it has to make up for); `seed` and `batch`: experiment b of the batch is
-    the one that `seed + b` makes alone.
-    Raises FloatingPointError when the truth becomes non-finite (a time step too long).
-    """
-    batch = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
-    for name, number in (("cycles", cycles), *(("batch", b) for b in batch)):
-        if not isinstance(number, (int, np.integer)) or number < 1:
-            raise ValueError(f"{name} must be an integer, at least 1, met {number!r}")
-    blank = np.full((*batch, cycles, getattr(observation, "m", 1)), np.nan)
-    problem = Problem(model, observation, prior, blank, steps, noise, shape).validated()
-    batch, like = problem.batch, problem.like
-    rng = streams(0, seed, batch)
-    nature = problem
-    if truth_model is not None:
-        nature = replace(problem, model=convert_tree(truth_model, like), noise=None)
-        check_call(nature.step, nature, "the truth model", nature.n)
-    xp = array_namespace(like)
-    prior = problem.prior
-    truths, data = [], []
-    with no_grad(like):
-        x = prior.draw(rng) if isinstance(prior, Ensemble) else prior.sample(rng, 1)
-        for k in range(cycles):
-            x = nature.forecast(x, k, rng)
-            observe = problem._observe(k)
-            y = observe(x) + observe.noise.color(normal(rng, (1, observe.m), like))
-            pad = xp.full((*y.shape[:-1], observation.m - observe.m), np.nan, dtype=y.dtype)
-            data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])
-            truths.append(x[..., 0, :])
-        truth, data = xp.stack(truths, axis=-2), xp.stack(data, axis=-2)
-    widths = np.array([problem.observation.at(k).m for k in range(cycles)])
-    observed = np.arange(problem.observation.m) < widths[:, None]  # the rest pads a moving network
-    for name, values, own in (("truth", truth, True), ("observation operator", data, observed)):
-        bad = ~np.isfinite(to_numpy(values)) & own
-        if bad.any():
-            raise FloatingPointError(
-                f"the {name} became non-finite at cycle {int(np.argwhere(bad)[:, -2].min())}; "
-                "wanted a stable model (shorten its step) and an operator defined on its states"
-            )
-    return replace(problem, data=data, truth=truth)

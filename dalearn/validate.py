@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import array_namespace, is_array, is_module, library, no_grad
+from .array import array_namespace, is_array, is_module, library, no_grad, streams
 from .gaussian import check_state
 
 
@@ -55,7 +55,7 @@ def check_problem(problem: Any) -> None:
         )
     _check_batch("model noise", problem.noise, batch)
     len(problem.time)  # a model.dt that is no number shows here, not after the run
-    check_call(problem.step, problem, "the model", n)
+    check_model(problem, "the model")
     xp, known = array_namespace(like), {}
     for k in range(K):
         observe = problem._observe(k)
@@ -111,6 +111,19 @@ def one_each(steps: Any, K: int) -> list[int]:
     return np.broadcast_to(counts, (K,)).tolist()
 
 
+def check_model(problem: Any, name: str) -> None:
+    """`check_call` for the problem's model, stochastic or not."""
+    if not problem.stochastic:
+        return check_call(problem.step, problem, name, problem.n)
+    _check_module(problem.model, problem.like, name)
+    rng = streams(1, 0, problem.batch)  # thrown away: the run's own numbers stay as they are
+    rows = array_namespace(problem.like).concat(_two_rows(problem), axis=-2)
+    before = rows + 0.0
+    with no_grad(rows):
+        out = _call(lambda x: problem.carry(x, rng), rows, problem.shape, name, problem.n)
+    _check_pure(rows, before, out[..., :1, :], name)
+
+
 def check_call(f: Callable, problem: Any, name: str, width: int) -> None:
     """Call `f` on two rows around the prior's mean and compare what comes back with the contract.
 
@@ -118,20 +131,13 @@ def check_call(f: Callable, problem: Any, name: str, width: int) -> None:
     each other (a roll without an axis, batch normalisation in training mode).
     """
     xp = array_namespace(problem.like)
-    _check_module(problem.model if name != "the observation operator" else f, problem.like, name)
-    mean, std = problem.prior.mean, problem.prior.std
-    shape = (*problem.batch, problem.n)
-    apart = xp.where(std > 0, std, 0.01 * (1 + xp.abs(mean)))  # a Point has no spread of its own
-    a = xp.broadcast_to(mean, shape)[..., None, :] + 0.0
-    b = xp.broadcast_to(mean + apart, shape)[..., None, :] + 0.0
+    _check_module(f, problem.like, name)
+    a, b = _two_rows(problem)
     rows = xp.concat((a, b), axis=-2)
     before = rows + 0.0
     with no_grad(rows):
         both, *single = (_call(f, x, problem.shape, name, width) for x in (rows, a, b))
-    if not bool(xp.all(rows == before)):
-        raise ValueError(f"{name} wrote into its input; wanted a pure function (copy first)")
-    if not bool(xp.all(xp.isfinite(single[0]))):
-        raise ValueError(f"{name} returned NaN or infinity at the prior's mean; wanted numbers")
+    _check_pure(rows, before, single[0], name)
     alone = xp.concat(single, axis=-2)
     size = float(xp.max(xp.abs(single[0])))
     slack = 1e4 * float(xp.finfo(rows.dtype).eps)  # libraries may sum rows in another order
@@ -139,8 +145,29 @@ def check_call(f: Callable, problem: Any, name: str, width: int) -> None:
     if not bool(xp.all(same | (xp.isnan(both) & xp.isnan(alone)))):
         raise ValueError(
             f"{name} gives a row another value when a second row stands beside it; wanted each "
-            "row on its own and no randomness (roll along axis=-1? module.eval()?)"
+            "row on its own and no randomness (roll along axis=-1? module.eval()? a stochastic "
+            "model says so, stochastic = True, and is called with rng)"
         )
+
+
+def _two_rows(problem: Any) -> tuple[Any, Any]:
+    """The prior's mean, and the mean plus its standard deviation, each `(..., 1, n)`."""
+    xp = array_namespace(problem.like)
+    mean, std = problem.prior.mean, problem.prior.std
+    shape = (*problem.batch, problem.n)
+    apart = xp.where(std > 0, std, 0.01 * (1 + xp.abs(mean)))  # a Point has no spread of its own
+    a = xp.broadcast_to(mean, shape)[..., None, :] + 0.0
+    b = xp.broadcast_to(mean + apart, shape)[..., None, :] + 0.0
+    return a, b
+
+
+def _check_pure(rows: Any, before: Any, first: Any, name: str) -> None:
+    """Raise where the input was written into, or the image of the prior's mean is not finite."""
+    xp = array_namespace(rows)
+    if not bool(xp.all(rows == before)):
+        raise ValueError(f"{name} wrote into its input; wanted a pure function (copy first)")
+    if not bool(xp.all(xp.isfinite(first))):
+        raise ValueError(f"{name} returned NaN or infinity at the prior's mean; wanted numbers")
 
 
 def _call(f: Callable, rows: Any, shape: tuple[int, ...], name: str, width: int) -> Any:
@@ -180,7 +207,8 @@ def _call(f: Callable, rows: Any, shape: tuple[int, ...], name: str, width: int)
 
 def _check_module(f: Any, like: Any, name: str) -> None:
     """A torch module must be in a torch problem, of its dtype and device, and not training."""
-    f = getattr(f, "f", f)  # behind a Border
+    while not is_module(f) and callable(getattr(f, "f", None)):  # behind a Border
+        f = f.f
     if is_module(f) and library(like) != "torch":
         raise TypeError(
             f"{name} is a torch module but the prior is a NumPy array; wrap it as "
@@ -196,7 +224,9 @@ def _check_module(f: Any, like: Any, name: str) -> None:
                 f"{name} holds {p.dtype} on {p.device} but the prior is {like.dtype} on "
                 f"{like.device}; wanted the same: module.to(prior) or prior.to(module)"
             )
-    net: Any = f if is_module(f) else getattr(f, "module", None)  # inside a Surrogate
+    net: Any = f
+    while not is_module(net) and hasattr(net, "module"):  # inside a Surrogate or a History
+        net = net.module
     for kind in ("Dropout", "BatchNorm") if is_module(net) else ():
         noisy = [s for s in net.modules() if s.training and kind in type(s).__name__]
         if noisy:

@@ -1,6 +1,6 @@
 """One tuple of all models, one of all methods: the contract tests run on each entry."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,20 +10,58 @@ import dalearn as da
 
 @dataclass(frozen=True)
 class ModelExample:
-    """A model with a typical state `x (n,)` and one of its parameters."""
+    """A model with a typical state `x (*shape)` and one of its parameters, if it has any.
+
+    `spectral`: its transforms mix all numbers of a state, so that libraries and blocks agree to
+    round-off instead of to the bit. `name`, where two settings of one model stand here.
+    """
 
     model: Any
     x: np.ndarray
-    parameter: str
+    parameter: str = ""
+    spectral: bool = False
+    name: str = ""
 
     def __str__(self):
-        return type(self.model).__name__
+        return self.name or type(self.model).__name__
+
+
+def waves(*shape):
+    """A smooth field with no symmetry, of size 1."""
+    axes = np.meshgrid(*(2 * np.pi * np.arange(n) / n for n in shape), indexing="ij")
+    return sum(np.sin((i + 1) * a + i) for i, a in enumerate(axes)) / len(axes)
+
+
+def plane(components, rows, columns, size=1.0):
+    """Smooth fields `(components, rows, columns)` with no symmetry."""
+    return size * np.stack([np.roll(waves(rows, columns), 3 * i, -1) for i in range(components)])
 
 
 MODELS = (
     ModelExample(da.Pendulum(omega=1.3, damping=0.1), np.array([1.0, -0.4]), "omega"),
     ModelExample(da.Lorenz63(), np.array([1.509, -1.531, 25.46]), "rho"),
     ModelExample(da.Lorenz96(), 8 * np.sin(np.arange(40.0)), "forcing"),
+    ModelExample(da.Lorenz96TwoScale(6, 4), waves(30), "forcing"),
+    ModelExample(da.Burgers(16, dt=0.05), 0.3 + waves(16), "viscosity"),
+    ModelExample(da.Burgers(16, dt=0.05, spectral=True), waves(16), "viscosity", True, "modes"),
+    ModelExample(da.Burgers2D(8), plane(2, 8, 8), "viscosity"),
+    ModelExample(da.Advection((8, 10), dt=0.1), plane(3, 8, 10)),
+    ModelExample(da.Advection((8, 10), order=1), plane(3, 8, 10), name="linear"),
+    ModelExample(da.Advection((8, 10), inertia=True), plane(3, 8, 10), name="inertia"),
+    ModelExample(da.Advection((8, 10), motion=plane(2, 8, 10)), waves(8, 10), name="motion"),
+    ModelExample(da.KuramotoSivashinsky(32, 22.0), 2 * waves(32), "viscosity", spectral=True),
+    ModelExample(da.Kolmogorov(16), plane(2, 16, 16), "reynolds", spectral=True),
+    ModelExample(da.Kolmogorov(16, substeps=3), plane(2, 16, 16), "drag", True, "substeps"),
+    ModelExample(da.ShallowWater((12, 10)), plane(3, 12, 10), "depth"),
+    ModelExample(
+        replace(da.ShallowWater.ld_ensf(12), drag=1e-5), plane(3, 12, 12), "drag", name="rotating"
+    ),
+    ModelExample(
+        replace(da.ShallowWater.vivid(), cells=(10, 8)),
+        plane(3, 10, 8, size=0.2),
+        "drag",
+        name="vivid",
+    ),
 )
 
 

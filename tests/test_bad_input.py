@@ -84,6 +84,10 @@ def members_first(x):
     return np.stack([x[1], x[0], x[0] * x[1]])
 
 
+def first(x):
+    return x[..., :3]
+
+
 def numpy_only(x):
     return np.sin(x) + 1.0
 
@@ -116,6 +120,38 @@ class Smooth(da.Covariance):
         return ones(3)
 
 
+@dataclass(frozen=True, eq=False)
+class Chance:
+    """A stochastic model that does what it should not."""
+
+    f: Any
+    stochastic: Any = True
+
+    def __call__(self, x, rng):
+        return self.f(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """A model with settings that no ensemble can hold."""
+
+    by: Any = None
+
+    def __call__(self, x):
+        return x + (0.0 if self.by is None else self.by)
+
+
+def joint(names: Any = "rho", prior: Any = None, problem: Any = None, p=1, **settings):
+    prior = da.Gaussian(ones(p), ones(p)) if prior is None else prior
+    return da.with_parameters(problem or twin(), names, prior, **settings)
+
+
+def nature(view: Any = first, **settings):
+    """A twin whose nature has four numbers where the model has three."""
+    given = {"truth_model": FOUR, "truth_prior": da.Point(ones(4)), "truth_view": view}
+    return twin(**{**given, **settings})
+
+
 def gappy():
     data = np.zeros((4, 3))
     data[2, 1] = np.nan
@@ -140,6 +176,9 @@ NAN = np.array([0.0, np.nan, 0.0])
 E64, Y64 = np.random.default_rng(0).normal(size=(2, 5, 3))
 D64 = Y64 - Y64.mean(0)
 Q4 = da.Diagonal(ones(4))
+CLOUD = da.Ensemble(E64)
+FOUR = da.Linear(0.5 * np.eye(4))
+MEMORY = da.History(LINEAR, 2)
 
 V, T, X, F = ValueError, TypeError, IndexError, FloatingPointError
 # id, what is done, the exception, words of its message: the met, the wanted, the way out
@@ -364,6 +403,188 @@ TABLE = [
         ["operator", "non-finite", "cycle"],
     ),
     ("twin-truth-model", lambda: twin(truth_model=da.Lorenz96()), V, ["truth model", "(2, 3)"]),
+    (
+        "twin-view-alone",
+        lambda: twin(truth_view=first),
+        V,
+        ["truth_view", "truth_model=None and truth_prior=None"],
+    ),
+    (
+        "twin-view-without-prior",
+        lambda: nature(truth_prior=None),
+        V,
+        ["wants truth_model= and truth_prior=", "met truth_prior=None"],
+    ),
+    ("twin-no-view", lambda: nature(None), V, ["4 components", "model's 3", "truth_view="]),
+    (
+        "twin-view-shape",
+        lambda: nature(lambda x: x[..., :2]),
+        V,
+        ["truth_view", "(2, 2)", "(2, 3)"],
+    ),
+    ("twin-view-rank", lambda: nature(lambda x: x[0]), V, ["truth_view", "(4,)", "(2, 3)"]),
+    ("twin-view-class", lambda: nature(da.Every), T, ["truth_view", "callable", "Every"]),
+    ("twin-view-in-place", lambda: nature(in_place), V, ["truth_view"]),
+    ("twin-truth-prior", lambda: nature(truth_prior=ones(4)), T, ["truth_prior", "ndarray"]),
+    (
+        "twin-truth-prior-size",
+        lambda: nature(truth_prior=da.Point(ones(5))),
+        V,
+        ["the truth model", "(2, 5)"],
+    ),
+    (
+        "twin-truth-prior-batch",
+        lambda: nature(truth_prior=da.Point(ones((2, 4))), batch=3),
+        V,
+        ["truth_prior", "(2,)", "batch (3,)"],
+    ),
+    (
+        "twin-truth-prior-more-batch",
+        lambda: nature(truth_prior=da.Point(ones((2, 4)))),
+        V,
+        ["truth_prior", "(2,)", "batch ()"],
+    ),
+    ("twin-truth-prior-nan", lambda: nature(truth_prior=da.Point(ones(4) * np.nan)), V, ["NaN"]),
+    # --- models of chance
+    ("chance-shape", lambda: model(Chance(lambda x: x[..., :2])), V, ["(2, 2)", "(2, 3)"]),
+    ("chance-dtype", lambda: model(Chance(lambda x: x.astype("f4"))), T, ["float32", "kept"]),
+    ("chance-in-place", lambda: model(Chance(in_place)), V, ["wrote into its input"]),
+    ("chance-nan", lambda: model(Chance(lambda x: x * np.nan)), V, ["NaN", "prior's mean"]),
+    ("chance-not-said", lambda: model(Chance(mixes, False)), T, ["the model", "rng"]),
+    (
+        "chance-and-derivatives",
+        lambda: run(model(Chance(lambda x: x)), da.ExtendedKF()),
+        T,
+        ["Chance is stochastic", "without rng", "ensemble method"],
+    ),
+    # --- wrappers
+    ("history-class", lambda: da.History(torch.nn.LSTM, 2), T, ["History", "LSTM"]),
+    ("history-number", lambda: da.History(3, 2), T, ["function of windows", "met 3"]),
+    ("history-length", lambda: da.History(LINEAR, 0), V, ["length", "at least 1", "met 0"]),
+    ("history-length-float", lambda: da.History(LINEAR, 2.0), V, ["length", "integer", "2.0"]),
+    ("history-width", lambda: model(MEMORY), V, ["(2, 3)", "(..., 2 n)", "oldest first"]),
+    ("history-dtype", lambda: MEMORY(tensor(4, 6)), T, ["float32", "float64", "module.to(prior)"]),
+    (
+        "history-output",
+        lambda: da.History(lambda w: w[..., :1], 2)(ones((4, 6))),
+        V,
+        ["(4, 2, 1)", "(4, 2, 3)", "(4, 3)"],
+    ),
+    ("history-window", lambda: MEMORY.window(ones((5, 3))), V, ["(..., 2, n)", "(5, 3)"]),
+    ("history-matrix", lambda: MEMORY.observe(ones((1, 3))), T, ["ndarray", "Linear(matrix)"]),
+    (
+        "history-dropout",
+        lambda: model(da.History(torch.nn.Dropout(), 3)),
+        V,
+        ["Dropout", "eval()"],
+    ),
+    ("subcycled-function", lambda: da.Subcycled(np.sin, 2), T, ["dataclass", "sin"]),
+    ("subcycled-class", lambda: da.Subcycled(da.Lorenz63, 2), T, ["dataclass", "Lorenz63"]),
+    ("subcycled-no-dt", lambda: da.Subcycled(FOUR, 2), T, ["setting dt", "Linear"]),
+    (
+        "subcycled-steps",
+        lambda: da.Subcycled(da.Lorenz63(), 0),
+        V,
+        ["steps", "at least 1", "met 0"],
+    ),
+    (
+        "subcycled-unknown-courant",
+        lambda: da.Subcycled(da.Lorenz63(), 2, courant=1.0),
+        T,
+        ["Lorenz63", "no method courant(x)", "1.0", "None"],
+    ),
+    (
+        "subcycled-courant",
+        lambda: da.Subcycled(da.models.Kolmogorov(8, wavenumber=2), 2, courant=-1),
+        V,
+        ["courant positive", "-1", "None"],
+    ),
+    # --- parameters
+    ("joint-problem", lambda: joint(problem=RESULT), T, ["Problem", "Dataset"]),
+    ("joint-name", lambda: joint("depth"), V, ["Lorenz63", "no parameter 'depth'", "'rho'"]),
+    (
+        "joint-name-inside",
+        lambda: joint("depth", problem=twin(model=da.Subcycled(da.Lorenz63(), 2))),
+        V,
+        ["Lorenz63 has no parameter 'depth'"],
+    ),
+    (
+        "joint-function",
+        lambda: joint(problem=twin(model=np.sin)),
+        T,
+        ["dataclass", "ufunc", "'rho'"],
+    ),
+    ("joint-names-twice", lambda: joint(["rho", "rho"], p=2), V, ["different", "['rho', 'rho']"]),
+    ("joint-names-none", lambda: joint([]), V, ["at least one", "[]"]),
+    ("joint-names-number", lambda: joint(3), T, ["a name", "met 3", "(64, 64)"]),
+    ("joint-shape-number", lambda: joint({"rho": 3}), T, ["names", "{'rho': 3}"]),
+    ("joint-shape-zero", lambda: joint({"rho": (0,)}), V, ["shapes positive", "(0,)"]),
+    ("joint-prior", lambda: joint(prior=ones(1)), T, ["prior of the parameters", "ndarray"]),
+    ("joint-prior-size", lambda: joint(p=2), V, ["2 components", "'rho' have 1"]),
+    ("joint-prior-field", lambda: joint({"rho": (2, 3)}, p=2), V, ["have 6", "every point"]),
+    ("joint-noise", lambda: joint(noise=Q4), V, ["dimension 4", "wanted 1"]),
+    ("joint-noise-negative", lambda: joint(noise=-1.0), V, ["not negative", "-1"]),
+    ("joint-truth-alone", lambda: joint(problem=lorenz(), truth=28.0), V, ["truth", "neither"]),
+    ("joint-truth-names", lambda: joint(truth={"sigma": 1.0}), V, ["'sigma'", "wanted 'rho'"]),
+    (
+        "joint-truth-shape",
+        lambda: joint(truth=ones((7, 1))),
+        V,
+        ["(7, 1)", "(4, 1)", "(..., K, p)"],
+    ),
+    (
+        "joint-truth-unknown",
+        lambda: joint("by", problem=twin(model=Shift())),
+        T,
+        ["by is None", "give truth="],
+    ),
+    (
+        "joint-truth-of-a-vector",
+        lambda: joint("by", problem=twin(model=Shift(0.1 * ones(3)))),
+        V,
+        ["by has shape (3,)", "wanted ()", "give truth="],
+    ),
+    (
+        "joint-ensembles",
+        lambda: joint(prior=da.Ensemble(ones((4, 1))), problem=replace(twin(), prior=CLOUD)),
+        V,
+        ["5 members", "one of 4", "same number"],
+    ),
+    (
+        "joint-weights",
+        lambda: joint(
+            prior=da.Ensemble(ones((5, 1)), ones(5) / 5),
+            problem=replace(twin(), prior=da.Ensemble(E64, ones(5) / 5)),
+        ),
+        V,
+        ["both ensembles have weights", "resample"],
+    ),
+    (
+        "joint-batch",
+        lambda: joint(
+            prior=da.Gaussian(ones((2, 1)), da.Diagonal(ones(1))), problem=twin(batch=3)
+        ),
+        V,
+        ["(3,)", "(2,)", "broadcast"],
+    ),
+    (
+        "parts-of-another-problem",
+        lambda: da.state_and_parameters(RESULT, twin()),
+        T,
+        ["with_parameters", "Problem of Lorenz63"],
+    ),
+    (
+        "parts-of-nothing",
+        lambda: da.state_and_parameters(RESULT, 3),
+        T,
+        ["with_parameters", "int"],
+    ),
+    (
+        "parts-of-another-result",
+        lambda: da.state_and_parameters(RESULT, joint()),
+        V,
+        ["3 components", "3 of the state and 1"],
+    ),
     ("xarray-irregular", lambda: series([0.01, 0.025]), V, ["observation 1", "1.5", "regrid"]),
     ("xarray-unsorted", lambda: series([0.02, 0.01]), V, ["observation 1", "-1", "sort"]),
     ("xarray-twice", lambda: series([0.01, 0.01]), V, ["observation 1", "0 model steps"]),

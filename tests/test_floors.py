@@ -8,15 +8,20 @@ import pytest
 ROOT = Path(__file__).parents[1] / "dalearn"
 FLOORS = {
     "array": 0,
+    "derivative": 0.5,  # a mezzanine: covariances are carried through derivatives
     "gaussian": 1,
     "border": 1,
     "integrate": 1,
+    "grid": 1,
     "localize": 1,
     "models": 2,
     "observe": 2,
     "belief": 2,
     "validate": 2,
     "problem": 3,
+    "generate": 3,
+    "nature": 3.5,  # what makes problems: from a model, or from another problem
+    "joint": 3.5,
     "methods": 4,
     "cycle": 5,
     "diagnostics": 6,

@@ -1,5 +1,7 @@
 """The contract of a model, on every model."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,16 +10,34 @@ from examples import MODELS
 import dalearn as da
 
 each = pytest.mark.parametrize("example", MODELS, ids=str)
+tuned = pytest.mark.parametrize("example", [e for e in MODELS if e.parameter], ids=str)
+
+
+def same(example, a, b):
+    """Equal to the bit; for a spectral model to the round-off of its transforms."""
+    if not example.spectral:
+        return np.array_equal(a, b)
+    return np.allclose(a, b, rtol=0, atol=1e-13 * np.abs(b).max(initial=1))
 
 
 @each
 @pytest.mark.parametrize("lead", [(), (5,), (2, 3), (2, 1, 4), (0,)])
 def test_any_leading_axes(example, lead):
-    x = np.broadcast_to(example.x, (*lead, example.x.size))
+    x = np.broadcast_to(example.x, (*lead, *example.x.shape))
     y = example.model(x)
     assert y.shape == x.shape
-    # each row alone gives the same bits: elementwise arithmetic does not know its neighbours
-    assert np.array_equal(y, np.broadcast_to(example.model(example.x), x.shape))
+    # each row alone gives the same: a state does not know its neighbours
+    assert same(example, y, np.broadcast_to(example.model(example.x), x.shape))
+
+
+@each
+def test_blocks_for_the_cache_change_nothing(example, monkeypatch):
+    x = example.x * np.linspace(0.9, 1.1, 7).reshape(7, *(1,) * example.x.ndim)
+    whole = example.model(x)
+    monkeypatch.setattr("dalearn.grid.BLOCK", 2 * example.x.size)
+    assert same(example, example.model(x), whole)
+    t = torch.from_numpy(x)
+    assert np.allclose(example.model(t).numpy(), whole, rtol=1e-12, atol=1e-12)
 
 
 @each
@@ -33,8 +53,12 @@ def test_numpy_equals_torch(example):
 def test_dtype_kept_and_input_untouched(example, kind):
     x = example.x.astype(kind)
     before = x.copy()
-    assert example.model(x).dtype == kind
+    y = example.model(x)
+    assert y.dtype == kind
     assert np.array_equal(x, before)
+    # single precision is the same model, to a thousand roundings of the largest number met
+    exact = example.model(example.x)
+    assert np.abs(y - exact).max() <= 1000 * np.finfo(kind).eps * np.abs(exact).max()
     t = torch.from_numpy(x.copy())
     assert example.model(t).dtype == getattr(torch, kind)
     assert np.array_equal(t.numpy(), before)
@@ -43,33 +67,73 @@ def test_dtype_kept_and_input_untouched(example, kind):
 @each
 def test_derivative_equals_finite_difference(example):
     x = torch.from_numpy(example.x)
-    v = torch.cos(torch.arange(len(x), dtype=x.dtype))
+    v = torch.cos(torch.arange(x.numel(), dtype=x.dtype)).reshape(x.shape)
     _, exact = torch.func.jvp(example.model, (x,), (v,))
     h = 1e-5  # truncation h^2 ~ 1e-10, round-off eps/h ~ 1e-11, both times the model's scale
     approximate = (example.model(x + h * v) - example.model(x - h * v)) / (2 * h)
     assert torch.allclose(exact, approximate, rtol=1e-7, atol=1e-7)
-    _, J = da.linearize(example.model, example.x)
-    assert np.allclose(J @ v.numpy(), exact.numpy(), rtol=1e-12, atol=1e-12)
+    _, pull = torch.func.vjp(example.model, x)
+    w = torch.sin(v)
+    scale = float(exact.abs().max())  # <w, M v> = <M^T w, v>, the two modes against each other
+    assert abs(float((w * exact).sum() - (pull(w)[0] * v).sum())) < 1e-10 * max(1, scale)
+    _, J = da.linearize(flat(example), example.x.ravel())
+    assert np.allclose(J @ v.numpy().ravel(), exact.numpy().ravel(), rtol=1e-11, atol=1e-11)
+
+
+def flat(example):
+    """The model on vectors `(..., n)`."""
+    shape = example.x.shape
+    return lambda x: example.model(x.reshape(*x.shape[:-1], *shape)).reshape(x.shape)
+
+
+@tuned
+def test_parameters_broadcast(example):
+    value = getattr(example.model, example.parameter)
+    values = np.array([0.9, 1.0, 1.1]) * value
+    x = np.broadcast_to(example.x, (3, 2, *example.x.shape))
+    lead = (3, 1, 1, 1) if example.x.ndim > 1 else (3, 1, 1)
+    swept = dataclasses.replace(example.model, **{example.parameter: values.reshape(lead)})
+    y = swept(x)
+    torched = dataclasses.replace(
+        example.model, **{example.parameter: torch.from_numpy(values.reshape(lead))}
+    )
+    assert np.allclose(torched(torch.from_numpy(x.copy())).numpy(), y, rtol=1e-12, atol=1e-12)
+    for b, v in enumerate(values):
+        alone = dataclasses.replace(example.model, **{example.parameter: float(v)})
+        assert same(example, y[b], alone(x[b]))
+
+
+@tuned
+def test_derivative_in_the_parameter(example):
+    value = float(getattr(example.model, example.parameter))
+    x = torch.from_numpy(example.x)[None]
+    one = (1, 1, 1)[: max(example.x.ndim, 2)] if example.x.ndim > 1 else (1, 1)
+
+    def f(p):
+        return dataclasses.replace(example.model, **{example.parameter: p.reshape(one)})(x)
+
+    p, h = torch.tensor(value, dtype=x.dtype), 1e-5 * value
+    _, exact = torch.func.jvp(f, (p,), (torch.ones_like(p),))
+    approximate = (f(p + h) - f(p - h)) / (2 * h)
+    scale = float(f(p).abs().max()) / value  # round-off eps / 1e-5 of the state, per parameter
+    assert torch.allclose(exact, approximate, rtol=1e-6, atol=1e-9 * max(scale, 1e-6))
 
 
 @each
-def test_parameters_broadcast(example):
-    import dataclasses
-
-    value = getattr(example.model, example.parameter)
-    values = np.array([0.9, 1.0, 1.1]) * value
-    swept = dataclasses.replace(example.model, **{example.parameter: values[:, None, None]})
-    x = np.broadcast_to(example.x, (3, 2, example.x.size))
-    y = swept(x)
-    for b, v in enumerate(values):
-        alone = dataclasses.replace(example.model, **{example.parameter: float(v)})
-        assert np.array_equal(y[b], alone(x[b]))
+def test_one_member_out_of_order_leaves_the_others(example):
+    x = np.stack([example.x, np.full_like(example.x, np.nan), 0.5 * example.x])
+    with np.errstate(invalid="ignore"):
+        y = example.model(x)
+    assert np.isnan(y[1]).any()
+    assert same(example, y[0], example.model(example.x))
+    assert same(example, y[2], example.model(0.5 * example.x))
 
 
 @each
 def test_wrong_size_is_refused(example):
+    *head, last = example.x.shape
     with pytest.raises(ValueError, match="shape"):
-        example.model(np.zeros((4, example.x.size + 1)))
+        example.model(np.zeros((4, *head, last + 1)))
 
 
 def test_surrogate_runs_a_module_in_a_numpy_problem():

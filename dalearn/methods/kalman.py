@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..array import Array, array_namespace, device, eye, lift, linearize, no_grad, sane, where_ok
+from ..array import Array, array_namespace, device, eye, lift, no_grad, sane, where_ok
 from ..belief import Ensemble, Gaussian
+from ..derivative import linearize
 from ..gaussian import Covariance, Dense
 from ..problem import Problem
 from .base import Cycle, check_ensemble, solve

@@ -1,8 +1,34 @@
 """Dynamical models: one file a model, a frozen dataclass whose call is one time step."""
 
+from .advection import Advection
+from .burgers import Burgers
+from .burgers2d import Burgers2D
+from .kolmogorov import Kolmogorov
+from .kuramoto_sivashinsky import KuramotoSivashinsky
+from .landscape import Landscape
 from .lorenz63 import Lorenz63
 from .lorenz96 import Lorenz96
 from .pendulum import Pendulum
-from .wrap import Surrogate
+from .shallow_water import ShallowWater
+from .subcycled import Subcycled
+from .two_scale import Lorenz96TwoScale
+from .wildfire import Wildfire
+from .wrap import History, Surrogate
 
-__all__ = ["Lorenz63", "Lorenz96", "Pendulum", "Surrogate"]
+__all__ = [
+    "Advection",
+    "Burgers",
+    "Burgers2D",
+    "History",
+    "Kolmogorov",
+    "KuramotoSivashinsky",
+    "Landscape",
+    "Lorenz63",
+    "Lorenz96",
+    "Lorenz96TwoScale",
+    "Pendulum",
+    "ShallowWater",
+    "Subcycled",
+    "Surrogate",
+    "Wildfire",
+]

@@ -1,11 +1,13 @@
-"""Wrappers that make something else a model."""
+"""Wrappers that make a network a model, with or without a memory."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..array import Array, convert, is_module
+from ..array import Array, array_namespace, convert, is_array, is_module, is_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,4 +30,120 @@ class Surrogate:
 
         like = next(self.module.parameters(), torch.empty(0, dtype=torch.float64))
         with torch.no_grad():
-            return convert(self.module(convert(x, like)), x)
+            return convert(_output(self.module(convert(x, like))), x)
+
+
+def _output(value: Any) -> Array:
+    """What a network returns, without the memory that `nn.LSTM` returns beside it."""
+    return value[0] if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A network that predicts from the last `length` states, as a model of windows of states.
+
+        (x_1, ..., x_L) -> (x_2, ..., x_L, f(x_1, ..., x_L))
+
+    The state of the problem is the window, flattened, oldest first: `(..., length * n)`. With it a
+    network with a memory is an ordinary model: one step, pure.
+
+    Arguments: `module`, f: windows `(b, length, n) -> (b, n)`, or `(b, length, n)`, of which the
+    last time counts, or a tuple that begins with one of them, as `torch.nn.LSTM(batch_first=True)`
+    returns. A torch module (in a NumPy problem it goes through Surrogate), or any function of
+    arrays. `length`, L >= 1; `residual`: f is what has to be added to the newest state; `dt`, the
+    length of a step in time units.
+    Raises ValueError for sizes that do not fit, TypeError for a module of another dtype.
+    """
+
+    module: Callable
+    length: int
+    residual: bool = False
+    dt: float = 1.0
+
+    def __post_init__(self):
+        if not callable(self.module) or isinstance(self.module, type):
+            raise TypeError(
+                f"History wants a torch module or a function of windows, met {self.module!r}"
+            )
+        check_count(self, "length")
+
+    def __call__(self, x: Array) -> Array:
+        xp, n = array_namespace(x), self._width(x)
+        past = xp.reshape(x, (math.prod(x.shape[:-1]), self.length, n))
+        new = self._predict(past)
+        met = tuple(new.shape)
+        if new.ndim == 3 and met[:2] == (len(past), self.length):
+            new = new[:, -1]
+        if tuple(new.shape) != (len(past), n):
+            raise ValueError(
+                f"the module of History(length={self.length}) returned shape {met} for windows "
+                f"{tuple(past.shape)}, wanted {(len(past), n)}, or {tuple(past.shape)} with the "
+                "last time counting"
+            )
+        new = past[:, -1] + new if self.residual else new
+        return xp.reshape(xp.concat((past[:, 1:], new[:, None]), axis=1), tuple(x.shape))
+
+    def _predict(self, past: Array) -> Array:
+        if not is_module(self.module):
+            return _output(self.module(past))
+        if not is_tensor(past):
+            return Surrogate(self.module)(past)
+        weight = next(self.module.parameters(), past)
+        if weight.dtype != past.dtype:
+            raise TypeError(
+                f"the module of History holds {weight.dtype} but the state is {past.dtype}; "
+                "wanted the same: module.to(prior) or prior.to(module)"
+            )
+        return _output(self.module(past))
+
+    def _width(self, x: Array) -> int:
+        if x.ndim < 1 or x.shape[-1] % self.length or not x.shape[-1]:
+            raise ValueError(
+                f"History(length={self.length}) met a state of shape {tuple(x.shape)}, wanted "
+                f"(..., {self.length} n): {self.length} states of n numbers, oldest first"
+            )
+        return x.shape[-1] // self.length
+
+    def window(self, states: Array) -> Array:
+        """Consecutive states `(..., length, n)` as one state of a problem `(..., length * n)`."""
+        if states.ndim < 2 or states.shape[-2] != self.length:
+            raise ValueError(
+                f"a window of History has shape (..., {self.length}, n), met {tuple(states.shape)}"
+            )
+        width = self.length * states.shape[-1]
+        return array_namespace(states).reshape(states, (*states.shape[:-2], width))
+
+    def latest(self, x: Array) -> Array:
+        """The newest state `(..., n)` of a window `(..., length * n)`."""
+        return x[..., -self._width(x) :]
+
+    def observe(self, operator: Callable) -> Latest:
+        """`operator`, a function of one state `(..., n)`, as one of windows: of the newest."""
+        return Latest(operator, self)
+
+
+@dataclass(frozen=True, eq=False)
+class Latest:
+    """An observation operator `(..., n) -> (..., m)` applied to the newest state of a window."""
+
+    operator: Callable
+    history: History
+
+    def __post_init__(self):
+        if is_array(self.operator) or not callable(self.operator):
+            raise TypeError(
+                "the operator must be callable, met "
+                f"{type(self.operator).__name__}; a matrix goes in as Linear(matrix)"
+            )
+
+    def __call__(self, x: Array) -> Array:
+        return self.operator(self.history.latest(x))
+
+
+def check_count(model: Any, name: str) -> None:
+    """Raise ValueError unless the named setting is an integer, at least 1."""
+    value = getattr(model, name)
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(
+            f"{type(model).__name__} wants {name} an integer, at least 1, met {value!r}"
+        )

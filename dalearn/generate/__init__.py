@@ -1,0 +1,3 @@
+"""Many trajectories, in memory or in files that outlast an interruption."""
+
+from .run import simulate as simulate

@@ -1,0 +1,133 @@
+"""What models of fields share: checks, constants made once, wavenumbers, blocks for the cache.
+
+A field model's state is `(..., *shape)`. Its parameters are numbers, or arrays that broadcast
+against one component of the field: `(b, 1, 1)` is one value for each of b members on a plane.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .array import Array, array_namespace, convert_tree, device, is_array, is_tensor
+
+# Freeing one large block tells the C library to keep memory: the temporaries of a step on a field
+# would otherwise go back to the system and be asked for again, a third of the step's time.
+np.empty(2**22, np.uint8)
+
+BLOCK = 2**15  # numbers of a state that are carried at once: with its temporaries, a core's cache
+
+
+def check_shape(model: Any, x: Array, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the last axes of `x` are `shape`."""
+    if tuple(x.shape[-len(shape) :]) != tuple(shape):
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(
+            f"{type(model).__name__} wants states (..., {wanted}), met shape {tuple(x.shape)}"
+        )
+
+
+def check_positive(model: Any, *names: str, zero: bool = False) -> None:
+    """Raise ValueError unless the named settings are finite and positive (or `zero`, if allowed).
+
+    Arrays are left to `valid`: one bad member of an ensemble must not stop the others.
+    """
+    for name in names:
+        value = getattr(model, name)
+        if is_array(value):
+            continue
+        number = float(value)
+        if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+            sign = "at least 0" if zero else "positive"
+            raise ValueError(f"{type(model).__name__} wants {name} {sign}, met {number:g}")
+        if isinstance(value, np.generic):  # numpy.float64 would turn a float32 state into float64
+            object.__setattr__(model, name, number)
+
+
+def valid(value: Any, top: float = math.inf, zero: bool = False) -> Any:
+    """A parameter with its entries outside (0, top] made NaN; plain numbers come back as they are.
+
+    The members with NaN become NaN and are reported as diverged; the others are not touched.
+    """
+    if not is_array(value):
+        return value
+    xp = array_namespace(value)
+    above = value >= 0 if zero else value > 0
+    return xp.where(above & (value <= top), value, xp.full_like(value, math.nan))
+
+
+_KEPT: dict[tuple, Any] = {}
+
+
+def constant(make: Callable, *args: Any, like: Array) -> Any:
+    """`make(*args)`, NumPy arrays of real numbers, in the library, dtype and device of `like`.
+
+    Made once for each kind of array and kept (the last 64).
+    """
+    key = (make, args, is_tensor(like), like.dtype, device(like))
+    if key not in _KEPT:
+        while len(_KEPT) >= 64:
+            _KEPT.pop(next(iter(_KEPT)))
+        _KEPT[key] = convert_tree(make(*args), like)
+    return _KEPT[key]
+
+
+def modes(n: int, length: float) -> np.ndarray:
+    """Wavenumbers 2 pi j / length of a real transform of n points, `(n // 2 + 1,)`."""
+    return 2 * np.pi / length * np.arange(n // 2 + 1)
+
+
+def all_modes(n: int, length: float) -> np.ndarray:
+    """Wavenumbers of a full transform of n points, `(n,)`, in the transforms' order."""
+    return 2 * np.pi / length * np.fft.fftfreq(n, 1 / n)
+
+
+def following(q: Array, axis: int, periodic: bool = True) -> Array:
+    """The next cell's value along axis -1 or -2; beyond a wall, the last cell's own."""
+    first, rest = (q[..., :1], q[..., 1:]) if axis == -1 else (q[..., :1, :], q[..., 1:, :])
+    if not periodic:
+        first = q[..., -1:] if axis == -1 else q[..., -1:, :]
+    return array_namespace(q).concat((rest, first), axis=axis)
+
+
+def preceding(q: Array, axis: int) -> Array:
+    """The previous cell's value along axis -1 or -2, on a ring."""
+    last, rest = (q[..., -1:], q[..., :-1]) if axis == -1 else (q[..., -1:, :], q[..., :-1, :])
+    return array_namespace(q).concat((last, rest), axis=axis)
+
+
+def blockwise(step: Callable, x: Array, core: int, *parameters: Any) -> Array:
+    """`step(x, *parameters)` on blocks of members that fit the cache.
+
+    `core` is the number of axes of one state; parameters are numbers, or arrays whose leading
+    axes (all but the last two) broadcast against the leading axes of `x`. The results are the
+    same as at once. On a GPU the whole batch goes at once.
+    """
+    lead, shape = tuple(x.shape[:-core]), tuple(x.shape[-core:])
+    rows = max(1, BLOCK // math.prod(shape))
+    count = math.prod(lead)
+    if count <= rows or (is_tensor(x) and x.device.type != "cpu"):
+        return step(x, *parameters)
+    xp = array_namespace(x)
+    flat = xp.reshape(x, (count, *shape))
+    swept = [p if not is_array(p) or p.ndim < 3 else _rows(p, lead, xp) for p in parameters]
+    parts = []
+    out = np.empty_like(flat) if not is_tensor(x) else None
+    for i in range(0, count, rows):
+        block = slice(i, i + rows)
+        given = (p[block] if is_array(p) and p.ndim > 2 else p for p in swept)
+        part = step(flat[block], *given)
+        if out is None:
+            parts.append(part)
+        else:
+            out[block] = part
+    return xp.reshape(xp.concat(parts, axis=0) if out is None else out, tuple(x.shape))
+
+
+def _rows(p: Array, lead: tuple[int, ...], xp: Any) -> Array:
+    """A parameter `(..., h, w)` with one row for each member."""
+    plane = tuple(p.shape[-2:])
+    return xp.reshape(xp.broadcast_to(p, (*lead, *plane)), (-1, *plane))
