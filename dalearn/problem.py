@@ -192,7 +192,7 @@ class Problem:
     @cached_property
     def carry(self) -> Callable:
         """One call of the model, on vectors: of `x`, and of `rng` where it is stochastic."""
-        return Border(self.model, self.shape) if self.shape else self.model
+        return Border(self.model, self.shape, self.batch) if self.shape else self.model
 
     def steps_to(self, k: int) -> int:
         """The number of model steps before observation k."""

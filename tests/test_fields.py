@@ -395,6 +395,29 @@ def test_substeps_are_steps():
     assert np.allclose(many(x), repeated(model, 4)(x), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_a_reynolds_number_for_each_experiment_of_a_batch(kind):
+    """In a batch of twins, all members of experiment b have its Reynolds number."""
+    reynolds = np.array([50.0, 500.0, 1500.0])[:, None, None]
+    model = da.Kolmogorov(16, reynolds, dt=0.05)
+    mean = da.Kolmogorov(16).random_flow(np.random.default_rng(0)).ravel()
+    prior = da.Gaussian(mean, da.Diagonal(0.01 * np.ones(512)))
+    seen = da.Observation(
+        da.Subset((np.zeros(4, int), np.arange(4), np.arange(4))), 0.1 * np.ones(4)
+    )
+    whole = da.twin(model, seen, prior, 3, shape=model.shape, batch=3)
+    if kind == "torch":
+        whole = whole.to(torch.zeros(1, dtype=torch.float64))
+    result = da.assimilate(whole, da.ETKF(6), progress=False)
+    for b in range(3):
+        own = replace(model, reynolds=float(reynolds[b, 0, 0]))
+        alone = da.twin(own, seen, prior, 3, shape=model.shape, seed=b)
+        wanted = da.assimilate(alone, da.ETKF(6), seed=b, progress=False)["mean"]
+        assert np.allclose(result["mean"][b], wanted, rtol=0, atol=1e-10)
+        picked = da.assimilate(whole[b], da.ETKF(6), seed=b, progress=False)["mean"]
+        assert np.allclose(picked, wanted, rtol=0, atol=1e-10)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "dt", "steps"), [(64, 0.02, 6000), (128, 0.005, 6000)])
 def test_turbulence_is_statistically_steady(n, dt, steps):
