@@ -161,6 +161,12 @@ def no_grad(like: Array) -> contextlib.AbstractContextManager:
     return np.errstate(over="ignore", invalid="ignore")
 
 
+def lasting(like: Any) -> contextlib.AbstractContextManager:
+    """A context for what is kept: tensors made under inference_mode know no derivatives later."""
+    torch = sys.modules.get("torch")
+    return torch.inference_mode(False) if torch and is_tensor(like) else contextlib.nullcontext()
+
+
 def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting") -> Any:
     """A setting swept over a batch, `(...)`, as `(..., 1, 1)`; a plain number comes back as it is.
 
@@ -183,7 +189,8 @@ def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting
 
 @lru_cache(maxsize=64)
 def _eye(xp: Any, n: int, dtype: Any, where: Any) -> Array:
-    return xp.eye(n, dtype=dtype, device=where)
+    with lasting(xp.empty(0)):
+        return xp.eye(n, dtype=dtype, device=where)
 
 
 def eye(n: int, like: Array) -> Array:
@@ -193,7 +200,8 @@ def eye(n: int, like: Array) -> Array:
 
 @lru_cache(maxsize=64)
 def _average(xp: Any, N: int, dtype: Any, where: Any) -> Array:
-    return xp.full((1, N), 1 / N, dtype=dtype, device=where)
+    with lasting(xp.empty(0)):
+        return xp.full((1, N), 1 / N, dtype=dtype, device=where)
 
 
 def row_mean(E: Array) -> Array:

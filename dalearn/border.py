@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,7 +36,8 @@ class Border:
 
             f = change_parameters(f, self.batch, 1, each)
         out = f(xp.reshape(x, (-1, *self.shape)), *more)
-        return xp.reshape(out, (*x.shape[:-1], -1))
+        width = math.prod(out.shape[1:]) if 0 in x.shape else -1  # no rows leave -1 undecided
+        return xp.reshape(out, (*x.shape[:-1], width))
 
     @cached_property
     def _swept(self) -> bool:

@@ -207,8 +207,11 @@ def lyapunov_exponents(
         raise ValueError(f"x must be (b, n) with b >= 2 trajectories, met {tuple(x.shape)}")
     n = int(x.shape[-1])
     count = n if count is None else int(count)
-    if steps < 1 or not 1 <= count <= n:
-        raise ValueError(f"met steps = {steps}, count = {count}; wanted >= 1 and 1 to {n}")
+    if steps < 1 or spinup < 0 or not 1 <= count <= n:
+        raise ValueError(
+            f"met steps = {steps}, spinup = {spinup}, count = {count}; wanted steps >= 1, "
+            f"spinup >= 0 and count 1 to {n}"
+        )
     xp = array_namespace(x)
     u = xp.astype(x, xp.float64)
     Q = xp.broadcast_to(eye(n, u)[:, :count], (u.shape[0], n, count))

@@ -7,12 +7,24 @@ against one component of the field: `(b, 1, 1)` is one value for each of b membe
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .array import Array, array_namespace, convert_tree, device, is_array, is_tensor
+from .array import (
+    Array,
+    array_namespace,
+    as_floats,
+    convert,
+    convert_tree,
+    device,
+    is_array,
+    is_float,
+    is_tensor,
+    lasting,
+)
 
 # Freeing one large block tells the C library to keep memory: the temporaries of a step on a field
 # would otherwise go back to the system and be asked for again, a third of the step's time.
@@ -22,19 +34,48 @@ BLOCK = 2**15  # numbers of a state that are carried at once: with its temporari
 
 
 def check_shape(model: Any, x: Array, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless the last axes of `x` are `shape`."""
+    """Raise ValueError unless the last axes of `x` are `shape`; TypeError for integers.
+
+    Constants in the dtype of the state would lose their digits.
+    """
     if tuple(x.shape[-len(shape) :]) != tuple(shape):
         wanted = ", ".join(map(str, shape))
         raise ValueError(
             f"{type(model).__name__} wants states (..., {wanted}), met shape {tuple(x.shape)}"
         )
+    if not is_float(x):
+        raise TypeError(f"{type(model).__name__} wants states of floats, met dtype {x.dtype}")
 
 
-def check_positive(model: Any, *names: str, zero: bool = False) -> None:
+def check_members(model: Any, axes: int, *names: str, chart: tuple[int, ...] = ()) -> None:
+    """Raise ValueError for arrays of settings that do not end in `axes` axes of length 1.
+
+    They are for members: `(b,)` or `(b, 1)` on a plane would act on the rows of the field. Where
+    the setting may be a map, `chart` is the shape of it.
+    """
+    for name in names:
+        value = getattr(model, name)
+        if not is_array(value):
+            continue
+        tail = tuple(value.shape[-axes:])
+        if math.prod(tail) != 1 and tail != chart:
+            ones, a_map = ", ".join("1" * axes), f", or a map (..., {', '.join(map(str, chart))})"
+            raise ValueError(
+                f"{type(model).__name__} wants {name} as a number, or (..., {ones}) for members"
+                f"{a_map * bool(chart)}, met shape {tuple(value.shape)}"
+            )
+
+
+def check_positive(
+    model: Any, *names: str, zero: bool = False, axes: int = 0, chart: tuple[int, ...] = ()
+) -> None:
     """Raise ValueError unless the named settings are finite and positive (or `zero`, if allowed).
 
-    Arrays are left to `valid`: one bad member of an ensemble must not stop the others.
+    The values of arrays are left to `valid`: one bad member of an ensemble must not stop the
+    others. Their shapes go to `check_members`, if `axes` is given.
     """
+    if axes:
+        check_members(model, axes, *names, chart=chart)
     for name in names:
         value = getattr(model, name)
         if is_array(value):
@@ -47,11 +88,18 @@ def check_positive(model: Any, *names: str, zero: bool = False) -> None:
             object.__setattr__(model, name, number)
 
 
-def valid(value: Any, top: float = math.inf, zero: bool = False) -> Any:
+def valid(value: Any, top: Any = math.inf, zero: bool = False, like: Array | None = None) -> Any:
     """A parameter with its entries outside (0, top] made NaN; plain numbers come back as they are.
 
     The members with NaN become NaN and are reported as diverged; the others are not touched.
+    Where `top` is an array a number becomes one.
+    Arrays take the library, dtype and device of the state `like`, where given.
     """
+    if is_array(value):
+        value = as_floats(value, "a parameter")  # among integers there is no NaN
+        value = value if like is None else convert(value, like)
+    if is_array(top):
+        value = value + 0 * top
     if not is_array(value):
         return value
     xp = array_namespace(value)
@@ -60,6 +108,7 @@ def valid(value: Any, top: float = math.inf, zero: bool = False) -> Any:
 
 
 _KEPT: dict[tuple, Any] = {}
+_LOCK = threading.Lock()  # threads may share the models
 
 
 def constant(make: Callable, *args: Any, like: Array) -> Any:
@@ -68,11 +117,20 @@ def constant(make: Callable, *args: Any, like: Array) -> Any:
     Made once for each kind of array and kept (the last 64).
     """
     key = (make, args, is_tensor(like), like.dtype, device(like))
-    if key not in _KEPT:
-        while len(_KEPT) >= 64:
-            _KEPT.pop(next(iter(_KEPT)))
-        _KEPT[key] = convert_tree(make(*args), like)
-    return _KEPT[key]
+    value = _KEPT.get(key)
+    if value is None:
+        value = lasting_copy(make(*args), like)
+        with _LOCK:
+            while len(_KEPT) >= 64:
+                _KEPT.pop(next(iter(_KEPT)))
+            _KEPT[key] = value
+    return value
+
+
+def lasting_copy(values: Any, like: Array) -> Any:
+    """NumPy arrays in the library of `like`, to be kept; derivatives may pass through them."""
+    with lasting(like):
+        return convert_tree(values, like)
 
 
 def modes(n: int, length: float) -> np.ndarray:
@@ -104,11 +162,13 @@ def blockwise(step: Callable, x: Array, core: int, *parameters: Any) -> Array:
 
     `core` is the number of axes of one state; parameters are numbers, or arrays whose leading
     axes (all but the last two) broadcast against the leading axes of `x`. The results are the
-    same as at once. On a GPU the whole batch goes at once.
+    same as at once. On a GPU the whole batch goes at once; of no members there is nothing to step.
     """
     lead, shape = tuple(x.shape[:-core]), tuple(x.shape[-core:])
     rows = max(1, BLOCK // math.prod(shape))
     count = math.prod(lead)
+    if count == 0:  # torch has no transforms of nothing
+        return x + 0
     if count <= rows or (is_tensor(x) and x.device.type != "cpu"):
         return step(x, *parameters)
     xp = array_namespace(x)

@@ -290,9 +290,9 @@ def _beliefs(problem: Problem, theta: Belief, seed: Any) -> Belief:
         E = _concat(
             *(b.members if isinstance(b, Ensemble) else b.sample(rng, sizes[0]) for b in both)
         )
-        if not weights:
-            return Ensemble(E)
-        return Ensemble(E, array_namespace(E).broadcast_to(weights[0], E.shape[:-1]))
+        xp = array_namespace(E)
+        E = xp.broadcast_to(E, (*batch, *E.shape[-2:]))  # what the model sweeps meets every axis
+        return Ensemble(E, xp.broadcast_to(weights[0], E.shape[:-1]) if weights else None)
     mean = _concat(*(b.mean for b in both))
     if all(isinstance(b, Point) for b in both):
         return Point(mean)

@@ -179,6 +179,8 @@ Q4 = da.Diagonal(ones(4))
 CLOUD = da.Ensemble(E64)
 FOUR = da.Linear(0.5 * np.eye(4))
 MEMORY = da.History(LINEAR, 2)
+CHANCE_NET = torch.nn.Linear(3, 3)
+CHANCE_NET.stochastic = True
 
 V, T, X, F = ValueError, TypeError, IndexError, FloatingPointError
 # id, what is done, the exception, words of its message: the met, the wanted, the way out
@@ -450,6 +452,7 @@ TABLE = [
     ("chance-dtype", lambda: model(Chance(lambda x: x.astype("f4"))), T, ["float32", "kept"]),
     ("chance-in-place", lambda: model(Chance(in_place)), V, ["wrote into its input"]),
     ("chance-nan", lambda: model(Chance(lambda x: x * np.nan)), V, ["NaN", "prior's mean"]),
+    ("chance-module", lambda: model(CHANCE_NET), T, ["torch module", "Surrogate(module)"]),
     ("chance-not-said", lambda: model(Chance(mixes, False)), T, ["the model", "rng"]),
     (
         "chance-and-derivatives",
@@ -478,6 +481,19 @@ TABLE = [
         V,
         ["Dropout", "eval()"],
     ),
+    (
+        "history-batch-second",
+        lambda: da.History(torch.nn.LSTM(3, 3), 2),
+        V,
+        ["LSTM(3, 3)", "batch_first=True"],
+    ),
+    (
+        "subcycled-twice",
+        lambda: da.Subcycled(da.Subcycled(da.Burgers(16), 2), 3),
+        T,
+        ["setting dt", "Subcycled(model=Burgers"],
+    ),
+    ("subcycled-memory", lambda: da.Subcycled(MEMORY, 2), T, ["its step follows", "History"]),
     ("subcycled-function", lambda: da.Subcycled(np.sin, 2), T, ["dataclass", "sin"]),
     ("subcycled-class", lambda: da.Subcycled(da.Lorenz63, 2), T, ["dataclass", "Lorenz63"]),
     ("subcycled-no-dt", lambda: da.Subcycled(FOUR, 2), T, ["setting dt", "Linear"]),
@@ -788,6 +804,12 @@ TABLE = [
         lambda: da.lyapunov_exponents(da.Lorenz63(), ones((2, 3)), 5, 4),
         V,
         ["count = 4", "1 to 3"],
+    ),
+    (
+        "lyapunov-spinup",
+        lambda: da.lyapunov_exponents(da.Lorenz63(), ones((2, 3)), 5, spinup=-1),
+        V,
+        ["spinup = -1", "spinup >= 0"],
     ),
     ("streams-count", lambda: Streams(0, [1, 2, 3], (2,)), V, ["3 seeds", "wanted 2"]),
     ("only-scalars", lambda: array_namespace(1.0, None), T, ["at least one", "scalars"]),

@@ -282,6 +282,49 @@ def test_members_out_of_range_become_nan():
     assert np.isnan(swift[1, 0]).all()
 
 
+@pytest.mark.parametrize("slowed", [0.0, 0.3, 1.0, 1.9])
+def test_drag_shortens_the_stable_step(slowed):
+    """C^2 <= 1 - drag dt / 2, from the eigenvalues of the shortest wave."""
+    model = da.ShallowWater((8, 8), 1.0, 1.0, 1.0, dt=0.01, drag=slowed / 0.01, periodic=True)
+    limit = (1 - slowed / 2) / (2 * 0.01**2)  # of the depth
+    scale = np.array([limit**0.5, 1, 1])[:, None, None]  # equal energies, sqrt(depth / g) apart
+    noise = 1e-9 * scale * np.random.default_rng(0).normal(size=(3, 8, 8))  # waves stay linear
+    stable = replace(model, depth=0.999 * limit)
+    # at the limit a wave is a little larger than at its start for a while: 1 / sqrt(1 - 0.999)
+    assert np.abs(repeated(stable, 2000)(noise) / scale).max() < 40 * np.abs(noise / scale).max()
+    with pytest.raises(ValueError, match=f"drag = {100 * slowed:g} wanted depth at most"):
+        replace(model, depth=1.001 * limit)
+    both = replace(model, depth=0.999 * limit, drag=np.array([1.0, 1.01])[:, None, None] * 190)
+    if slowed == 1.9:
+        out = both(np.stack([noise, noise]))
+        assert np.isfinite(out[0]).all()
+        assert np.isnan(out[1, 0]).all()
+
+
+def test_too_much_drag_is_refused_at_one_point_too():
+    model = replace(da.ShallowWater.vivid(), drag=2 / 1e-4)
+    with pytest.raises(ValueError, match="unstable"):
+        replace(model, drag=2.01 / 1e-4)
+
+
+def test_rotation_feeds_the_shortest_waves_as_stated():
+    model = da.ShallowWater((32, 32), periodic=True, coriolis=1e-4)  # C = 0.5 sqrt(2)
+    x = 1e-9 * np.random.default_rng(0).normal(size=(3, 32, 32))
+    x = repeated(model, 2000)(x)
+    x = x / np.abs(x).max() * 1e-9
+    rate = math.log(model.energy(repeated(model, 200)(x)) / model.energy(x)) / 400
+    assert 0.4 < rate / (0.5 * 2**0.5 * 1e-4 * model.dt) < 0.6
+
+
+def test_a_dry_cell_does_not_hide_a_fast_one():
+    model = da.ShallowWater((8, 8), depth=1.0)
+    x = np.zeros((2, 3, 8, 8))
+    x[0, 0, 3, 3], x[:, 1, 5, 5] = -2.0, 1e4
+    assert np.allclose(*model.courant(x), rtol=1e-12)
+    x[1, 0, 0, 0] = np.nan
+    assert np.isnan(model.courant(x)).tolist() == [False, True]
+
+
 def test_two_thousand_steps_take_seconds():
     """The LD-EnSF trajectory under 2 s on one core (here with slack for a busy machine)."""
     model = da.ShallowWater.ld_ensf()
@@ -434,6 +477,15 @@ def test_turbulence_is_statistically_steady(n, dt, steps):
     inertial = slice(2, n // 4)
     assert np.abs(np.log10(first[inertial] / second[inertial])).max() < 0.3  # a factor of 2
     assert second[n // 3] < 0.01 * second[4]  # and the smallest scales hold little
+
+
+@pytest.mark.parametrize("n", [32, 34, 36])
+def test_products_alias_to_no_wave_that_is_kept(n):
+    """Then advection conserves the energy of any flow, resolved or not."""
+    model = da.Kolmogorov(n, 1e15, drag=0, amplitude=0, dt=1e-4)
+    x = model(np.random.default_rng(0).normal(size=(2, n, n)))
+    change = model.energy(model(x)) / model.energy(x) - 1
+    assert abs(change) < 1e-11  # dt^4, round-off; with n // 3 waves it was 1e-6 at n = 36
 
 
 def test_gradient_flows_through_many_steps():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,7 +61,7 @@ class Dying:
 
     def __call__(self, x, *rng):
         self.calls.append(1)
-        if len(self.calls) in DEATHS:
+        if len(self.calls) in FATE.calls:
             raise KeyboardInterrupt
         return self.model(x, *rng)
 
@@ -69,7 +70,7 @@ class DyingWalk(Dying):
     stochastic = True
 
 
-DEATHS: list[int] = []
+FATE = types.SimpleNamespace(calls=())  # not among the data that make a model another one
 
 
 @pytest.fixture(autouse=True)
@@ -266,14 +267,14 @@ def test_interrupted_again_and_again(tmp_path, end, kind, inner):
     settings = {"noise": np.ones(40), "every": 2, "rows": 3, "to": tmp_path / f"a.{end}"}
     deaths = 0
     for _ in range(20):
-        DEATHS[:] = [4]  # three steps, and then the end
+        FATE.calls = (4,)  # three steps, and then the end
         try:
             simulate(kind(inner), x, 6, checkpoint=0, **settings)
             break
         except KeyboardInterrupt:
             deaths += 1
         finally:
-            DEATHS.clear()
+            FATE.calls = ()
     assert deaths == 3  # 12 steps of blocks, 3 at a time; then only the end is left to say
     whole = simulate(kind(inner), x, 6, noise=np.ones(40), every=2)
     assert np.array_equal(simulate(kind(inner), x, 6, **settings)[...], whole)
@@ -359,7 +360,7 @@ def test_a_complete_file_is_returned_at_once(tmp_path):
         ({"every": 2}, r"every \(the file has 3, this call 2\)"),
         ({"model": da.Lorenz96(forcing=7.5)}, r"model.forcing \(the file has 8.0, this call 7.5"),
         ({"model": da.Lorenz96(forcing=np.ones((3, 1)))}, r"model.forcing \(the file has 8.0"),
-        ({"model": Walk()}, r"model \(the file has Lorenz96, this call Walk\)"),
+        ({"model": Walk()}, r"model \(the file has Lorenz96, this call Walk \w+\)"),
         ({"x0": waves(3) + 1e-16 + 1e-15}, r"x0 \(the file has \(3, 40\) float64"),
         ({"x0": waves(4)}, r"this call \(4, 40\)"),
         ({"x0": waves(3).astype(np.float32), "dtype": "float64"}, r"\(3, 40\) float32"),
@@ -410,10 +411,10 @@ def test_a_deleted_file_is_made_again_and_an_old_map_stays_valid(tmp_path):
 
 def test_a_block_is_finished_with_the_rows_it_began_with(tmp_path):
     path = tmp_path / "a.npy"
-    DEATHS[:] = [2]
+    FATE.calls = (2,)
     with pytest.raises(KeyboardInterrupt):
         simulate(Dying(da.Lorenz96()), waves(5), 4, to=path, rows=2, checkpoint=0)
-    DEATHS.clear()
+    FATE.calls = ()
     with pytest.raises(ValueError, match="begun with rows=2, met rows=3"):
         simulate(Dying(da.Lorenz96()), waves(5), 4, to=path, rows=3)
     model = Dying(da.Lorenz96())
@@ -463,6 +464,37 @@ def test_what_a_model_is_does_not_depend_on_the_process():
     before = describe(helper)
     globals()["OFFSET"] = 2.0
     assert describe(helper) != before
+    globals()["OFFSET"] = 1.0
+
+
+def test_a_model_is_known_by_what_it_does():
+    assert describe(lambda x: np.sin(x)) != describe(lambda x: np.cos(x))
+
+    def made(base, times, rate=1.0):
+        class Own(base):
+            scale = rate
+
+            @property
+            def more(self):
+                return times
+
+            def forward(self, x):
+                return x * self.more
+
+        return Own()
+
+    for base in (object, torch.nn.Module):
+        assert describe(made(base, 3)) == describe(made(base, 3))
+        assert describe(made(base, 3)) != describe(made(base, 2))
+        assert describe(made(base, 3)) != describe(made(base, 3, rate=2.0))
+    nets = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    pairs = ({"a": 1}, {"a": 2}), (da.Lorenz96(), da.Lorenz96(forcing=9.0)), ([1], [2]), nets
+    for pair in pairs:  # what a function finds outside
+        seen = set()
+        for value in pair:
+            globals()["OFFSET"] = value
+            seen.add(describe(helper))
+        assert len(seen) == 2
     globals()["OFFSET"] = 1.0
 
 
@@ -674,11 +706,11 @@ def test_the_bar_counts_steps_of_trajectories(tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr("tqdm.auto.tqdm", Bar)
-    DEATHS[:] = [6]
+    FATE.calls = (6,)
     to = tmp_path / "a.npy"
     with pytest.raises(KeyboardInterrupt):
         simulate(Dying(da.Lorenz96()), waves(5), 4, rows=2, to=to, checkpoint=0)
-    DEATHS.clear()
+    FATE.calls = ()
     da.simulate(Dying(da.Lorenz96()), waves(5), 4, to=to)
     first, second = made
     assert [b.settings["total"] for b in made] == [20, 20]

@@ -502,13 +502,27 @@ def test_a_batch_is_its_experiments(case):
         assert np.array_equal(together["mean"][b], run(first, da.ETKF(6), seed=b)["mean"])
 
 
-def test_a_sweep_of_what_is_not_estimated():
-    sigma = np.array([9.0, 10.0, 11.0])[:, None, None]
-    problem = dataclasses.replace(lorenz63(3, batch=3), model=da.Lorenz63(sigma=sigma))
-    joint = da.with_parameters(problem, "rho", da.Gaussian(np.array([28.0]), ones(1)))
+@pytest.mark.parametrize("prior", ["Gaussian", "Ensemble"])
+@pytest.mark.parametrize("kind", ["vector", "field"])
+def test_a_sweep_of_what_is_not_estimated(kind, prior):
+    if kind == "vector":
+        sigma = np.array([9.0, 10.0, 11.0])[:, None, None]
+        problem = dataclasses.replace(lorenz63(3, batch=3), model=da.Lorenz63(sigma=sigma))
+        other, name, value = "sigma", "rho", 28.0
+    else:
+        source = np.array([0.0, 0.1, 0.2])[:, None, None]
+        problem = dataclasses.replace(field_batch(), model=Warming(source=source))
+        other, name, value = "source", "rate", 0.1
+    theta: Any = da.Gaussian(np.array([value]), [0.01 * value])
+    if prior == "Ensemble":
+        problem = dataclasses.replace(
+            problem, prior=da.Ensemble(problem.prior.sample(np.random.default_rng(0), 6))
+        )
+        theta = da.Ensemble(theta.sample(np.random.default_rng(1), 6))
+    joint = da.with_parameters(problem, name, theta)
     together = run(joint, da.ETKF(6))
     for b in range(3):
-        assert joint[b].model.model.sigma.shape == (1, 1)
+        assert getattr(joint[b].model.model, other).shape == (1, 1)
         assert np.array_equal(together["mean"][b], run(joint[b], da.ETKF(6), seed=b)["mean"])
 
 
@@ -584,3 +598,17 @@ def test_the_result_comes_apart():
     assert "predicted" not in theta
     assert da.rmse(theta.sel(x=["rho"])).shape == (2, 3, 2)
     assert da.rank_histogram(theta).sum() > 0
+
+
+def test_a_network_that_observes_is_still_watched():
+    net = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(128, 4), torch.nn.Dropout()
+    ).double()
+    prior = da.Gaussian(torch.zeros(128).double(), 0.25 * ones(128))
+    see = da.Observation(net.eval(), ones(4))
+    problem = da.twin(Warming(), see, prior, 2, shape=(2, 8, 8))
+    joint = da.with_parameters(problem, "rate", da.Gaussian(0.1 * ones(1), [1e-4]))
+    assert np.isfinite(run(joint, da.ETKF(5))["mean"]).all()
+    net.train()
+    with pytest.raises(ValueError, match="Dropout"):
+        run(joint, da.ETKF(5))

@@ -1,5 +1,6 @@
 """The contract of a model, on every model."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -134,6 +135,66 @@ def test_wrong_size_is_refused(example):
     *head, last = example.x.shape
     with pytest.raises(ValueError, match="shape"):
         example.model(np.zeros((4, *head, last + 1)))
+
+
+fields = pytest.mark.parametrize(
+    "example", [e for e in MODELS if e.parameter and hasattr(e.model, "shape")], ids=str
+)
+
+
+@each
+def test_integers_are_refused_or_mean_the_same_as_floats(example):
+    x = np.stack([np.rint(example.x).astype(int)] * 3)
+    with contextlib.suppress(TypeError):
+        assert np.array_equal(example.model(x)[0], example.model(x[0].astype(float)))
+        return
+    with pytest.raises(TypeError, match="floats, met dtype int64"):
+        example.model(x)
+
+
+@each
+def test_torch_knows_no_members_too(example):
+    x = torch.zeros((2, 0, *example.x.shape), dtype=torch.float64)
+    assert example.model(x).shape == x.shape
+
+
+@fields
+def test_parameters_follow_the_state(example):
+    """Into its library and dtype, whatever they are; integers may have bad members too."""
+    value, axes = getattr(example.model, example.parameter), max(example.x.ndim - 1, 1)
+    swept = np.full((2, *(1,) * axes), value)
+    x = np.stack([example.x] * 2)
+    y = example.model(x)
+    model = dataclasses.replace(example.model, **{example.parameter: swept})
+    assert model(x.astype(np.float32)).dtype == np.float32
+    assert np.allclose(model(torch.from_numpy(x)).numpy(), y, rtol=1e-12, atol=1e-12)
+    none = dataclasses.replace(example.model, **{example.parameter: 0 * swept.astype(int) - 1})
+    if example.parameter != "forcing":  # which may be negative
+        with np.errstate(invalid="ignore"):
+            assert np.isnan(none(x)).any()
+    torched = dataclasses.replace(example.model, **{example.parameter: torch.from_numpy(swept)})
+    assert same(example, torched(x), y)
+
+
+@fields
+def test_parameters_of_members_are_not_taken_for_the_field(example):
+    """`(b,)` for b members would act on the b columns of a field."""
+    if example.parameter == "forcing":
+        return  # of Lorenz-96: may differ from point to point
+    b = example.x.shape[-1]
+    with pytest.raises(ValueError, match="for members"):
+        dataclasses.replace(example.model, dt=1e-9, **{example.parameter: np.ones(b)})
+
+
+@each
+def test_what_is_kept_under_inference_mode_serves_derivatives(example, monkeypatch):
+    monkeypatch.setattr("dalearn.grid._KEPT", {})
+    x = torch.from_numpy(example.x)
+    with torch.inference_mode():
+        example.model(x)
+    z = x.clone().requires_grad_()
+    (g,) = torch.autograd.grad(example.model(z).square().sum(), z)
+    assert bool(torch.isfinite(g).all())
 
 
 def test_surrogate_runs_a_module_in_a_numpy_problem():

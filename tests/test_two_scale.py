@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from scipy.integrate import solve_ivp
 
 import dalearn as da
@@ -71,6 +72,24 @@ def test_the_step_is_of_fourth_order():
     exact = late(0.0005)
     errors = [np.abs(late(dt) - exact).max() for dt in (0.005, 0.0025)]
     assert 3.7 < np.log2(errors[0] / errors[1]) < 4.3  # 4, and the next order of the expansion
+
+
+def test_a_parameter_that_is_being_learned_is_never_an_old_one():
+    h = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    model, x = (
+        da.Lorenz96TwoScale(4, 3, coupling=h),
+        torch.linspace(-1, 1, 16, dtype=torch.float64),
+    )
+    with torch.no_grad():
+        model(x)
+    slopes = []
+    for _ in range(2):
+        slopes += torch.autograd.grad(model(x).square().sum(), h)
+        with torch.no_grad():
+            h += 1
+    assert slopes[0] != 0
+    assert slopes[1] != slopes[0]
+    assert torch.equal(model(x), da.Lorenz96TwoScale(4, 3, coupling=3.0)(x))
 
 
 def test_settings():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import hashlib
 import re
+import sys
 import types
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
@@ -48,15 +50,53 @@ def describe(x: Any, seen: tuple[int, ...] = ()) -> str:
         return f"{describe(x.__self__, inner)}.{x.__name__}"
     if isinstance(x, functools.partial):
         return f"partial({describe((x.func, x.args, x.keywords), inner)})"
-    name = type(x).__qualname__
+    if isinstance(x, type):
+        return f"{x.__qualname__}{_methods(x, inner)}"
+    methods = _methods(type(x), inner)
+    name = f"{type(x).__qualname__}{methods}"
     if is_module(x):
-        return f"{name} {digest([repr(x), describe(dict(x.state_dict()), inner)])}"
-    if is_dataclass(x) and not isinstance(x, type):
+        parts = {f"{type(m).__qualname__}{_methods(type(m), inner)}" for m in x.modules()}
+        weights = describe(dict(x.state_dict()), inner)
+        return f"{name} {digest([repr(x), weights, *sorted(parts)])}"
+    if is_dataclass(x):
         given = {f.name: getattr(x, f.name) for f in fields(x) if f.init}
         return f"{name}({', '.join(f'{k}={describe(v, inner)}' for k, v in given.items())})"
-    if getattr(x, "__dict__", None) and not isinstance(x, type):
+    if getattr(x, "__dict__", None):
         return f"{name} {describe(vars(x), inner)}"
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(x))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(x)) + methods
+
+
+def _methods(kind: type, seen: tuple[int, ...]) -> str:
+    """The fingerprint of what a class does, where it is the user's own and may have changed.
+
+    Packages are known by their names alone: an upgrade must not part a file from its run.
+    """
+    parts = []
+    for c in filter(_is_own, kind.__mro__):
+        for name, value in sorted(vars(c).items()):
+            value = getattr(value, "fget", getattr(value, "func", value))  # a property
+            value = getattr(value, "__func__", value)  # a class method
+            if isinstance(value, types.FunctionType):
+                parts += [f"{name} {_code(value, seen)}"] * (name not in _GENERATED)
+            elif _is_data(value) and not name.startswith("__"):
+                parts.append(f"{name}={describe(value, seen)}")
+    return f" {digest(parts)}" if parts else ""
+
+
+_GENERATED = {"__init__", "__repr__", "__eq__", "__hash__", "__replace__"}  # by dataclass
+
+
+def _is_own(kind: type) -> bool:
+    """Whether a class is neither Python's, nor this package's, nor from an installed one."""
+    top = kind.__module__.partition(".")[0]
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    installed = "site-packages" in file or "dist-packages" in file
+    return not (installed or top == "dalearn" or top in sys.stdlib_module_names)
+
+
+def _is_data(value: Any) -> bool:
+    kinds = int, float, str, np.generic, tuple, list, dict
+    return is_array(value) or isinstance(value, kinds)
 
 
 def _code(f: types.FunctionType, seen: tuple[int, ...]) -> str:
@@ -65,7 +105,8 @@ def _code(f: types.FunctionType, seen: tuple[int, ...]) -> str:
     while stack:
         code = stack.pop()
         parts.append(code.co_code.hex())
-        names.update(code.co_names)
+        parts.append(" ".join(code.co_names))
+        names.update(i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL")
         for c in code.co_consts:
             if isinstance(c, types.CodeType):
                 stack.append(c)
@@ -74,8 +115,8 @@ def _code(f: types.FunctionType, seen: tuple[int, ...]) -> str:
     own = types.FunctionType
     for name in sorted(names):
         value = f.__globals__.get(name)
-        ours = isinstance(value, own) and value.__module__ == f.__module__
-        if ours or is_array(value) or isinstance(value, (int, float, np.generic)):
+        ours = isinstance(value, (own, type)) and value.__module__ == f.__module__
+        if ours or _is_data(value) or is_module(value) or is_dataclass(value):
             parts.append(f"{name}={describe(value, seen)}")
     parts += [describe(cell.cell_contents, seen) for cell in f.__closure__ or ()]
     parts.append(describe((f.__defaults__, f.__kwdefaults__), seen))
@@ -87,4 +128,4 @@ def entries(name: str, x: Any) -> dict[str, str]:
     if not is_dataclass(x) or isinstance(x, type) or is_module(x):
         return {name: describe(x)}
     given = {f"{name}.{f.name}": describe(getattr(x, f.name)) for f in fields(x) if f.init}
-    return {name: type(x).__qualname__, **given}
+    return {name: f"{type(x).__qualname__}{_methods(type(x), ())}", **given}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, convert
+from ..array import Array, array_namespace, as_floats, convert
 from ..grid import blockwise, check_positive, check_shape
 
 
@@ -61,6 +61,7 @@ class Advection:
             return
         if self.inertia:
             raise ValueError("Advection wants motion=None with inertia: it is then in the state")
+        object.__setattr__(self, "motion", as_floats(self.motion, "the motion"))
         if tuple(self.motion.shape[-3:]) != (2, *self.cells):
             raise ValueError(
                 f"Advection wants a motion (..., 2, {self.cells[0]}, {self.cells[1]}), met shape "

@@ -39,7 +39,7 @@ class Burgers2D:
         if self.n < 4:
             raise ValueError(f"Burgers2D wants n >= 4, met n = {self.n}")
         check_positive(self, "length")
-        check_positive(self, "viscosity", zero=True)
+        check_positive(self, "viscosity", zero=True, axes=2)
         if self.dt is None:
             if is_array(self.viscosity):
                 raise ValueError("Burgers2D wants dt= where viscosity is an array, met None")
@@ -89,7 +89,7 @@ class Burgers2D:
 
     def __call__(self, x: Array) -> Array:
         check_shape(self, x, self.shape)
-        nu = valid(self.viscosity, most_viscous(self.dt, 4, self.dx), zero=True)
+        nu = valid(self.viscosity, most_viscous(self.dt, 4, self.dx), zero=True, like=x)
         return blockwise(self._step, x, 3, nu)
 
     def _step(self, x: Array, nu: Any) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from ..array import Array, array_namespace
+from ..border import Border
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,28 +48,33 @@ class Joint:
             at += math.prod(shape)
         return z[..., : self.n], values
 
-    def at(self, z: Array) -> Any:
+    def at(self, z: Array) -> At:
         """The model with the parameters in `z (..., n + p)`, ready for its states."""
         xp, values = array_namespace(z), self.split(z)[1]
         axes = {0: 1, 1: 1, 2: 2}.get(len(self.field), len(self.field) - 1)  # of one component
         lead = (math.prod(z.shape[:-1]),) if self.field else tuple(z.shape[:-1])
-        return _with(
-            self.model,
-            {
-                name: xp.reshape(values[name], (*lead, *(1,) * (axes - len(shape)), *shape))
-                for name, shape in zip(self.names, self.shapes, strict=True)
-            },
-        )
+        theta = {
+            name: xp.reshape(values[name], (*lead, *(1,) * (axes - len(shape)), *shape))
+            for name, shape in zip(self.names, self.shapes, strict=True)
+        }
+        return At(self.model, theta)
 
     def __call__(self, z: Array, *rng: Any) -> Array:
-        xp, model = array_namespace(z), self.at(z)
-        x = z[..., : self.n]
-        if self.field:
-            out = model(xp.reshape(x, (math.prod(z.shape[:-1]), *self.field)), *rng)
-            out = xp.reshape(out, tuple(x.shape))
-        else:
-            out = model(x, *rng)
-        return xp.concat((out, z[..., self.n :]), axis=-1)
+        x, step = z[..., : self.n], self.at(z)
+        if self.field:  # what is swept over experiments, and not estimated, also goes to members
+            step = Border(step, self.field, tuple(z.shape[:-2]))
+        return array_namespace(z).concat((step(x, *rng), z[..., self.n :]), axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class At:
+    """A model at the given values of its parameters, in the place of those it holds."""
+
+    model: Any
+    theta: dict[str, Array]
+
+    def __call__(self, x: Array, *rng: Any) -> Array:
+        return _with(self.model, self.theta)(x, *rng)
 
 
 def listed(names: Any) -> str:

@@ -47,15 +47,17 @@ class Kolmogorov:
     substeps: int = 1
 
     def __post_init__(self):
-        top, ints = self.n // 3, (self.n, self.wavenumber, self.substeps)
+        top, ints = (self.n - 1) // 3, (self.n, self.wavenumber, self.substeps)
         fine = self.n % 2 == 0 and self.n >= 8 and 0 <= self.wavenumber <= top
-        if not fine or self.substeps < 1 or any(i != int(i) for i in ints):
+        fine = fine and self.substeps >= 1 and not is_array(self.amplitude)
+        if not fine or any(i != int(i) for i in ints):
             raise ValueError(
-                f"Kolmogorov wants n even, >= 8, wavenumber 0 to {top} (n // 3), substeps >= 1, "
-                f"met n={self.n}, wavenumber={self.wavenumber}, substeps={self.substeps}"
+                f"Kolmogorov wants n even, >= 8, wavenumber 0 to {top} (below n / 3), substeps >= "
+                f"1, amplitude a number; met n={self.n}, wavenumber={self.wavenumber}, "
+                f"substeps={self.substeps}, amplitude={self.amplitude}"
             )
-        check_positive(self, "reynolds", "dt")
-        check_positive(self, "drag", zero=True)
+        check_positive(self, "reynolds", "dt", axes=2)
+        check_positive(self, "drag", zero=True, axes=2)
 
     @classmethod
     def ld_ensf(cls, reynolds: Any = 1000.0) -> Kolmogorov:
@@ -74,7 +76,8 @@ class Kolmogorov:
 
     def __call__(self, x: Array) -> Array:
         check_shape(self, x, self.shape)
-        return blockwise(self._steps, x, 3, valid(self.reynolds), valid(self.drag, zero=True))
+        reynolds, drag = valid(self.reynolds, like=x), valid(self.drag, zero=True, like=x)
+        return blockwise(self._steps, x, 3, reynolds, drag)
 
     def _steps(self, x: Array, reynolds: Any, drag: Any) -> Array:
         F, xp, n, h = fft(x), array_namespace(x), self.n, self.dt / self.substeps
@@ -92,9 +95,8 @@ class Kolmogorov:
             flow = velocity(w)
             u, v = flow[..., 0, :, :], flow[..., 1, :, :]
             hat = F.rfft2(xp.stack((u * v, (v - u) * (v + u)), axis=-3))
-            return 1j * (
-                k.advect[0] * hat[..., 0, :, :] + k.advect[1] * hat[..., 1, :, :] + source
-            )
+            curl = k.advect[0] * hat[..., 0, :, :] + k.advect[1] * hat[..., 1, :, :]
+            return 1j * (curl + source)
 
         hat = F.rfft2(x)
         w = -(k.curl[0] * hat[..., 0, :, :] + k.curl[1] * hat[..., 1, :, :])
@@ -129,8 +131,8 @@ class Kolmogorov:
         xp = array_namespace(x)
         wind = constant(_wind, self.n, self.wavenumber, float(self.amplitude), like=x)
         work = xp.mean(wind * x[..., 0, :, :], axis=(-2, -1))
-        drag = xp.mean(-valid(self.drag, zero=True) * xp.sum(x**2, axis=-3), axis=(-2, -1))
-        viscous = -(self.vorticity(x) ** 2) / valid(self.reynolds)
+        drag = xp.mean(-valid(self.drag, zero=True, like=x) * xp.sum(x**2, axis=-3), axis=(-2, -1))
+        viscous = -(self.vorticity(x) ** 2) / valid(self.reynolds, like=x)
         return work, drag, xp.mean(viscous, axis=(-2, -1))
 
     def spectrum(self, x: Array) -> Array:
@@ -145,7 +147,7 @@ class Kolmogorov:
         """max(|u| + |v|) h K / 1.73 for the substep h and largest wavenumber K: `(...)`."""
         xp = array_namespace(x)
         speed = xp.max(xp.sum(xp.abs(x), axis=-3), axis=(-2, -1))
-        return speed * (self.dt / self.substeps * (self.n // 3) / 3**0.5)
+        return speed * (self.dt / self.substeps * ((self.n - 1) // 3) / 3**0.5)
 
     def laminar(self) -> np.ndarray:
         """The stationary u = amplitude sin(k y) / (k^2/Re + drag), v = 0: `(..., 2, n, n)`."""
@@ -179,7 +181,7 @@ class _Operators:
 
 def _operators(n: int) -> _Operators:
     kx, ky = np.meshgrid(modes(n, 2 * np.pi), all_modes(n, 2 * np.pi))
-    keep = (np.abs(kx) <= n // 3) & (np.abs(ky) <= n // 3)
+    keep = (np.abs(kx) < n / 3) & (np.abs(ky) < n / 3)  # products alias to none of them
     square = kx**2 + ky**2
     flow = keep * np.stack([ky, -kx]) / np.where(square > 0, square, 1)
     own = (np.abs(kx) < n // 2) & (np.abs(ky) < n // 2)  # the highest wave has no derivative

@@ -41,7 +41,7 @@ class KuramotoSivashinsky:
     def __post_init__(self):
         if self.n < 8:
             raise ValueError(f"KuramotoSivashinsky wants n >= 8, met n = {self.n}")
-        check_positive(self, "length", "viscosity", "dt")
+        check_positive(self, "length", "viscosity", "dt", axes=1)
 
     @property
     def grid(self) -> np.ndarray:
@@ -50,11 +50,13 @@ class KuramotoSivashinsky:
 
     def growth(self, k: Any) -> Any:
         """The rate k^2 - viscosity k^4 at which a small wave of wavenumber k grows."""
-        return k**2 - valid(self.viscosity) * k**4
+        return k**2 - valid(self.viscosity, like=k if is_array(k) else None) * k**4
 
     def __call__(self, u: Array) -> Array:
         check_shape(self, u, (self.n,))
         F, n = fft(u), self.n
+        if 0 in u.shape:  # torch has no transforms of nothing
+            return u + 0
         if is_array(self.viscosity):
             k = constant(modes, n, self.length, like=u)
             coefficients = etd_coefficients(self.growth(k), self.dt)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from ..array import Array, array_namespace, where_ok
-from .wrap import check_count
+from .wrap import History, check_count
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,12 @@ class Subcycled:
     def __post_init__(self):
         if not is_dataclass(self.model) or isinstance(self.model, type):
             raise TypeError(f"Subcycled wants a model that is a dataclass, met {self.model!r}")
-        if getattr(self.model, "dt", None) is None:
-            raise TypeError(f"Subcycled wants a model with a setting dt, met {self.model!r}")
+        settings = [f.name for f in fields(self.model) if f.init]
+        if "dt" not in settings or isinstance(self.model, History):
+            raise TypeError(
+                "Subcycled wants a model with a setting dt that its step follows, met "
+                f"{self.model!r}; a Subcycled model takes its own `steps`"
+            )
         check_count(self, "steps")
         known = callable(getattr(self.model, "courant", None))
         if self.courant == "auto":

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from ..array import Array, array_namespace, is_tensor
-from ..grid import check_positive, check_shape, valid
+from ..array import Array, array_namespace, convert, is_array
+from ..grid import check_members, check_positive, check_shape, valid
 from ..integrate import rk4
 
 
@@ -54,6 +51,7 @@ class Lorenz96TwoScale:
                 f"fast = {self.fast}"
             )
         check_positive(self, "amplitude_ratio", "time_ratio", "dt")
+        check_members(self, 1, "coupling", "amplitude_ratio", "time_ratio")
 
     @property
     def shape(self) -> tuple[int]:
@@ -64,16 +62,15 @@ class Lorenz96TwoScale:
         """The slow variables X of states, `(..., n + n fast) -> (..., n)`."""
         return x[..., : self.n]
 
-    @cached_property
-    def _parameters(self) -> tuple:
+    def _parameters(self, x: Array) -> tuple:
         given = self.forcing, self.coupling, valid(self.amplitude_ratio), valid(self.time_ratio)
-        F, h, b, c = (p if is_tensor(p) or np.ndim(p) else float(p) for p in given)
+        F, h, b, c = (convert(p, x) if is_array(p) else float(p) for p in given)
         return F, h * c / b, b, c
 
     def tendency(self, x: Array) -> Array:
         """dx/dt, `(..., n + n fast) -> (..., n + n fast)`."""
         xp = array_namespace(x)
-        F, exchange, b, c = self._parameters
+        F, exchange, b, c = self._parameters(x)
         X, Y = x[..., : self.n], x[..., self.n :]
         lead = tuple(x.shape[:-1])
         drag = exchange * xp.sum(xp.reshape(Y, (*lead, self.n, self.fast)), axis=-1)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..array import Array, array_namespace, as_floats, convert, device, is_array, to_numpy, uniform
-from ..grid import blockwise, check_positive, check_shape, valid
+from ..array import Array, array_namespace, as_floats, convert, is_array, to_numpy, uniform
+from ..grid import blockwise, check_positive, check_shape, lasting_copy, valid
 from .landscape import WAYS, Landscape, slopes
 
 NO_FUEL, FUEL, BURNING, BURNT = 1, 2, 3, 4
@@ -123,8 +123,7 @@ class Wildfire:
             raise TypeError(
                 "Wildfire is stochastic: call fire(x, rng), rng Streams or a generator"
             )
-        s = self.snap(x)
-        return self._blocks(self._step, s, uniform(rng, s))
+        return self._blocks(self._step, s := self.snap(x), uniform(rng, s))
 
     def probability(self, x: Array) -> Array:
         """The probability `(..., h, w)` that each cell is set alight in the next step.
@@ -135,8 +134,8 @@ class Wildfire:
 
     def snap(self, x: Array) -> Array:
         """The nearest of the states 1, 2, 3, 4 (2.5 is 2, 3.5 is 4); NaN where not finite."""
-        check_shape(self, x, self.shape)
         x = as_floats(x, "a state of Wildfire")
+        check_shape(self, x, self.shape)
         with np.errstate(invalid="ignore"):  # 0 times infinity
             return array_namespace(x).clip(x.round(), NO_FUEL, BURNT) + 0 * x
 
@@ -168,7 +167,7 @@ class Wildfire:
         x, wanted = states[0], (self.spread, self.wind_speed, self.wind_direction)
         xp = array_namespace(x, *(v for v in wanted if is_array(v)))
         spread, speed, to = (
-            convert(v, x) if is_array(v) else xp.asarray(float(v), dtype=x.dtype, device=device(x))
+            convert(v, x) if is_array(v) else xp.asarray(float(v), dtype=x.dtype, device=x.device)
             for v in (valid(wanted[0], 1, True), valid(wanted[1], 200, True), wanted[2])
         )
         to = xp.where(xp.isfinite(to), to, xp.full_like(to, math.nan))
@@ -200,10 +199,10 @@ class Wildfire:
 
     def _ground(self, like: Array) -> Array:
         """(1 + p_veg) (1 + p_den) exp(a theta_s) for each way into a cell, `(8, h, w)`; kept."""
-        key = like.dtype, device(like)  # a dtype knows its library
+        key = like.dtype, like.device  # a dtype knows its library
         if key not in self._kept:
             uphill = np.exp(self.slope * slopes(to_numpy(self.elevation), self.cell))
-            self._kept[key] = convert(self._fuel() * uphill, like)
+            self._kept[key] = lasting_copy(self._fuel() * uphill, like)
         return self._kept[key]
 
     def _fuel(self) -> np.ndarray:

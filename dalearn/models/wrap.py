@@ -66,6 +66,11 @@ class History:
                 f"History wants a torch module or a function of windows, met {self.module!r}"
             )
         check_count(self, "length")
+        if getattr(self.module, "batch_first", True) is False:
+            raise ValueError(
+                f"History wants windows (b, length, n) first in b, met {self.module!r}; wanted "
+                "batch_first=True: as it is, members would be taken for times"
+            )
 
     def __call__(self, x: Array) -> Array:
         xp, n = array_namespace(x), self._width(x)
