@@ -1,1 +1,1 @@
-"""Speed and accuracy against peers and papers: `python -m benchmarks.filters`."""
+"""Speed and accuracy: `python -m benchmarks.filters` and `python -m benchmarks.models`."""

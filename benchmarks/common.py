@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -46,14 +48,47 @@ def in_turn(
     return seconds
 
 
-def ratio(slow: Sequence[float], fast: Sequence[float]) -> tuple[float, str]:
+def per_call(
+    sides: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    block: float,
+    clock: Callable[[], float] = time.process_time,
+    finish: Callable[[], Any] = lambda: None,
+) -> dict[str, list[float]]:
+    """Seconds of one call of each side in each round, as `in_turn`, but for short calls.
+
+    In a round each side is called as often as fits in `block` seconds, after a call that is not
+    counted: another side had the cache and the allocator. `finish` ends the work that was only
+    started (on a GPU).
+    """
+
+    def times(call: Callable, count: int, clock: Callable[[], float]) -> float:
+        call()
+        finish()
+        start = clock()
+        for _ in range(count):
+            call()
+        finish()
+        return (clock() - start) / count
+
+    once = {name: times(call, 1, time.perf_counter) for name, call in sides.items()}
+    counts = {name: max(1, int(block / seconds)) for name, seconds in once.items()}
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, call in sides.items():
+            found[name].append(times(call, counts[name], clock))
+    return found
+
+
+def ratio(slow: Sequence[float], fast: Sequence[float], digits: int = 1) -> tuple[float, str]:
     """Median over the rounds of slow / fast, and its range."""
     found = [s / f for s, f in zip(slow, fast, strict=True)]
-    return round(statistics.median(found), 1), f"{min(found):.1f}-{max(found):.1f}"
+    span = f"{min(found):.{digits}f}-{max(found):.{digits}f}"
+    return round(statistics.median(found), digits), span
 
 
 def hardware() -> dict[str, Any]:
-    """CPU model, cores, memory and GPU."""
+    """CPU model, cores, caches, memory, GPU, and how busy the machine is."""
     model, memory = platform.processor() or platform.machine(), None
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -61,8 +96,21 @@ def hardware() -> dict[str, Any]:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     found: dict[str, Any] = {"cpu": model, "cores": os.cpu_count(), "memory_gib": memory}
+    found |= {f"l{level}_cache_kib": size // 1024 for level, size in caches().items() if level > 1}
     if gpu := gpu_name():
         found["gpu"] = gpu
+    if hasattr(os, "getloadavg"):
+        found["load_at_start"] = round(os.getloadavg()[0], 1)  # what else kept the cores busy
+    return found
+
+
+def caches() -> dict[int, int]:
+    """Bytes of the data caches that the first core sees, level by level (Linux; else none)."""
+    found = {}
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = ((folder / n).read_text().strip() for n in ("level", "type", "size"))
+        if kind != "Instruction" and size.endswith("K"):
+            found[int(level)] = int(size[:-1]) * 1024
     return found
 
 
@@ -136,6 +184,39 @@ class Report:
         (folder / f"{stem}.md").write_text(self.markdown(), encoding="utf-8")
         text = json.dumps({**self.meta, "sections": self.sections}, indent=1)
         (folder / f"{stem}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def parser(module: str, doc: str | None, sections: Sequence[str]) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    found = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{module}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument("--quick", action="store_true", help="shorter runs, fewer rounds")
+    found.add_argument("--only", choices=sections, help="one section instead of all")
+    found.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    return found
+
+
+def run(
+    module: str,
+    title: str,
+    options: argparse.Namespace,
+    sections: Mapping[str, Callable[[Report, bool], None]],
+) -> None:
+    """Run the chosen sections, one thread, and write the report."""
+    one_thread()
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    flags = [name for name, value in vars(options).items() if value is True]
+    chosen = [*(f"--{f}" for f in flags), *(["--only", options.only] if options.only else [])]
+    report = Report(title, shlex.join(["python", "-m", f"benchmarks.{module}", *chosen]))
+    stem = "-".join([module, *(f for f in flags if f == "quick"), *filter(None, [options.only])])
+    start = time.perf_counter()
+    for name in [options.only] if options.only else sections:
+        sections[name](report, options.quick)
+        report.write(options.out, stem)
+    print(f"\n{time.perf_counter() - start:.0f} s; wrote {options.out / stem}.md and .json")
 
 
 def _line(cells: Sequence[Any]) -> str:

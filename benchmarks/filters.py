@@ -8,17 +8,13 @@ rounds. The set-ups are those of Sakov and Oke (Lorenz-96) and of Sakov et al. (
 
 from __future__ import annotations
 
-import argparse
-import os
 import resource
-import shlex
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,11 +25,11 @@ from dalearn.diagnostics import rmse, score
 from dalearn.gaussian import Diagonal
 from dalearn.methods import ETKF, EnKF, ExtendedKF
 from dalearn.models import Lorenz63, Lorenz96
+from dalearn.nature import twin
 from dalearn.observe import Observation, identity
-from dalearn.problem import twin
 
 from . import peers
-from .common import Report, gpu_name, in_turn, one_thread, ratio
+from .common import Report, gpu_name, in_turn, parser, ratio, run
 
 L96_SKIP, L63_SKIP = 400, 64  # cycles not scored
 
@@ -331,28 +327,8 @@ SECTIONS = {"accuracy": accuracy, "cost": cost, "scaling": scaling, "import": im
 
 def main() -> None:
     """Run the chosen sections and write the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.filters",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="shorter runs, about two minutes")
-    parser.add_argument("--only", choices=tuple(SECTIONS), help="one section instead of all")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    options = parser.parse_args()
-    one_thread()
-    os.environ.setdefault("MPLBACKEND", "Agg")
-    command = "python -m benchmarks.filters"
-    if options.quick or options.only:
-        chosen = ["--quick"] * options.quick + (["--only", options.only] if options.only else [])
-        command = shlex.join([*command.split(), *chosen])
-    report = Report("Filters: accuracy, cost, scaling", command)
-    stem = "-".join(["filters", *["quick"] * options.quick, *filter(None, [options.only])])
-    start = time.perf_counter()
-    for name in [options.only] if options.only else SECTIONS:
-        SECTIONS[name](report, options.quick)
-        report.write(options.out, stem)
-    print(f"\n{time.perf_counter() - start:.0f} s; wrote {options.out / stem}.md and .json")
+    options = parser("filters", __doc__, tuple(SECTIONS)).parse_args()
+    run("filters", "Filters: accuracy, cost, scaling", options, SECTIONS)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,115 @@
+"""The measuring instruments of `benchmarks/` have exact answers; its sections run and report."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.fft
+import torch
+
+import dalearn as da
+from benchmarks import limits, models
+from benchmarks.common import Report, per_call
+from dalearn import grid
+
+ROOT = Path(__file__).parents[1]
+RNG = np.random.default_rng(0)
+
+
+def test_passes_are_counted():
+    x = RNG.normal(size=1000)
+    assert limits.passes(lambda x: 2 * x + x, x) == 2
+    assert limits.passes(lambda x: np.sum(x) + x, x) == 2  # a sum reads all, writes one
+    assert limits.passes(lambda x: np.concat((x[..., 500:], x[..., :500])), x) == 1
+    # Four tendencies: a copy with 3 numbers more, and four operations; 12 operations of rk4.
+    assert limits.passes(da.Lorenz96(1000), x) == 4 * (1.003 + 4) + 12
+
+
+def test_passes_count_the_copy_into_blocks(monkeypatch):
+    monkeypatch.setattr(grid, "BLOCK", 10)
+
+    def blocked(x):
+        return grid.blockwise(lambda x: 2 * x, x, 1)
+
+    assert limits.passes(blocked, RNG.normal(size=(3, 10))) == 2
+    assert limits.passes(limits.in_blocks(blocked), RNG.normal(size=(3, 10))) == 1
+    assert grid.BLOCK == 10
+
+
+@pytest.mark.parametrize("like", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("model", "planes"),
+    [
+        (da.Kolmogorov(16), 16),  # 2 to begin, 3 stages of 4, 2 to end
+        (da.Kolmogorov(16, substeps=3), 2 + 3 * 12 + 2),
+        (da.KuramotoSivashinsky(32), 9),  # 2 to begin, 3 stages of 2, 1 to end
+        (da.Lorenz96(), 0),
+    ],
+)
+def test_transforms_are_counted(model, planes, like):
+    shape = getattr(model, "shape", None) or (model.n,)
+    library = scipy.fft if like is np.asarray else torch.fft
+    before = [getattr(library, name) for name in limits.TRANSFORMS]
+    for batch in (1, 3):
+        work = limits.Transforms(model, like(RNG.normal(size=(batch, *shape))))
+        assert work.planes == batch * planes
+    work()
+    assert [getattr(library, name) for name in limits.TRANSFORMS] == before
+
+
+def test_temporaries_are_those_of_the_formula():
+    x = RNG.normal(size=10**5)
+    # 1 %: the interpreter's own objects are some kilobytes of 800
+    assert limits.temporaries(lambda x: x + 1, x) == pytest.approx(1, rel=0.01)
+    # k1, k2, k3, the stage, its ring and one product; NumPy may not use a product's memory again
+    assert limits.temporaries(da.Lorenz96(10**5), x) < 7.1
+
+
+def test_slope_is_the_exponent():
+    times = {n: 3.0 * n**1.5 for n in (10, 100, 1000)}
+    assert limits.slope(times) == pytest.approx(1.5, rel=1e-12)  # exact but for round-off
+
+
+def test_per_call_divides_by_the_calls_of_each_side():
+    now = 0
+
+    def takes(ticks):
+        def call():
+            nonlocal now
+            now += ticks
+
+        return call
+
+    sides = {"one": takes(1), "three": takes(3)}
+    found = per_call(sides, 2, 1e-4, clock=lambda: now)
+    assert found == {"one": [1, 1], "three": [3, 3]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", models.SECTIONS)
+def test_sections_report(name, monkeypatch):
+    monkeypatch.setattr(limits, "ROUNDS", {True: 1})
+    monkeypatch.setattr(limits, "BLOCK", {True: 0.0})
+    report = Report("A title", "a command")
+    models.SECTIONS[name](report, True)
+    assert report.sections
+    for section in report.sections:
+        assert section["rows"] or name == "gpu"
+        for row in section["rows"]:
+            assert len(row) == len(section["columns"])
+            assert all(np.isfinite(cell) and cell > 0 for cell in row if isinstance(cell, float))
+    json.dumps(report.sections)
+
+
+def test_the_command_writes_both_files(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.models", "--quick", "--only", "gpu"]
+    subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True, cwd=ROOT)
+    found = json.loads((tmp_path / "models-quick-gpu.json").read_text("utf8"))
+    assert found["command"] == "python -m benchmarks.models --quick --only gpu"
+    assert found["sections"][0]["title"].startswith("GPU")
+    text = (tmp_path / "models-quick-gpu.md").read_text("utf8")
+    assert text.startswith("# Models: the cost of a step\n")
+    assert "| model |" in text
