@@ -65,6 +65,10 @@ def _transform(S):
     return _power(S @ S.T / (len(S) - 1) + np.eye(len(S)), -0.5)
 
 
+def _flux(left, right):
+    return np.maximum(np.maximum(left, 0) ** 2, np.minimum(right, 0) ** 2) / 2
+
+
 def _h(u):
     return np.sqrt(u[:, 0] ** 2 + u[:, 1] ** 2).reshape(len(u), -1)
 
@@ -116,6 +120,8 @@ _ENSEMBLES = (3 + _draw(6, 3),), (_draw(10, 4) - 1,), (2 + _draw(4, 4),)
 _ENKFS = _enkf_case(6, 3, 2), _enkf_case(12, 4, 4), _enkf_case(5, 8, 3)
 _ANOMALIES = tuple((S - S.mean(0),) for S in (_draw(4, 2), _draw(6, 10)))
 _WINDS = (_draw(1, 2, 8, 8),), (_draw(3, 2, 8, 8),)
+_SPEEDS = (_draw(30), -_draw(31)[1:]), (_draw(4, 20), _draw(20, 4).T)
+_LONGEST = 10e3 / math.sqrt(2 * 9.81 * 4000)  # cells of 10 km on an ocean 4 km deep
 _FIRST, _SECOND = _update(20, 4, 23, 1), _update(20, 4, 21, 2)  # prior N(20, 4) and one sensor
 _GROWTH = 1.67  # leading Lyapunov exponent of Lorenz-96 (n = 40, F = 8), given in the exercise
 _NATURAL = "growth by `exp` calls for the natural logarithm, `np.log`"
@@ -265,6 +271,17 @@ exercises: Mapping[str, Judge] = {
             5 * math.log(1000) / _GROWTH:
                 "this is in days; give it in the time units of the model.",
         }),
+    "ks-wavelength": number(
+        math.sqrt(2) * math.pi, "a quarter of the viscosity: half the length, 4 times the rate.",
+        hints={
+            math.sqrt(2): "this is the wavenumber k; the wave is `2 pi / k` long.",
+            2: "this is `k**2 = 1 / (2 nu)`; take the root, then `2 pi / k`.",
+            2 * math.sqrt(2) * math.pi: "this is the wave for nu = 1.",
+            4 * math.sqrt(2) * math.pi:
+                "less viscosity lets shorter waves grow: `k**2` is `1 / (2 nu)`.",
+            math.pi: "this wave neither grows nor dies, `s = 0`; look for the largest s.",
+            1: "this is the rate at which it grows, `1 / (4 nu)`.",
+        }),
     "ensemble-covariance": function(
         _cov, _ENSEMBLES, "N - 1 pays for the mean, which was estimated from the same members.",
         hints={
@@ -336,6 +353,52 @@ exercises: Mapping[str, Judge] = {
             "nothing":
                 "the mean of one analysis is right; but compute the covariance of "
                 "`(I - K H) (x - mean)` and compare it with `(I - K H) B`.",
+        }),
+    "courant-step": number(
+        _LONGEST, "a tsunami crosses at most 0.7 cells a step, in whatever direction.",
+        unit="s",
+        hints={
+            _LONGEST * 2**0.5: "the `sqrt(2)` of two dimensions is missing: u and v act together.",
+            _LONGEST / 2**0.5: "the factor is `sqrt(2)`, once; you divided by 2.",
+            _LONGEST / 1000: "the cells are 10 km, that is 10000 m, wide.",
+            1e4 / 9.81 / 4000: "the speed of the waves is the square root, `sqrt(g H)`.",
+            math.sqrt(9.81 * 4000): "this is the speed of the waves, in m/s.",
+        }),
+    "laminar-amplitude": number(
+        1 / (16 / 1000 + 0.1), "without the drag it would be seven times larger.",
+        hints={
+            1000 / 16: "the drag is missing: it acts beside the viscosity, `k**2/Re + drag`.",
+            1 / 0.1: "the viscosity is missing: two derivatives of sin(4y) bring 16.",
+            1 / (4 / 1000 + 0.1): "two derivatives of sin(4y) bring 4**2.",
+            16 / 1000 + 0.1: "this is the rate of damping; it divides the forcing.",
+        }),
+    "four-stages": number(
+        8**0.5, "0.71 for each stage, where three stages have 0.58: the fourth pays.",
+        hints={
+            8: "this is its square.",
+            3**0.5: "this is the limit of three stages: add `z**4 / 24` to the real part.",
+            2: "multiply out again: `1 - theta**6/72 + theta**8/576` is the squared modulus.",
+            2.7853: "this is the limit on the negative real axis; oscillations are imaginary.",
+            0: "this holds for two stages; with four, small steps are stable.",
+        }),
+    "godunov-flux": function(
+        _flux, _SPEEDS, "with it mass is conserved and shocks move at the right speed.",
+        hints={
+            lambda left, right: left**2 / 2:
+                "this looks to the left only; where both speeds are negative, upwind is right.",
+            lambda left, right: (left**2 + right**2) / 4:
+                "this is the mean of both sides: central, and unstable with Euler's step.",
+            lambda left, right: ((left + right) / 2) ** 2 / 2:
+                "this takes the mean speed: central, and unstable with Euler's step.",
+            lambda left, right: np.maximum(left**2, right**2) / 2:
+                "where fluid parts, left < 0 < right, nothing crosses the face: the flux is 0.",
+            lambda left, right:
+                (np.maximum(left, 0) ** 2 + np.minimum(right, 0) ** 2) / 2:
+                "where two streams meet, left > 0 > right, the stronger one wins: take the larger "
+                "of the two, not their sum.",
+            lambda left, right: np.where(left + right > 0, left, right) ** 2 / 2:
+                "right for shocks; where fluid parts, left < 0 < right, the flux is 0.",
+            lambda left, right: 2 * _flux(left, right): "the flux is `u**2 / 2`.",
         }),
     "own-operator": function(
         _h, _WINDS, "any function of this form is an observation operator.",

@@ -141,18 +141,30 @@ def hovmoeller(
     limits     (lowest, highest), to compare panels; by default those of the data
     """
     data = _labelled(data, ("time", "x"), "data")
-    values = np.ma.masked_invalid(np.asarray(data.values, dtype=float))
-    if symmetric and limits is None:
-        most = float(np.abs(values.compressed()).max(initial=0.0)) or 1.0
-        limits = (-most, most)
-    low, high = limits or (None, None)
-    colours = mpl.colormaps.get_cmap(cmap or ("RdBu_r" if symmetric else "viridis"))
-    ax, x, time = _axes(ax), data["x"].values, data["time"].values
-    cells = {"cmap": colours.with_extremes(bad="0.75"), "shading": "nearest", "rasterized": True}
-    image = ax.pcolormesh(x, time, values, vmin=low, vmax=high, **cells)
+    values, ax = np.asarray(data.values, dtype=float), _axes(ax)
+    cells = _scale([values], cmap, symmetric, limits) | {"shading": "nearest", "rasterized": True}
+    image = ax.pcolormesh(data["x"].values, data["time"].values, values, **cells)
     ax.figure.colorbar(image, ax=ax, pad=0.02, label=label or _name(data, ""))
     ax.set(xlabel=_name(data["x"], "x"), ylabel=_name(data["time"], "time"))
     return ax
+
+
+def field(panels, *, axes=None, cmap=None, label=None, symmetric=False, limits=None) -> np.ndarray:
+    """Fields on a plane as images with one scale of colours; rows run upwards, NaN is grey.
+
+    Panels are an array (rows, columns), or a mapping from titles to arrays; axes, one for each,
+    are returned. With a label there is a bar; cmap, symmetric and limits as in `hovmoeller`.
+    """
+    panels = panels if isinstance(panels, Mapping) else {"": panels}
+    axes = np.asarray(_axes(axes, ncols=len(panels)), dtype=object).reshape(-1)
+    scale = _scale(map(np.asarray, panels.values()), cmap, symmetric, limits) | {"origin": "lower"}
+    for ax, (title, value) in zip(axes, panels.items(), strict=True):
+        image = ax.imshow(_labelled(value, ("rows", "columns"), "a field"), **scale)
+        ax.set(title=title, xticks=[], yticks=[])
+        ax.spines[:].set_visible(True)
+    if label is not None:
+        ax.figure.colorbar(image, ax=list(axes), pad=0.02, label=label)
+    return axes
 
 
 def rank_histogram(counts: Any, *, independent=None, ax=None) -> Axes:
@@ -176,8 +188,7 @@ def rank_histogram(counts: Any, *, independent=None, ax=None) -> Axes:
     draws = int(total if independent is None else independent)
     if total == 0 or draws < 1:
         raise ValueError(f"no ranks to show: counts sum to {total}, independent is {draws}")
-    low, high = binom.ppf([0.025, 0.975], draws, 1 / bins) / draws
-    ax = _axes(ax)
+    (low, high), ax = binom.ppf([0.025, 0.975], draws, 1 / bins) / draws, _axes(ax)
     look = {"color": _look(stage)["color"], "alpha": 0.75, "edgecolor": "white"}
     ax.bar(np.arange(bins), counts / total, width=1.0, linewidth=0.5, **look)
     ax.axhspan(low, high, color="black", alpha=0.2, linewidth=0, label="95 % of reliable draws")
@@ -266,6 +277,15 @@ def _axes(ax, **figure) -> Axes:
         return ax
     with mpl.rc_context(settings):
         return plt.subplots(**figure)[1]
+
+
+def _scale(values, cmap, symmetric, limits):
+    shown = np.concatenate([v[np.isfinite(v)] for v in values])
+    most = float(np.abs(shown).max(initial=0.0)) or 1.0
+    own = (-most, most) if symmetric or not shown.size else (shown.min(), shown.max())
+    low, high = limits or own
+    colours = mpl.colormaps.get_cmap(cmap or ("RdBu_r" if symmetric else "viridis"))
+    return {"cmap": colours.with_extremes(bad="0.75"), "vmin": low, "vmax": high}
 
 
 def _one(result, name, wanted, position):

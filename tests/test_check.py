@@ -50,6 +50,13 @@ def wind(u):
     return np.hypot(u[:, 0], u[:, 1]).reshape(-1, 64)
 
 
+def flux(left, right):
+    """Of the solution of the Riemann problem at the face, case by case."""
+    shock = np.where(left + right > 0, left, right)
+    fan = np.clip(0, left, right)  # the speed that stands still, or the nearest there is
+    return np.where(left > right, shock, fan) ** 2 / 2
+
+
 RIGHT = {
     "bayes-mean": 22.4,  # 20 + 4/5 * 3
     "bayes-variance": 0.8,  # 1 / (1/4 + 1)
@@ -61,11 +68,16 @@ RIGHT = {
     "doubling-time": 0.415,
     "lorenz63-fixed-point": [C, C, 27],
     "predictability-horizon": 4.136,
+    "ks-wavelength": 4.443,
     "ensemble-covariance": lambda E: np.cov(E, rowvar=False),
     "enkf-analysis-mean": mean,
     "etkf-transform": transform,
     "sampling-error-order": "1/sqrt(N)",
     "enkf-perturbations": "spread too small",
+    "courant-step": 35.696,
+    "laminar-amplitude": 8.6207,
+    "four-stages": 2.8284,
+    "godunov-flux": flux,
     "own-operator": wind,
 }
 
@@ -116,6 +128,33 @@ def unperturbed(E, Y, y, R):
 
 
 WRONG = [
+    ("courant-step", 50.48, "two dimensions"),
+    ("courant-step", 25.24, "divided by 2"),
+    ("courant-step", 0.0357, "10000 m"),
+    ("courant-step", 0.2548, "square root"),
+    ("courant-step", 198.09, "in m/s"),
+    ("laminar-amplitude", 62.5, "drag is missing"),
+    ("laminar-amplitude", 10, "viscosity is missing"),
+    ("laminar-amplitude", 9.615, "bring 4**2"),
+    ("laminar-amplitude", 0.116, "rate of damping"),
+    ("four-stages", 8, "square"),
+    ("four-stages", 1.732, "three stages"),
+    ("four-stages", 2, "multiply out"),
+    ("four-stages", 2.785, "real axis"),
+    ("four-stages", 0, "two stages"),
+    ("godunov-flux", lambda a, b: a**2 / 2, "left only"),
+    ("godunov-flux", lambda a, b: (a**2 + b**2) / 4, "mean of both sides"),
+    ("godunov-flux", lambda a, b: (a + b) ** 2 / 8, "mean speed"),
+    ("godunov-flux", lambda a, b: np.maximum(a**2, b**2) / 2, "nothing crosses"),
+    ("godunov-flux", lambda a, b: (a * (a > 0)) ** 2 / 2 + (b * (b < 0)) ** 2 / 2, "meet"),
+    ("godunov-flux", lambda a, b: np.where(a + b > 0, a, b) ** 2 / 2, "right for shocks"),
+    ("godunov-flux", lambda a, b: 2 * flux(a, b), "u**2 / 2"),
+    ("ks-wavelength", 1.414, "wavenumber"),
+    ("ks-wavelength", 2, "take the root"),
+    ("ks-wavelength", 8.886, "nu = 1"),
+    ("ks-wavelength", 17.77, "shorter waves"),
+    ("ks-wavelength", 3.1416, "neither grows nor dies"),
+    ("ks-wavelength", 1, "rate"),
     ("bayes-mean", 20.6, "swapped"),
     ("bayes-mean", 22, "standard deviations"),
     ("bayes-mean", 21.5, "plain average"),

@@ -253,6 +253,28 @@ def test_hovmoeller_colours(result):
     assert plot.hovmoeller(truth, ax=pair[1], label="z") is pair[1]
 
 
+def test_field_draws_panels_on_one_scale():
+    u = np.arange(12.0).reshape(3, 4)
+    v = np.where(u == 5, np.nan, 2 * u)
+    left, right = plot.field({"u": u, "v": v}, label="m")
+    drawn(left)
+    images = [ax.images[0] for ax in (left, right)]
+    assert [i.get_clim() for i in images] == [(0, 22)] * 2
+    assert images[1].get_array().mask.sum() == 1
+    np.testing.assert_array_equal(images[0].get_array(), u)
+    assert images[0].origin == "lower"  # row 0 at the bottom
+    assert (left.get_title(), right.get_title()) == ("u", "v")
+    assert left.figure.axes[-1].get_ylabel() == "m"
+    (ax,) = plot.field(-u, symmetric=True)
+    assert ax.images[0].get_clim() == (-11, 11)
+    assert len(ax.figure.axes) == 1  # no bar without a label
+    pair = plt.subplots(1, 2)[1]
+    assert plot.field(v, axes=pair[1], limits=(0, 1))[0] is pair[1]
+    drawn(plot.field(np.full((2, 2), np.nan))[0])
+    with pytest.raises(ValueError, match=r"shape \(4,\), wanted \(rows, columns\)"):
+        plot.field({"u": u, "line": u[0]})
+
+
 def test_hovmoeller_refuses(result):
     with pytest.raises(ValueError, match=r'data\.sel\(stage="analysis"\)'):
         plot.hovmoeller(result["mean"])
