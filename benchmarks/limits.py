@@ -129,12 +129,6 @@ def temporaries(step: Callable, x: np.ndarray) -> float:
         tracemalloc.stop()
 
 
-def slope(times: Mapping[int, float]) -> float:
-    """The exponent p of time = c n^p, by least squares in logarithms."""
-    n, t = np.log(list(times)), np.log(list(times.values()))
-    return float(np.polyfit(n, t, 1)[0])
-
-
 def timed(
     sides: Mapping[str, Callable[[], Any]], quick: bool, **settings: Any
 ) -> dict[str, list[float]]:

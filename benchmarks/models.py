@@ -42,7 +42,6 @@ from .limits import (
     middle,
     over,
     passes,
-    slope,
     temporaries,
     timed,
 )
@@ -92,11 +91,12 @@ def lorenz96(report: Report, quick: bool) -> None:
         grown = []
         for low, high in pairwise(n for n in sizes if n >= 10**4):
             p, q = (
-                slope({n: us[f"{name} {n} {k}"] - us[f"{name} 40 {k}"] for n in (low, high)})
+                (us[f"{name} {high} {k}"] - us[f"{name} 40 {k}"])
+                / (us[f"{name} {low} {k}"] - us[f"{name} 40 {k}"])
                 for k in ("step", "add")
             )
-            grown.append(f"n^{p:.2f} from n = {low} to {high} (one add like n^{q:.2f})")
-        report.after(f"{name}: time above that of n = 40 grows like {', '.join(grown)}.")
+            grown.append(f"{p:.3g}-fold from n = {low} to {high} (one add {q:.3g}-fold)")
+        report.after(f"{name}: time above that of n = 40 grows {', '.join(grown)}.")
 
 
 def lines(report: Report, quick: bool) -> None:

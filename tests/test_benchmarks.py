@@ -68,11 +68,6 @@ def test_temporaries_are_those_of_the_formula():
     assert limits.temporaries(da.Lorenz96(10**5), x) < 7.1
 
 
-def test_slope_is_the_exponent():
-    times = {n: 3.0 * n**1.5 for n in (10, 100, 1000)}
-    assert limits.slope(times) == pytest.approx(1.5, rel=1e-12)  # exact but for round-off
-
-
 def test_per_call_divides_by_the_calls_of_each_side():
     now = 0
 
