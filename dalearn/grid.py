@@ -30,7 +30,7 @@ from .array import (
 # would otherwise go back to the system and be asked for again, a third of the step's time.
 np.empty(2**22, np.uint8)
 
-BLOCK = 2**15  # numbers of a state that are carried at once: with its temporaries, a core's cache
+BLOCK = 2**17  # numbers of a state that are carried at once: with its temporaries, a core's cache
 
 
 def check_shape(model: Any, x: Array, shape: tuple[int, ...]) -> None:
