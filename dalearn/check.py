@@ -361,7 +361,7 @@ exercises: Mapping[str, Judge] = {
             _LONGEST * 2**0.5: "the `sqrt(2)` of two dimensions is missing: u and v act together.",
             _LONGEST / 2**0.5: "the factor is `sqrt(2)`, once; you divided by 2.",
             _LONGEST / 1000: "the cells are 10 km, that is 10000 m, wide.",
-            1e4 / 9.81 / 4000: "the speed of the waves is the square root, `sqrt(g H)`.",
+            1e4 / 9.81 / 4000: "the speed of the waves is the square root, `sqrt(g D)`.",
             math.sqrt(9.81 * 4000): "this is the speed of the waves, in m/s.",
         }),
     "laminar-amplitude": number(
