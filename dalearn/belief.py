@@ -93,10 +93,10 @@ class Ensemble:
         return self
 
     @classmethod
-    def unchecked(cls, members: Array) -> Ensemble:
+    def unchecked(cls, members: Array, weights: Array | None = None) -> Ensemble:
         """An ensemble made by a method: NaN is allowed, it marks a diverged experiment."""
         self = object.__new__(cls)
-        self.__dict__.update(members=members, weights=None)
+        self.__dict__.update(members=members, weights=weights)
         return self
 
     @cached_property
@@ -122,7 +122,9 @@ class Ensemble:
             return (xp.linalg.vecdot(X, X, axis=-2) / (X.shape[-2] - 1)) ** 0.5
         w = self.weights
         square = (w[..., None, :] @ (X * X))[..., 0, :]
-        return (square / (1 - xp.sum(w * w, axis=-1))[..., None]) ** 0.5
+        left = 1 - xp.sum(w * w, axis=-1)[..., None]
+        alone = left < 8 * float(xp.finfo(w.dtype).eps)  # one member has all the weight
+        return (xp.where(alone, 0 * square, square / xp.where(alone, 1.0, left))) ** 0.5
 
     def sample(self, rng: Any, members: int) -> Array:
         """The members themselves when `members` is their number; else ValueError.

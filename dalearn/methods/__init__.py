@@ -1,8 +1,58 @@
-"""Methods: one file a method; what they share is the contract in base.py."""
+"""Methods: one file a method; what they share is in base.py, ensemble.py and transform.py."""
 
 from .base import Cycle, Method
+from .denkf import DEnKF, denkf
 from .enkf import EnKF, enkf
+from .enkf_n import EnKFN, enkf_n
+from .enks import EnKS, enks
+from .ensemble import systematic
+from .ensrf import EnSRF, ensrf
 from .etkf import ETKF, etkf
-from .kalman import KF, ExtendedKF, kalman_update
+from .ienks import IEnKS, gauss_newton
+from .interpolation import OI, Climatology, oi
+from .kalman import KF, RTS, ExtendedKF, kalman_update, rts_update
+from .letkf import LETKF, blocks, letkf
+from .local_particle import LocalParticleFilter, local_particle, transport
+from .particle import ParticleFilter, effective_size, reweight
+from .unscented import UKF, sigma_points, ukf, unscented
 
-__all__ = ["ETKF", "KF", "Cycle", "EnKF", "ExtendedKF", "Method", "enkf", "etkf", "kalman_update"]
+__all__ = [
+    "ETKF",
+    "KF",
+    "LETKF",
+    "OI",
+    "RTS",
+    "UKF",
+    "Climatology",
+    "Cycle",
+    "DEnKF",
+    "EnKF",
+    "EnKFN",
+    "EnKS",
+    "EnSRF",
+    "ExtendedKF",
+    "IEnKS",
+    "LocalParticleFilter",
+    "Method",
+    "ParticleFilter",
+    "blocks",
+    "denkf",
+    "effective_size",
+    "enkf",
+    "enkf_n",
+    "enks",
+    "ensrf",
+    "etkf",
+    "gauss_newton",
+    "kalman_update",
+    "letkf",
+    "local_particle",
+    "oi",
+    "reweight",
+    "rts_update",
+    "sigma_points",
+    "systematic",
+    "transport",
+    "ukf",
+    "unscented",
+]

@@ -1,4 +1,4 @@
-"""The contract of a method, and the checks that go with it; nothing else.
+"""The contract of a method, the checks that go with it, and what Gaussian methods share.
 
 A method is a frozen dataclass of settings. `run(problem, rng)` yields one Cycle per observation
 time; its algebra is a pure function beside the class, for readers who write their own loop.
@@ -6,14 +6,16 @@ time; its algebra is a pure function beside the class, for readers who write the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import log, pi
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..array import Array, array_namespace, eye, to_numpy
-from ..belief import Belief
+from ..array import Array, array_namespace, device, eye, sane, where_ok
+from ..belief import Belief, Ensemble, Gaussian
 from ..gaussian import Covariance
+from ..inflate import check_inflation
 from ..problem import Problem
 
 Info = dict[str, Any]
@@ -61,12 +63,7 @@ def check_ensemble(members: int, inflation: Any) -> None:
     """Raise ValueError unless there are two members or more and inflation is positive."""
     if not isinstance(members, (int, np.integer)) or members < 2:
         raise ValueError(f"members must be an integer >= 2, met {members!r}")
-    try:
-        values = np.asarray(to_numpy(inflation), dtype=float)
-    except (TypeError, ValueError):
-        values = np.asarray(np.nan)
-    if not np.isfinite(values).all() or (values <= 0).any():
-        raise ValueError(f"inflation must be positive (1 is none), met {inflation!r}")
+    check_inflation(inflation)
 
 
 def check_update(E: Array, Y: Array, y: Array, R: Covariance) -> None:
@@ -81,3 +78,58 @@ def check_update(E: Array, Y: Array, y: Array, R: Covariance) -> None:
         raise ValueError(
             f"mixed devices, met E on {E.device}, Y on {Y.device}, y on {y.device}; wanted one"
         )
+
+
+def moments(problem: Problem) -> tuple[Array, Array]:
+    """Mean `(..., n)` and covariance `(..., n, n)` of the prior over the batch axes."""
+    prior = problem.prior
+    xp = array_namespace(prior.mean)
+    if isinstance(prior, Gaussian):
+        P = prior.cov.matrix()
+    elif isinstance(prior, Ensemble):
+        prior._check_equal()
+        X = prior.anomalies
+        P = X.mT @ X / (X.shape[-2] - 1)
+    else:
+        P = xp.zeros((problem.n, problem.n), dtype=prior.mean.dtype, device=device(prior.mean))
+    x = xp.broadcast_to(prior.mean, (*problem.batch, problem.n))
+    return x, xp.broadcast_to(P, (*problem.batch, problem.n, problem.n))
+
+
+def climate(problem: Problem, wanted: str) -> tuple[Array, Array]:
+    """Mean `(..., n)` and covariance `(..., n, n)` of each experiment's truth over its K times.
+
+    Raises ValueError, naming what is `wanted` instead, where the truth is not known.
+    """
+    x = problem.truth
+    if x is None or x.shape[-2] < 2:
+        met = "no truth" if x is None else "a truth of one time"
+        raise ValueError(f"climatology comes from the truth run by default, met {met}; {wanted}")
+    xp = array_namespace(x)
+    mean = xp.mean(x, axis=-2, keepdims=True)
+    X = x - mean
+    B = X.mT @ X / (x.shape[-2] - 1)
+    mean = xp.broadcast_to(mean[..., 0, :], (*problem.batch, problem.n))
+    return mean, xp.broadcast_to(B, (*problem.batch, problem.n, problem.n))
+
+
+def tangent(jacobian: Callable, f: Callable, x: Array) -> tuple[Array, Array]:
+    """`jacobian(f, x)` with the member axis that models and operators see, `(..., 1, n)`."""
+    value, J = jacobian(f, x[..., None, :])
+    return value[..., 0, :], J[..., 0, :, :]
+
+
+def log_density(d: Array, A: Array, R: Covariance) -> Array:
+    """Log density of an innovation of covariance S = R^1/2 A R^T/2, over what was seen: `(...)`.
+
+    -(m log 2 pi + log |R| + log |A| + d A^-1 d^T) / 2 with the whitened innovation
+    `d (..., 1, m)` and the whitened covariance `A (..., m, m)`, the identity where unseen. Summed
+    over cycles it is the log-likelihood of the data (Schweppe, IEEE Trans. Inf. Theory 11, 1965).
+    """
+    xp = array_namespace(d, A)
+    A, ok = sane(A)
+    seen = getattr(R, "seen", None)  # a mask holds 1 for the unseen on the diagonal: log 1 = 0
+    m = R.n if seen is None else xp.sum(xp.astype(seen, d.dtype), axis=-1)
+    size = xp.linalg.slogdet(A)[1] + xp.linalg.slogdet(R.matrix())[1]
+    square = (d @ solve(A, d.mT))[..., 0, 0]
+    return where_ok(ok, -(m * log(2 * pi) + size + square) / 2)

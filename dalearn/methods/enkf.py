@@ -13,35 +13,38 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..array import Array, array_namespace, eye, lift, no_grad, normal, row_mean, sane, where_ok
+from ..array import Array, array_namespace, normal, row_mean, where_ok
 from ..belief import Ensemble
 from ..gaussian import Covariance
+from ..localize import Localization
 from ..problem import Problem
-from .base import Cycle, check_ensemble, check_update, solve
+from .base import Cycle, check_ensemble, check_update
+from .ensemble import Tapers, check_localization, correction, ensemble_cycles, tapers
 
 
-def enkf(E: Array | Ensemble, Y: Array, y: Array, R: Covariance, D: Array) -> Array:
+def enkf(
+    E: Array | Ensemble,
+    Y: Array,
+    y: Array,
+    R: Covariance,
+    D: Array,
+    tapers: Tapers | None = None,
+) -> Array:
     """One analysis `(..., N, n)`: ensemble `E (..., N, n)`, image `Y = H(E)`, data `y (..., m)`.
 
     `D (..., N, m)` are the observation errors given to the members, drawn from R: centre them (a
     mean of 0 over members) and the analysis mean is the Kalman mean under the ensemble covariance.
-    The system solved has min(N, m) unknowns. Raises ValueError when N or m disagree.
+    `tapers` multiply the ensemble's covariances. Raises ValueError when N or m disagree.
     """
     prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
     array_namespace(prior.members, Y, y, D)  # one library, or a clear error
     check_update(prior.members, Y, y, R)
-    N, m = Y.shape[-2:]
-    if D.shape[-2:] != (N, m):
+    if D.shape[-2:] != Y.shape[-2:]:
+        N, m = Y.shape[-2:]
         raise ValueError(f"met D {tuple(D.shape)}, wanted (..., {N}, {m}): one error per member")
     X = prior.anomalies
     S = R.whiten(X if Y is prior.members else Y - row_mean(Y))
-    d = R.whiten(y[..., None, :] + D - Y)  # (..., N, m)
-    if m >= N:  # d S^T (S S^T + (N-1) I)^-1 X, the same gain from the members' side
-        A, ok = sane(S @ S.mT + (N - 1) * eye(N, S))
-        step = (d @ S.mT) @ solve(A, X)
-    else:
-        A, ok = sane(S.mT @ S + (N - 1) * eye(m, S))
-        step = d @ solve(A, S.mT @ X)
+    step, ok = correction(R.whiten(y[..., None, :] + D - Y), S, X, tapers)
     return where_ok(ok, prior.members + step)
 
 
@@ -50,29 +53,27 @@ class EnKF:
     """The ensemble Kalman filter with perturbed observations.
 
     Arguments: `members`, N >= 2; `inflation`, the factor on the analysis anomalies (not their
-    variances), a number or an array over the problem's batch axes. The perturbations are centred
-    over the members, so that they add no error of their own to the mean.
+    variances), a number, an array over the problem's batch axes, or RTPS, RTPP, Adaptive;
+    `localization`, a Localization that tapers the covariances, or None. The perturbations are
+    centred over the members, so that they add no error of their own to the mean.
     """
 
     members: int
     inflation: Any = 1.0
+    localization: Localization | None = None
 
     def __post_init__(self):
         check_ensemble(self.members, self.inflation)
+        if self.localization is not None:
+            check_localization(self.localization)
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        like = problem.like
-        with no_grad(like):
-            analysis = Ensemble.unchecked(problem.prior.sample(rng, self.members))
-            inflation = lift(self.inflation, like, problem.batch, "inflation")
-        for k in range(len(problem)):
-            with no_grad(like):
-                forecast = Ensemble.unchecked(problem.forecast(analysis.members, k, rng))
-                observe, y = problem.at(k)
-                D = observe.noise.color(normal(rng, (self.members, observe.m), like))
-                D = D - row_mean(D)
-                E = enkf(forecast, observe(forecast.members), y, observe.noise, D)
-                analysis = Ensemble.unchecked(E)
-                analysis = Ensemble.of(analysis._mean, inflation * analysis.anomalies)
-            yield Cycle(forecast, analysis)
+        fade = tapers(problem, self.localization)
+
+        def update(forecast, Y, y, observe):
+            D = observe.noise.color(normal(rng, (self.members, observe.m), y))
+            E = enkf(forecast, Y, y, observe.noise, D - row_mean(D), fade(observe))
+            return Ensemble.unchecked(E)
+
+        return ensemble_cycles(problem, rng, self.members, self.inflation, update)

@@ -1,11 +1,15 @@
-"""The Kalman filter, exact for linear models with Gaussian errors, and its extended form.
+"""The Kalman filter, exact for linear models with Gaussian errors, its smoother, and the extended.
 
 Forecast  x <- M(x),  P <- M P M^T + Q  (each model step);
 analysis  K = P H^T (H P H^T + R)^-1,  x <- x + K (y - H(x)),
           P <- (I - K H) P (I - K H)^T + K R K^T.
+Smoother, backward from the last analysis: with x, P the analysis here, and x_f, P_f and x_s, P_s
+the forecast and the smoothed state one observation later,
+          G = P M^T P_f^-1,  x + G (x_s - x_f),  P + G (P_s - P_f) G^T.
 
 R. E. Kalman, A new approach to linear filtering and prediction problems, J. Basic Eng. 82, 1960;
-A. H. Jazwinski, Stochastic Processes and Filtering Theory, 1970.
+A. H. Jazwinski, Stochastic Processes and Filtering Theory, 1970; H. E. Rauch, F. Tung and
+C. T. Striebel, Maximum likelihood estimates of linear dynamic systems, AIAA J. 3, 1965.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..array import Array, array_namespace, device, eye, lift, no_grad, sane, where_ok
-from ..belief import Ensemble, Gaussian
+from ..belief import Gaussian
 from ..derivative import linearize
 from ..gaussian import Covariance, Dense
+from ..inflate import check_inflation
 from ..problem import Problem
-from .base import Cycle, check_ensemble, solve
+from .base import Cycle, log_density, moments, solve, tangent
 
 
 def kalman_update(
@@ -48,22 +53,6 @@ def kalman_update(
     return where_ok(ok, x + (d @ K.mT)[..., 0, :]), where_ok(ok, (P + P.mT) / 2)
 
 
-def _moments(problem: Problem) -> tuple[Array, Array]:
-    """Mean `(..., n)` and covariance `(..., n, n)` of the prior over the batch axes."""
-    prior = problem.prior
-    xp = array_namespace(prior.mean)
-    if isinstance(prior, Gaussian):
-        P = prior.cov.matrix()
-    elif isinstance(prior, Ensemble):
-        prior._check_equal()
-        X = prior.anomalies
-        P = X.mT @ X / (X.shape[-2] - 1)
-    else:
-        P = xp.zeros((problem.n, problem.n), dtype=prior.mean.dtype, device=device(prior.mean))
-    x = xp.broadcast_to(prior.mean, (*problem.batch, problem.n))
-    return x, xp.broadcast_to(P, (*problem.batch, problem.n, problem.n))
-
-
 @dataclass(frozen=True, eq=False)
 class ExtendedKF:
     """The extended Kalman filter: model and operator linearized about the current mean.
@@ -79,32 +68,46 @@ class ExtendedKF:
     operator_jacobian: Callable = linearize
 
     def __post_init__(self):
-        check_ensemble(2, self.inflation)
+        check_inflation(self.inflation)
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
-        """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
+        """One Cycle of forecast and analysis, both Gaussian, for each observation time.
+
+        `info`: "log_likelihood", the log density of the data there given those before.
+        """
+        factor = lift(self.inflation, problem.like, problem.batch, "inflation") ** 2
+        for cycle, _ in _filtered(problem, self.jacobian, self.operator_jacobian, factor):
+            yield cycle
+
+
+def _filtered(
+    problem: Problem, jacobian: Callable, operator_jacobian: Callable, factor: Any = 1.0
+) -> Iterator[tuple[Cycle, tuple[Array, Array]]]:
+    """Each Cycle, and with it M and Q of its whole interval: P_f = M P M^T + Q."""
+    with no_grad(problem.like):
+        x, P = moments(problem)
+        one, Q = eye(problem.n, P), 0.0 if problem.noise is None else problem.noise.matrix()
+    for k in range(len(problem)):
         with no_grad(problem.like):
-            x, P = _moments(problem)
-            Q = 0.0 if problem.noise is None else problem.noise.matrix()
-            factor = lift(self.inflation, problem.like, problem.batch, "inflation") ** 2
-        for k in range(len(problem)):
-            with no_grad(problem.like):
-                for _ in range(problem.steps_to(k)):
-                    x, M = _tangent(self.jacobian, problem.step, x)
-                    P = M @ P @ M.mT + Q
-                forecast = Gaussian.unchecked(x, Dense.unchecked(P))
-                observe, y = problem.at(k)
-                h, H = _tangent(self.operator_jacobian, observe.operator, x)
-                x, P = kalman_update(x, P, h, H, y, observe.noise)
-                P = factor * P
-                analysis = Gaussian.unchecked(x, Dense.unchecked(P))
-            yield Cycle(forecast, analysis)
+            M, noise = one, 0 * one
+            for _ in range(problem.steps_to(k)):
+                x, J = tangent(jacobian, problem.step, x)
+                M, noise = J @ M, J @ noise @ J.mT + Q
+            P = M @ P @ M.mT + noise
+            forecast = Gaussian.unchecked(x, Dense.unchecked(P))
+            observe, y = problem.at(k)
+            h, H = tangent(operator_jacobian, observe.operator, x)
+            info = {"log_likelihood": _evidence(P, h, H, y, observe.noise)}
+            x, P = kalman_update(x, P, h, H, y, observe.noise)
+            P = factor * P
+            analysis = Gaussian.unchecked(x, Dense.unchecked(P))
+        yield Cycle(forecast, analysis, info), (M, noise)
 
 
-def _tangent(jacobian: Callable, f: Callable, x: Array) -> tuple[Array, Array]:
-    """`jacobian(f, x)` with the member axis that models and operators see, `(..., 1, n)`."""
-    value, J = jacobian(f, x[..., None, :])
-    return value[..., 0, :], J[..., 0, :, :]
+def _evidence(P: Array, h: Array, H: Array, y: Array, R: Covariance) -> Array:
+    """log N(y; h, H P H^T + R)."""
+    G = R.whiten(H.mT).mT
+    return log_density(R.whiten((y - h)[..., None, :]), G @ P @ G.mT + eye(R.n, P), R)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +122,73 @@ class KF:
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
-        seen: dict[int, Any] = {}
-        anchor = _moments(problem)[0][..., None, :]  # the same matrix anywhere; here it is finite
-
-        def once(f: Callable, x: Array) -> tuple[Array, Array]:
-            if id(f) not in seen:
-                _check_affine(f, anchor)
-                seen[id(f)] = (f, self.jacobian(f, anchor)[1])  # holding f keeps its id its own
-            return f(x), seen[id(f)][1]
-
+        once = _once(self.jacobian, problem)
         yield from ExtendedKF(jacobian=once, operator_jacobian=once).run(problem, rng)
+
+
+@dataclass(frozen=True, eq=False)
+class RTS:
+    """The Rauch-Tung-Striebel smoother: the Kalman filter forward, then back from its end.
+
+    Each smoothed state has seen all the data. Linear models only, and `jacobian`, as for KF.
+    """
+
+    jacobian: Callable = linearize
+
+    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+        """The Cycles of KF, after the last is done, with the Gaussian "smoothed" in `info`."""
+        once = _once(self.jacobian, problem)
+        cycles, links = zip(*_filtered(problem, once, once), strict=True)
+        smoothed = [cycles[-1].analysis]
+        with no_grad(problem.like):
+            for k in range(len(cycles) - 2, -1, -1):
+                here, later = cycles[k].analysis, cycles[k + 1].forecast
+                parts = _parts(here) + links[k + 1] + _parts(later) + _parts(smoothed[-1])
+                x, P = rts_update(*parts)
+                smoothed.append(Gaussian.unchecked(x, Dense.unchecked(P)))
+        for cycle, state in zip(cycles, reversed(smoothed), strict=True):
+            yield cycle._replace(info=cycle.info | {"smoothed": state})
+
+
+def rts_update(
+    x: Array, P: Array, M: Array, Q: Array, xf: Array, Pf: Array, xs: Array, Ps: Array
+) -> tuple[Array, Array]:
+    """One step back: the analysis `x (..., n)`, `P (..., n, n)` -> the same, smoothed.
+
+    `M`, `Q (..., n, n)`: model and noise of the interval; `xf, Pf` and `xs, Ps`: forecast and
+    smoothed state at its end. Where the forecast has no variance, nothing is to be learned.
+    """
+    xp = array_namespace(x, P, M, Pf, xs, Ps)
+    n = x.shape[-1]
+    scale = xp.linalg.diagonal(Pf)[..., None, :] ** 0.5
+    scale = xp.where(scale > 0, scale, 1 + 0 * scale)
+    C, ok = sane(Pf / scale / scale.mT)
+    s, V = xp.linalg.eigh(C)
+    blind = s < n * float(xp.finfo(s.dtype).eps) * s[..., -1:]
+    inverse = xp.where(blind | (s <= 0), 0.0 * s, 1 / xp.where(s > 0, s, 1 + 0 * s))
+    G = (P @ M.mT / scale) @ (V * inverse[..., None, :]) @ V.mT / scale
+    left = eye(n, P) - G @ M
+    P = left @ P @ left.mT + G @ (Ps + Q) @ G.mT
+    x = x + ((xs - xf)[..., None, :] @ G.mT)[..., 0, :]
+    return where_ok(ok, x), where_ok(ok, (P + P.mT) / 2)
+
+
+def _parts(belief: Any) -> tuple[Array, Array]:
+    return belief.mean, belief.cov.matrix()
+
+
+def _once(jacobian: Callable, problem: Problem) -> Callable:
+    """`jacobian`, but called once for each function, which must be affine: else ValueError."""
+    seen: dict[int, Any] = {}
+    anchor = moments(problem)[0][..., None, :]  # the same matrix anywhere; here it is finite
+
+    def once(f: Callable, x: Array) -> tuple[Array, Array]:
+        if id(f) not in seen:
+            _check_affine(f, anchor)
+            seen[id(f)] = (f, jacobian(f, anchor)[1])  # holding f keeps its id its own
+        return f(x), seen[id(f)][1]
+
+    return once
 
 
 def _check_affine(f: Callable, x: Array) -> None:

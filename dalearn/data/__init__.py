@@ -1,0 +1,5 @@
+"""Small sets of real measurements, labelled and with their sources."""
+
+from .nile import nile
+
+__all__ = ["nile"]

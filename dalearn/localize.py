@@ -1,0 +1,225 @@
+"""Localization: the weight of an observation fades with its distance.
+
+An ensemble of N members sees correlations of about 1 / sqrt(N) between things that have nothing to
+do with each other. Where correlations are known to be short, a taper removes the distant ones.
+
+Gaspari and Cohn, Q. J. R. Meteorol. Soc. 125, 1999; Hamill, Whitaker and Snyder, Mon. Wea. Rev.
+129, 2001.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .array import to_numpy
+
+
+@dataclass(frozen=True)
+class Taper:
+    """A weight `function(r)` of the distance in radii, 1 at r = 0 and 0 from `reach` on."""
+
+    function: Callable[[np.ndarray], np.ndarray]
+    reach: float
+
+    def __call__(self, r: Any) -> np.ndarray:
+        r = np.asarray(r, dtype=float)
+        near = r < self.reach
+        return np.where(near, self.function(np.where(near, r, 0.0)), 0.0)
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", "Taper").strip("_<>")
+
+
+HALF_WIDTH = 1.82  # radii; then the function below is close to exp(-r^2 / 2)
+
+
+def _gaspari_cohn(r: np.ndarray) -> np.ndarray:
+    z = r / HALF_WIDTH
+    inner = 1 + z**2 * (-5 / 3 + z * (5 / 8 + z * (1 / 2 - z / 4)))
+    s = np.maximum(z, 1.0)
+    outer = 4 - 2 / (3 * s) + s * (-5 + s * (5 / 3 + s * (5 / 8 + s * (s / 12 - 1 / 2))))
+    return np.where(z <= 1, inner, np.maximum(outer, 0.0))  # not below 0 by round-off
+
+
+def _boxcar(r: np.ndarray) -> np.ndarray:
+    return np.ones_like(r)
+
+
+def _hann(r: np.ndarray) -> np.ndarray:
+    return np.cos(np.pi / 2 * r) ** 2
+
+
+gaspari_cohn = Taper(_gaspari_cohn, 2 * HALF_WIDTH)
+"""The fifth-order piecewise rational function of Gaspari and Cohn (1999, eq. 4.10).
+
+Its half-width is 1.82 radii (Sakov and Bertino, Comput. Geosci. 15, 2011): exp(-r^2 / 2) up to
+0.032, and 0 from 3.64 radii on. A correlation function in up to three dimensions.
+"""
+
+boxcar = Taper(_boxcar, 1 + 1e-9)
+"""1 up to the radius (inclusive) and 0 beyond: observations are taken or left."""
+
+hann = Taper(_hann, 1.0)
+"""cos^2(pi r / 2), 0 from the radius on."""
+
+
+class Neighbours(NamedTuple):
+    """For P points with C components each, the p observations near them and their weights."""
+
+    components: np.ndarray  # (P, C), positions in the state
+    index: np.ndarray  # (P, p), positions among the observations; past the near ones 0
+    weight: np.ndarray  # (..., P, p), 0 past the near ones
+
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """Where the components of the state are, and how far an observation reaches.
+
+    Arguments: `coordinates (n, d)`, NaN for a component that is nowhere, such as a parameter of
+    the model, which every observation reaches; `radius > 0`, in the units of the coordinates, a
+    number or an array over the problem's batch axes; `period`, the length after which space
+    repeats, a number or one per axis (0: it does not); `taper`, a function of distance / radius:
+    `gaspari_cohn`, `boxcar`, `hann`, or another `Taper`.
+
+    Observations have their `locations (m, d)` in the same coordinates. Distances are Euclidean.
+    `ring`, `line` and `plane` make the usual grids. Raises ValueError for shapes that differ.
+    """
+
+    coordinates: Any
+    radius: Any
+    period: Any = 0.0
+    taper: Taper = gaspari_cohn
+
+    def __post_init__(self):
+        x = np.asarray(to_numpy(self.coordinates), dtype=float)
+        x = x[:, None] if x.ndim == 1 else x
+        if x.ndim != 2 or 0 in x.shape:
+            raise ValueError(f"coordinates have shape {x.shape}, wanted (n, d)")
+        there = np.isfinite(x)
+        if (there.any(axis=1) != there.all(axis=1)).any() or np.isinf(x).any():
+            raise ValueError("coordinates must be finite, or NaN in every axis (nowhere)")
+        try:
+            radius = np.asarray(to_numpy(self.radius), dtype=float)
+        except (TypeError, ValueError):
+            radius = np.asarray(np.nan)
+        if np.isnan(radius).any() or (radius <= 0).any() or not radius.size:
+            raise ValueError(f"radius must be positive, met {self.radius!r}")
+        if not isinstance(self.taper, Taper):
+            raise TypeError(f"taper must be a Taper such as gaspari_cohn, met {self.taper!r}")
+        period = np.asarray(self.period, dtype=float)
+        if period.shape not in ((), (x.shape[1],)) or not (period >= 0).all():
+            raise ValueError(
+                f"period must be >= 0, one number or {x.shape[1]}, met {self.period!r}"
+            )
+        object.__setattr__(self, "coordinates", x)
+        object.__setattr__(self, "radius", radius)
+        object.__setattr__(self, "period", np.broadcast_to(period, x.shape[1:]))
+
+    @classmethod
+    def ring(cls, n: int, radius: Any, taper: Taper = gaspari_cohn) -> Localization:
+        """Components 0, 1, ..., n - 1 on a ring, one unit apart (Lorenz-96)."""
+        return cls(np.arange(n), radius, n, taper)
+
+    @classmethod
+    def line(cls, n: int, radius: Any, taper: Taper = gaspari_cohn) -> Localization:
+        """Components 0, 1, ..., n - 1 on a line with ends, one unit apart."""
+        return cls(np.arange(n), radius, 0, taper)
+
+    @classmethod
+    def plane(
+        cls,
+        shape: tuple[int, ...],
+        radius: Any,
+        taper: Taper = gaspari_cohn,
+        *,
+        spacing: float = 1.0,
+        periodic: bool = False,
+    ) -> Localization:
+        """Fields `(..., rows, columns)`: coordinates (row, column) times `spacing`."""
+        if len(shape) < 2:
+            raise ValueError(f"a plane wants a shape (..., rows, columns), met {shape}")
+        *copies, rows, columns = shape
+        cell = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
+        x = np.tile(spacing * cell.reshape(-1, 2), (math.prod(copies), 1))
+        return cls(x, radius, np.array([rows, columns]) * spacing * periodic, taper)
+
+    def with_globals(self, count: int) -> Localization:
+        """With `count` more components at the end that are nowhere (parameters)."""
+        more = np.full((count, self.coordinates.shape[1]), np.nan)
+        return replace(self, coordinates=np.concatenate([self.coordinates, more]))
+
+    @property
+    def n(self) -> int:
+        """The dimension of the state."""
+        return len(self.coordinates)
+
+    def __repr__(self) -> str:
+        radius = self.radius.tolist()
+        return f"Localization(n={self.n}, radius={radius}, taper={self.taper!r})"
+
+    def weights(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The taper between all of `a (p, d)` and all of `b (q, d)`: `(..., p, q)`."""
+        away = np.abs(a[:, None, :] - b)
+        away = np.where(self.period > 0, away % np.where(self.period > 0, self.period, 1), away)
+        away = np.where(self.period > 0, np.minimum(away, self.period - away), away)
+        return self._taper(np.sqrt((np.nan_to_num(away, nan=0.0) ** 2).sum(-1)))
+
+    def _taper(self, distance: np.ndarray) -> np.ndarray:
+        return self.taper(distance / self.radius[..., None, None])
+
+    @cached_property
+    def _points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Different places `(P, d)`, and the components at each, `(P, C)`."""
+        here = np.flatnonzero(np.isfinite(self.coordinates).all(axis=1))
+        places, first, which, counts = np.unique(
+            self.coordinates[here],
+            axis=0,
+            return_index=True,
+            return_inverse=True,
+            return_counts=True,
+        )
+        if len(set(counts.tolist())) != 1:  # not as many at each: every component on its own
+            return self.coordinates[here], here[:, None]
+        order = np.argsort(which.reshape(-1), kind="stable").reshape(len(places), counts[0])
+        order = order[np.argsort(first)]  # as they come in the state: neighbours stay neighbours
+        return self.coordinates[here[order[:, 0]]], here[order]
+
+    def near(self, locations: np.ndarray) -> list[Neighbours]:
+        """The observations at `locations (m, d)` that reach each point of the state.
+
+        One group for the points that are somewhere and one for components that are not.
+        """
+        from scipy.spatial import KDTree
+
+        m, groups = len(locations), []
+        points, components = self._points
+        if len(points):
+            reach = float(np.max(self.radius)) * self.taper.reach
+            box = np.where(self.period > 0, self.period, 0)
+
+            def wrap(x):
+                inside = np.mod(x, np.where(box > 0, box, 1))
+                return np.where(box > 0, np.where(inside >= box, 0, inside), x)
+
+            tree = KDTree(wrap(locations), boxsize=box if box.any() else None)
+            points = wrap(points)
+            if np.isfinite(reach):
+                counts = tree.query_ball_point(points, reach, return_length=True)
+                most = max(1, int(counts.max()))
+            else:
+                most = m
+            found = tree.query(points, most, distance_upper_bound=reach)
+            distance, index = (part.reshape(len(points), most) for part in found)
+            index = np.where(index < m, index, 0)
+            groups.append(Neighbours(components, index, self._taper(distance)))
+        nowhere = np.flatnonzero(~np.isfinite(self.coordinates).all(axis=1))
+        if len(nowhere):
+            whole = np.ones((*self.radius.shape, 1, m))
+            groups.append(Neighbours(nowhere[None], np.arange(m)[None], whole))
+        return groups
