@@ -2,6 +2,7 @@
 # (lazy_loader, SPEC 1); editors and type checkers read them here.
 
 from . import array as array
+from . import data as data
 from . import diagnostics as diagnostics
 from . import integrate as integrate
 from . import methods as methods
@@ -11,8 +12,12 @@ from . import widgets as widgets
 from .belief import Ensemble as Ensemble
 from .belief import Point as Point
 from .check import check as check
+from .consistency import degrees_of_freedom as degrees_of_freedom
+from .consistency import desroziers as desroziers
+from .consistency import effective_dimension as effective_dimension
+from .consistency import effective_size as effective_size
+from .consistency import innovation_chi2 as innovation_chi2
 from .cycle import assimilate as assimilate
-from .cycle import compare as compare
 from .derivative import finite_difference as finite_difference
 from .derivative import linearize as linearize
 from .diagnostics import climatology as climatology
@@ -29,15 +34,37 @@ from .gaussian import Dense as Dense
 from .gaussian import Diagonal as Diagonal
 from .gaussian import Gaussian as Gaussian
 from .generate import simulate as simulate
+from .increments import explain as explain
+from .inflate import RTPP as RTPP
+from .inflate import RTPS as RTPS
+from .inflate import Adaptive as Adaptive
+from .inflate import Multiplicative as Multiplicative
 from .integrate import rk4 as rk4
 from .integrate import trajectory as trajectory
 from .joint import state_and_parameters as state_and_parameters
 from .joint import with_parameters as with_parameters
+from .localize import Localization as Localization
+from .localize import Taper as Taper
+from .localize import boxcar as boxcar
+from .localize import gaspari_cohn as gaspari_cohn
+from .localize import hann as hann
 from .methods import ETKF as ETKF
 from .methods import KF as KF
+from .methods import LETKF as LETKF
+from .methods import OI as OI
+from .methods import RTS as RTS
+from .methods import UKF as UKF
+from .methods import Climatology as Climatology
 from .methods import Cycle as Cycle
+from .methods import DEnKF as DEnKF
 from .methods import EnKF as EnKF
+from .methods import EnKFN as EnKFN
+from .methods import EnKS as EnKS
+from .methods import EnSRF as EnSRF
 from .methods import ExtendedKF as ExtendedKF
+from .methods import IEnKS as IEnKS
+from .methods import LocalParticleFilter as LocalParticleFilter
+from .methods import ParticleFilter as ParticleFilter
 from .models import Advection as Advection
 from .models import Burgers as Burgers
 from .models import Burgers2D as Burgers2D
@@ -61,6 +88,10 @@ from .observe import Observation as Observation
 from .observe import Subset as Subset
 from .observe import identity as identity
 from .problem import Problem as Problem
+from .statistics import autocorrelation_time as autocorrelation_time
+from .statistics import interval as interval
+from .statistics import spread_skill as spread_skill
+from .sweep import compare as compare
 from .widgets import explore as explore
 
 __version__: str

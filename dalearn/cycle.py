@@ -1,10 +1,9 @@
-"""The verbs: run a method on a problem, or several side by side, into a labelled data set."""
+"""The verb: run a method on a problem, and keep what happened in a labelled data set."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,16 @@ import numpy as np
 
 from .array import Array, array_namespace, library, no_grad, streams, to_numpy
 from .belief import Belief, Ensemble
+from .innovations import agreement
 from .methods.base import Cycle, Method
+from .methods.ensemble import tapers
 from .problem import Problem
 
 if TYPE_CHECKING:
     import xarray as xr
 
-KEEP = ("moments", "ranks", "members")
+KEEP = ("moments", "ranks", "members", "innovation")
+_CORE = {"members": ("member", "x"), "weights": ("member",)}
 
 
 def assimilate(
@@ -35,27 +37,24 @@ def assimilate(
     Arguments: `seed`, experiment b of a batch draws its numbers from `seed + b`, so that
     `assimilate(problem, m, seed=s)` at case b is `assimilate(problem[b], m, seed=s + b)` to the
     bit on NumPy (a sequence gives one seed each; a `torch.Generator` draws on its device);
-    `keep`, any of "moments" (always), "ranks" (of the truth among the members) and "members";
-    `progress`, a bar for runs of more than a few seconds.
+    `keep`, any of "moments" (always), "ranks" (of the truth among the members), "members" and
+    "innovation" (how the data agree with each forecast); `progress`, a bar for runs of more than a
+    few seconds.
 
     Returns a Dataset with `mean` and `std (case..., time, stage, x)`, stage being forecast or
     analysis; `predicted (..., time, stage, y)` = H(mean); `observation`; `truth` where known;
     `diverged (case...)`, whether anything became non-finite, and `diverged_at`, its cycle or -1;
-    `ranks`, `members` and `ensemble_size` if kept. Time is in the model's units, `cycle` its
-    number. attrs hold the method, seed, shape, wall-clock seconds and versions.
+    `ranks`, `members` and `ensemble_size` if kept; with the members of a particle filter their
+    `weights (..., member)`, and as rank the weight below the truth, times N + 1, rounded down
+    (the usual rank when weights are equal). Time is in the model's units, `cycle` its number.
+    attrs hold the method, seed, shape, wall-clock seconds and versions.
+    With "innovation" also `chi2` and `dfs (case..., time)`: see `innovation_chi2`.
     Raises ValueError or TypeError for a problem that is inconsistent, before the first cycle.
     """
     from tqdm.auto import tqdm
 
-    keep = _kept(keep)
-    if not isinstance(problem, Problem):
-        raise TypeError(f"wanted a Problem, met {type(problem).__name__}; see twin and Problem")
-    if isinstance(method, type) or not callable(getattr(method, "run", None)):
-        raise TypeError(f"wanted a method such as ETKF(members=20), met {method!r}")
-    problem = problem.validated()
-    if "ranks" in keep and problem.truth is None:
-        raise ValueError("ranks need the truth, which this problem does not have; drop 'ranks'")
-    record = Record(problem, keep)
+    problem, keep = checked(problem, [method], keep)
+    record = Record(problem, keep, getattr(method, "localization", None))
     start = time.perf_counter()
     cycles = method.run(problem, streams(1, seed, problem.batch))
     bar = tqdm(cycles, total=len(problem), delay=2.0, leave=False, disable=not progress)
@@ -80,12 +79,23 @@ def assimilate(
     return result
 
 
-def _kept(keep: str | Sequence[str]) -> tuple[str, ...]:
+def checked(
+    problem: Problem, methods: Iterable[Method], keep: str | Sequence[str]
+) -> tuple[Problem, tuple[str, ...]]:
+    """The problem validated, and what to keep; raises for what no run could use."""
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
     unknown = sorted(set(keep) - set(KEEP))
     if unknown:
         raise ValueError(f"keep takes any of {KEEP}, met {unknown}")
-    return keep
+    if not isinstance(problem, Problem):
+        raise TypeError(f"wanted a Problem, met {type(problem).__name__}; see twin and Problem")
+    for method in methods:
+        if isinstance(method, type) or not callable(getattr(method, "run", None)):
+            raise TypeError(f"wanted a method such as ETKF(members=20), met {method!r}")
+    problem = problem.validated()
+    if "ranks" in keep and problem.truth is None:
+        raise ValueError("ranks need the truth, which this problem does not have; drop 'ranks'")
+    return problem, keep
 
 
 @lru_cache
@@ -99,8 +109,9 @@ def _version(package: str) -> str:
 class Record:
     """What is kept of each cycle, in arrays made once; the labels come at the end."""
 
-    def __init__(self, problem: Problem, keep: Sequence[str]):
+    def __init__(self, problem: Problem, keep: Sequence[str], localization: Any = None):
         self.problem, self.keep = problem, keep
+        self.tapers = tapers(problem, localization) if "innovation" in keep else None
         self.length = self.size = 0
         self.members = "members" in keep or "ranks" in keep
         self.values: dict[str, Array] = {}
@@ -112,6 +123,8 @@ class Record:
         beliefs: list[Belief] = [cycle.forecast, cycle.analysis]
         stages = ["forecast", "analysis"]
         for name, value in cycle.info.items():
+            if self.tapers is not None and name in ("chi2", "dfs"):
+                continue  # the method's own: here the words mean what `agreement` says
             if isinstance(value, Belief):
                 stages.append(name)
                 beliefs.append(value)
@@ -130,6 +143,12 @@ class Record:
             self._put("std", k, s, belief.std)
             if self.members:
                 self._keep_members(k, s, belief)
+        if self.tapers is not None:
+            with no_grad(self.problem.like):
+                observe, y = self.problem.at(k)
+                fit = agreement(cycle.forecast, observe, y, self.tapers(observe))
+            for name, value in fit.items():
+                self.info.setdefault(name, []).append(to_numpy(value))
 
     def _keep_members(self, k: int, s: int, belief: Belief) -> None:
         if not isinstance(belief, Ensemble):
@@ -139,10 +158,17 @@ class Record:
         self.size = belief.members.shape[-2]
         if "members" in self.keep:
             self._put("members", k, s, belief.members)
+            if belief.weights is not None:
+                self._put("weights", k, s, belief.weights)
         if "ranks" in self.keep and self.problem.truth is not None:
             xp = array_namespace(belief.members)
             below = belief.members < self.problem.truth[..., k, :][..., None, :]
             rank = xp.sum(xp.astype(below, xp.int32), axis=-2)
+            if belief.weights is not None:  # equal weights r / N below: r again
+                share = belief.weights[..., None, :] @ xp.astype(below, belief.members.dtype)
+                share = xp.where(xp.isfinite(share), share, 0.0)
+                rank = xp.astype(share[..., 0, :] * (self.size + 1), xp.int32)
+                rank = xp.clip(rank, 0, self.size)
             finite = xp.all(xp.isfinite(belief.members), axis=-2)
             self._put("ranks", k, s, xp.where(finite, rank, -1))  # -1: no rank among NaN
 
@@ -166,17 +192,12 @@ class Record:
         to = (len(cases), len(cases) + 1)
         arrays = {k: np.moveaxis(to_numpy(v), (0, 1), to) for k, v in self.values.items()}
         data: dict[str, Any] = {
-            name: ((*lead, "member", "x") if name == "members" else (*lead, "x"), value)
-            for name, value in arrays.items()
+            name: ((*lead, *_CORE.get(name, ("x",))), value) for name, value in arrays.items()
         }
         if self.size:
             data["ensemble_size"] = self.size
         data["predicted"] = ((*lead, "y"), self._predicted())
-        full = (*p.batch, len(p), p.observation.m)
-        data["observation"] = ((*cases, "time", "y"), np.broadcast_to(to_numpy(p.data), full))
-        if p.truth is not None:
-            shape = (*p.batch, len(p), p.n)
-            data["truth"] = ((*cases, "time", "x"), np.broadcast_to(to_numpy(p.truth), shape))
+        data |= given(p, cases)
         for name, values in self.info.items():
             data[name] = ((*cases, "time"), np.moveaxis(_full(values, p.batch), 0, len(cases)))
         bad = ~np.isfinite(arrays["mean"]).all(axis=(-2, -1))  # (case..., time)
@@ -205,6 +226,17 @@ class Record:
         return np.moveaxis(out, 0, len(p.batch))
 
 
+def given(p: Problem, cases: tuple[str, ...]) -> dict[str, tuple]:
+    """The observations and the truth of a problem whose batch axes are `cases`."""
+    arrays = {"observation": (p.data, "y", p.observation.m)}
+    if p.truth is not None:
+        arrays["truth"] = (p.truth, "x", p.n)
+    return {
+        name: ((*cases, "time", dim), np.broadcast_to(to_numpy(a), (*p.batch, len(p), size)))
+        for name, (a, dim, size) in arrays.items()
+    }
+
+
 def _full(values: list, batch: tuple[int, ...]) -> np.ndarray:
     return np.stack([np.broadcast_to(v, batch) for v in values])
 
@@ -212,101 +244,3 @@ def _full(values: list, batch: tuple[int, ...]) -> np.ndarray:
 def case_dims(batch: tuple[int, ...]) -> tuple[str, ...]:
     """Names of the batch dimensions: none, "case", or "case0", "case1", ..."""
     return ("case",) if len(batch) == 1 else tuple(f"case{i}" for i in range(len(batch)))
-
-
-def compare(
-    problem: Problem,
-    methods: Sequence[Method] | Mapping[str, Method],
-    seeds: int | Sequence[int] = 1,
-    *,
-    keep: Sequence[str] = ("moments",),
-    executor: Executor | None = None,
-    progress: bool = True,
-) -> xr.Dataset:
-    """Run several methods on one problem over seeds, side by side in one Dataset.
-
-    Arguments: `problem`, one experiment, repeated for each seed, or a batch with one axis (such
-    as `twin(..., batch=20)`), whose experiments then are the seeds; `methods`, a sequence, or a
-    mapping from the labels to use; `seeds`, how many or which; `executor`, any
-    `concurrent.futures.Executor` to run the methods in (None: one after another); `keep` and
-    `progress` as in `assimilate`.
-
-    Returns the Dataset of `assimilate` with the dimensions `method` and `seed` in front, and
-    `seconds (method)`, the wall-clock time of each. Select with `.sel({"method": label})`: the
-    word `method=` means something else to `.sel`. Raises ValueError when the number of seeds
-    and the problem's batch disagree, or a label comes twice.
-    """
-    import xarray as xr
-
-    named, chosen = _named(methods), _seeds(seeds, problem.batch)
-    if not problem.batch:
-        problem = problem.expand((len(chosen),))
-    jobs = [(problem, m, chosen, _kept(keep), progress) for m in named.values()]
-    results = list(executor.map(_job, jobs)) if executor else [_job(j) for j in jobs]
-    parts = [
-        r.rename(case="seed").assign_coords(seed=chosen).assign(seconds=r.attrs["seconds"])
-        for r in results
-    ]
-    shared = ["observation", "truth"]
-    out = xr.concat(
-        [p.drop_vars(shared, errors="ignore") for p in parts],
-        dim=xr.Variable("method", list(named)),
-        data_vars="all",
-        coords="minimal",
-        join="outer",
-        compat="override",
-    )
-    out = out.assign({k: parts[0][k] for k in shared if k in parts[0]})
-    out.attrs = {**results[0].attrs, "method": [repr(m) for m in named.values()], "seed": chosen}
-    del out.attrs["seconds"]
-    return out
-
-
-def _named(methods: Any) -> dict[str, Method]:
-    """The methods under the labels that they are given, or make for themselves."""
-    if isinstance(methods, Mapping):
-        named = dict(methods)
-    elif isinstance(methods, Iterable):
-        methods = list(methods)
-        labels = [label(m) for m in methods]
-        if len(set(labels)) != len(labels):
-            raise ValueError(f"methods must have different labels, met {labels}; pass a mapping")
-        named = dict(zip(labels, methods, strict=True))
-    else:
-        raise TypeError(f"methods must be a sequence or a mapping, met {methods!r}")
-    if not named:
-        raise ValueError("methods is empty; wanted at least one")
-    return named
-
-
-def _seeds(seeds: Any, batch: tuple[int, ...]) -> list[int]:
-    """The seeds asked for: as many as the batch has experiments, if it has an axis."""
-    which = np.asarray(seeds)
-    if which.dtype.kind not in "iu" or which.ndim > 1 or not which.size or which.min() < 0:
-        raise ValueError(f"seeds must be how many or which, as integers >= 0, met {seeds!r}")
-    if which.ndim == 0:
-        which = np.arange(batch[0] if batch and which == 1 else int(which))
-    chosen = which.tolist()
-    if not chosen or len(set(chosen)) != len(chosen):
-        raise ValueError(f"seeds must be different and at least one, met {seeds!r}")
-    if len(batch) > 1:
-        raise ValueError(f"compare wants at most one batch axis, met {batch}")
-    if batch and batch != (len(chosen),):
-        raise ValueError(f"met {len(chosen)} seeds for a batch of {batch}; wanted one each")
-    return chosen
-
-
-def _job(job: tuple) -> xr.Dataset:
-    problem, method, seeds, keep, progress = job
-    return assimilate(problem, method, seed=seeds, keep=keep, progress=progress)
-
-
-def label(method: Method) -> str:
-    """A short name: the class and the settings that differ from their defaults."""
-    fields = getattr(method, "__dataclass_fields__", {})
-    shown = []
-    for name, f in fields.items():
-        value: Any = getattr(method, name)
-        if value is not f.default and np.ndim(value) == 0 and value != f.default:
-            shown.append(str(value) if isinstance(value, str) else f"{name}={value}")
-    return f"{type(method).__name__}({', '.join(shown)})"

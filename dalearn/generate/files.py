@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, array_namespace, device, to_numpy
+from .fingerprint import differences
 
 BUFFER = 2**24  # bytes gathered before they are written: long runs on the disk, little memory
 CHUNK = 2**20  # bytes of a zarr chunk, where one state has less
@@ -69,14 +70,10 @@ class Sidecar:
                 f"{self.path} cannot be read ({error}), so {self.data} cannot be gone on with; "
                 "wanted another path, or overwrite=True"
             ) from error
-        differ = [
-            f"{k} (the file has {known.get(k, 'none')}, this call {self.request.get(k, 'none')})"
-            for k in {**known, **self.request}
-            if known.get(k) != self.request.get(k)
-        ]
+        differ = differences(known, self.request)
         if differ:
             raise ValueError(
-                f"{self.data} answers another request, which differs in {'; '.join(differ)}. It "
+                f"{self.data} answers another request, which differs in {differ}. It "
                 "was left as it is; wanted the same request, another path, or overwrite=True"
             )
         told["diverged"] = {int(k): v for k, v in told["diverged"].items()}

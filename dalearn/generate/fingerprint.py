@@ -129,3 +129,12 @@ def entries(name: str, x: Any) -> dict[str, str]:
         return {name: describe(x)}
     given = {f"{name}.{f.name}": describe(getattr(x, f.name)) for f in fields(x) if f.init}
     return {name: f"{type(x).__qualname__}{_methods(type(x), ())}", **given}
+
+
+def differences(known: dict[str, str], asked: dict[str, str]) -> str:
+    """What a call asks for that a file does not answer, in words; "" where they agree."""
+    return "; ".join(
+        f"{k} (the file has {known.get(k, 'none')}, this call {asked.get(k, 'none')})"
+        for k in {**known, **asked}
+        if known.get(k) != asked.get(k)
+    )
