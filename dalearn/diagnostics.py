@@ -61,24 +61,44 @@ def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
     error = truth - mean
     point = std == 0
     z = error / np.where(point, 1.0, std)
-    phi = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    with np.errstate(over="ignore"):  # a spread of almost nothing: the density there is 0
+        phi = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     value = std * (z * (2 * ndtr(z) - 1) + 2 * phi - 1 / np.sqrt(np.pi))
     return np.where(point, abs(error), value)
 
 
-def crps_ensemble(members: np.ndarray, truth: np.ndarray, axis: int = -1) -> np.ndarray:
+def crps_ensemble(
+    members: np.ndarray, truth: np.ndarray, axis: int = -1, weights: np.ndarray | None = None
+) -> np.ndarray:
     """CRPS of an ensemble along `axis`, the fair estimate for the law the members come from.
 
     mean_i |x_i - y| - sum_{i<j} |x_i - x_j| / (N (N - 1)), by sorting: O(N log N). Unbiased for
     exchangeable members; `truth` lacks `axis`. Source: Ferro, Q. J. R. Meteorol. Soc. 140, 2014.
+    With `weights (..., N)` that broadcast along `axis`: sum_i w_i |x_i - y| - sum_{i<j} w_i w_j
+    |x_i - x_j| / (1 - sum_i w_i^2), the same where they are equal.
     """
-    x = np.sort(np.moveaxis(np.asarray(members), axis, -1), axis=-1)
+    x = np.moveaxis(np.asarray(members), axis, -1)
     N = x.shape[-1]
     if N < 2:
         raise ValueError(f"the fair CRPS needs at least 2 members, met {N}")
+    if weights is not None:
+        return _crps_weighted(x, np.asarray(truth), np.broadcast_to(weights, x.shape))
+    x = np.sort(x, axis=-1)
     near = np.abs(x - np.asarray(truth)[..., None]).mean(-1)
     weight = 2 * np.arange(N) - N + 1  # sum_{i<j} (x_(j) - x_(i)) over the sorted members
     return near - (x * weight).sum(-1) / (N * (N - 1))
+
+
+def _crps_weighted(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The fair CRPS of members along the last axis with weights of the same shape."""
+    order = np.argsort(x, axis=-1)
+    x, w = np.take_along_axis(x, order, -1), np.take_along_axis(w, order, -1)
+    below = np.cumsum(w, axis=-1)[..., :-1]
+    gaps = (below * (1 - below) * np.diff(x, axis=-1)).sum(-1)  # sum_{i<j} w_i w_j |x_i - x_j|
+    left = 1 - (w**2).sum(-1)
+    alone = left < 8 * np.finfo(float).eps  # one member has all the weight
+    pairs = np.where(alone, 0.0, gaps / np.where(alone, 1.0, left))
+    return (w * np.abs(x - y[..., None])).sum(-1) - pairs
 
 
 def crps(result: xr.Dataset) -> xr.DataArray:
@@ -89,13 +109,27 @@ def crps(result: xr.Dataset) -> xr.DataArray:
     """
     import xarray as xr
 
+    if (sizes := _sizes(result)).size > 1:  # one method after another, without the padding
+        ones = [crps(result.isel(method=i)) for i in range(result.sizes["method"])]
+        return xr.concat(ones, dim="method", coords="minimal", compat="override")
     truth = _truth(result)
-    if "members" in result:
+    if "members" in result and sizes.size:
+        result = result.isel(member=slice(sizes[0]))
+        weights = [result["weights"]] if "weights" in result else []
         value = xr.apply_ufunc(
-            crps_ensemble, result["members"], truth, input_core_dims=[["member"], []]
+            lambda x, y, w=None: crps_ensemble(x, y, weights=w),
+            *(result["members"], truth, *weights),
+            input_core_dims=[["member"], [], *([["member"]] * len(weights))],
+            dask="parallelized",
+            output_dtypes=[float],
+            dask_gufunc_kwargs={"allow_rechunk": True},
         )
     else:
-        value = xr.apply_ufunc(crps_gaussian, result["mean"], result["std"], truth)
+        value = xr.apply_ufunc(
+            *(crps_gaussian, result["mean"], result["std"], truth),
+            dask="parallelized",
+            output_dtypes=[float],
+        )
     return value.mean("x", skipna=False).transpose(..., "time", "stage").rename("crps")
 
 
@@ -113,16 +147,27 @@ def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -
     if stage not in result["stage"]:
         raise ValueError(f"met the stage {stage!r}, wanted one of {result['stage'].values}")
     ranks = _from(result["ranks"].sel(stage=stage), skip)
-    members = np.unique(result["ensemble_size"])
-    if len(members) > 1:
+    members = _sizes(result)
+    if len(members) != 1:
         raise ValueError(f"met ensembles of sizes {members.tolist()}; select one method first")
-    size = int(members[0]) + 1
+    size = members[0] + 1
     return xr.apply_ufunc(
         lambda r: np.stack([(r == i).sum(axis=(-2, -1)) for i in range(size)], axis=-1),
         ranks,
         input_core_dims=[["time", "x"]],
         output_core_dims=[["rank"]],
+        dask="parallelized",
+        output_dtypes=[int],
+        dask_gufunc_kwargs={"output_sizes": {"rank": size}},
     ).rename("count")
+
+
+def _sizes(result: xr.Dataset) -> np.ndarray:
+    """The different ensemble sizes in a result; a method that failed has none."""
+    if "ensemble_size" not in result:
+        return np.zeros(0, int)
+    sizes = np.unique(result["ensemble_size"])
+    return sizes[np.isfinite(sizes)].astype(int)
 
 
 def climatology(result: xr.Dataset) -> xr.DataArray:
@@ -170,7 +215,7 @@ def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> p
             f"a scoreboard wants the result of compare(...), met the dimensions {result.dims}; "
             "for one run use score(result)"
         )
-    s = score(result, skip).sel(stage="analysis")
+    s = score(result, skip).sel(stage="analysis").load()
     rows = {}
     for name in result["method"].values:
         one = s.sel({"method": name})
