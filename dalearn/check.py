@@ -65,6 +65,47 @@ def _transform(S):
     return _power(S @ S.T / (len(S) - 1) + np.eye(len(S)), -0.5)
 
 
+def _weights(logs):
+    w = np.exp(logs - logs.max())
+    return w / w.sum()
+
+
+def _smoothed(past, Y, y, R, shrink=0.5, sign=1):
+    """Members of an earlier time with the weights of today's analysis, the symmetric root."""
+    N, L = len(Y), np.linalg.cholesky(R)
+    S = np.linalg.solve(L, (Y - Y.mean(0)).T).T
+    d, C = np.linalg.solve(L, y - Y.mean(0)), np.linalg.inv(S @ S.T + (N - 1) * np.eye(N))
+    weights = sign * d @ S.T @ C + _power((N - 1) * C, shrink)
+    return past.mean(0) + weights @ (past - past.mean(0))
+
+
+def _log_density(d, V):
+    size = len(d) * math.log(2 * math.pi) + np.linalg.slogdet(V)[1]
+    return -0.5 * (size + d @ np.linalg.solve(V, d))
+
+
+def _back(xa, A, M, xb, B, xs, As):
+    G = A @ M.T @ np.linalg.inv(B)
+    return xa + G @ (xs - xb), A + G @ (As - B) @ G.T
+
+
+def _rtps(F, A, alpha):
+    before, after = F.std(0, ddof=1), A.std(0, ddof=1)
+    return A.mean(0) + (A - A.mean(0)) * (1 + alpha * (before - after) / after)
+
+
+def _taper(c, N):
+    return (N - 1) * c**2 / (1 + N * c**2)
+
+
+def _r_factor(rho, B, R):
+    return rho * (B + R) / (rho * B + R)
+
+
+def _effective(w):
+    return 1 / (w**2).sum()
+
+
 def _flux(left, right):
     return np.maximum(np.maximum(left, 0) ** 2, np.minimum(right, 0) ** 2) / 2
 
@@ -113,12 +154,34 @@ def _enkf_case(N, n, m):
     return E, E @ H.T, _draw(m), A @ A.T / m + 0.5 * np.eye(m)
 
 
+def _spd(n):
+    G = _draw(n, n + 1)
+    return G @ G.T + 0.5 * np.eye(n)
+
+
+def _back_case(n):
+    A, M = _spd(n), _draw(n, n) + np.eye(n)
+    B = M @ A @ M.T + np.eye(n)
+    return _draw(n), A, M, _draw(n) + 1, B, _draw(n) - 1, B / 2
+
+
 _GAINS = (4.0, 1.0), (1.0, 4.0), (0.5, 0.1)
 _UPDATES = (20.0, 4.0, 23.0, 1.0), (1.0, 0.5, -2.0, 2.0), (0.0, 9.0, 1.0, 3.0)
 _RINGS = (_draw(40), 8.0), (_draw(3, 7), 5.0), (_draw(2, 3, 5), 0.5)
 _ENSEMBLES = (3 + _draw(6, 3),), (_draw(10, 4) - 1,), (2 + _draw(4, 4),)
 _ENKFS = _enkf_case(6, 3, 2), _enkf_case(12, 4, 4), _enkf_case(5, 8, 3)
 _ANOMALIES = tuple((S - S.mean(0),) for S in (_draw(4, 2), _draw(6, 10)))
+_PASTS = tuple((_draw(len(E), 4) + 2, *rest) for E, *rest in _ENKFS)
+_LOGS = (_draw(5),), (3 * _draw(40),), (-1e4 + 10 * _draw(7),)  # e^-10000 underflows
+_WEIGHTS = tuple((_weights(2 * logs),) for (logs,) in _LOGS[:2])
+_INNOVATIONS = tuple((_draw(m), _spd(m)) for m in (1, 2, 5))
+_BACKS = _back_case(2), _back_case(3)
+_RATIO = 0.0973  # Q / R, given in the exercise
+_STEADY = (math.sqrt(_RATIO**2 + 4 * _RATIO) - _RATIO) / 2
+_MEMORY = math.log(0.1) / math.log(1 - _STEADY)
+_SPREADS = (3 + _draw(8, 4), 0.3 * _draw(9, 4)[1:], 0.3), (_draw(5, 3), 1 + _draw(6, 3)[1:], 0.9)
+_CORRELATIONS = (np.linspace(-1, 1, 9), 7), (np.array([0.0, 0.1, 0.9]), 40)
+_WEIGHED = (0.5, 1.0, 1.0), (0.1, 4.0, 0.2), (0.9, 0.3, 2.0)
 _WINDS = (_draw(1, 2, 8, 8),), (_draw(3, 2, 8, 8),)
 _SPEEDS = (_draw(30), -_draw(31)[1:]), (_draw(4, 20), _draw(20, 4).T)
 _LONGEST = 10e3 / math.sqrt(2 * 9.81 * 4000)  # cells of 10 km on an ocean 4 km deep
@@ -282,6 +345,63 @@ exercises: Mapping[str, Judge] = {
             math.pi: "this wave neither grows nor dies, `s = 0`; look for the largest s.",
             1: "this is the rate at which it grows, `1 / (4 nu)`.",
         }),
+    "kalman-steady-gain": number(
+        _STEADY, "each year moves the estimate by a quarter of the news.",
+        hints={
+            (math.sqrt(_RATIO**2 + 4 * _RATIO) + _RATIO) / 2:
+                "this is `B/R`; the gain is `B/(B + R)`.",
+            math.sqrt(_RATIO): "you left out the `1 - K`; solve the quadratic equation.",
+            _RATIO: "this is the ratio itself; solve `K**2 / (1 - K) = Q/R` for K.",
+            (-math.sqrt(_RATIO**2 + 4 * _RATIO) - _RATIO) / 2:
+                "this is the negative root; a gain lies between 0 and 1.",
+        }),
+    "kalman-memory": number(
+        _MEMORY, "this is all that the filter remembers of one number.",
+        hints={
+            1 / _STEADY: "this is `1/K`, about the time to fall to 1/e; asked for is 1/10.",
+            -1 / math.log(1 - _STEADY): "this is the time to fall to 1/e; use `log(0.1)`.",
+            math.log(0.1 / _STEADY) / math.log(1 - _STEADY):
+                "this is when the weight itself is 0.1; it starts at K and is to fall to `K/10`.",
+        }),
+    "kalman-surprise": choice(
+        "stayed as it was", {
+            "stayed as it was": "gain and variance contain no data, only Q, R and the years gone.",
+            "grew": "a person would doubt; the filter cannot: its variance contains no data.",
+            "fell": "it falls in the first years only, and whatever the data say.",
+        }),
+    "innovation-density": function(
+        _log_density, _INNOVATIONS, "their sum over the cycles is the log-likelihood of the data.",
+        hints={
+            lambda d, V: _log_density(d, V) + len(d) * math.log(2 * math.pi) / 2:
+                "the term `m log(2 pi)` is missing.",
+            lambda d, V: _log_density(d, V) + np.linalg.slogdet(V)[1] / 2:
+                "the determinant is missing: a large V must cost something.",
+            lambda d, V: -_log_density(d, V): "this is minus the logarithm of the density.",
+            lambda d, V: np.exp(_log_density(d, V)): "this is the density; give its logarithm.",
+            lambda d, V: 2 * _log_density(d, V): "the factor 1/2 in front is missing.",
+            lambda d, V: _log_density(d, np.linalg.inv(V)):
+                "V is a covariance: divide the square by it, do not multiply.",
+        }),
+    "rts-step": function(
+        _back, _BACKS, "the data are never looked at again.", returns=("xs", "As"),
+        hints={
+            lambda xa, A, M, xb, B, xs, As: _back(xa, A, M.T, xb, B, xs, As):
+                "the covariance of this state and the next is `A M^T`, not `A M`.",
+            lambda xa, A, M, xb, B, xs, As: (
+                _back(xa, A, M, xb, B, xs, As)[0], _back(xa, A, M, xb, B, xs, As + B)[1]):
+                "the covariance takes the difference `As - B`: without news nothing changes.",
+            lambda xa, A, M, xb, B, xs, As: _back(xa, A, M, xa, B, xs, As):
+                "compare the smoothed state with the forecast `xb` of the same time.",
+            lambda xa, A, M, xb, B, xs, As: _back(xa, A, np.eye(len(xa)), xb, B, xs, As):
+                "the model is missing: `G = A M^T B^-1`.",
+        }),
+    "unscented-square": number(
+        0.7**2 + 1.3**2, "the points find what curvature adds to the mean, whatever their reach.",
+        hints={
+            0.7**2: "this is the tangent's answer, the square of the mean.",
+            1.3**2: "this is what curvature adds; add the square of the mean.",
+            0.7**2 + 1.3: "1.3 is the standard deviation; its square is needed.",
+        }),
     "ensemble-covariance": function(
         _cov, _ENSEMBLES, "N - 1 pays for the mean, which was estimated from the same members.",
         hints={
@@ -353,6 +473,101 @@ exercises: Mapping[str, Judge] = {
             "nothing":
                 "the mean of one analysis is right; but compute the covariance of "
                 "`(I - K H) (x - mean)` and compare it with `(I - K H) B`.",
+        }),
+    "rtps": function(
+        _rtps, _SPREADS, "where the data changed nothing, nothing is stretched.",
+        hints={
+            lambda F, A, alpha: A * (1 + alpha * (F.std(0, ddof=1) / A.std(0, ddof=1) - 1)):
+                "only the anomalies are stretched: take the mean of `A` off, and put it back.",
+            lambda F, A, alpha: _rtps(F, A, alpha) - A.mean(0):
+                "these are the new anomalies; add the mean of `A`.",
+            lambda F, A, alpha: _rtps(F, A, 1 - alpha):
+                "alpha and 1 - alpha have changed places: alpha = 0 leaves `A` as it is.",
+            lambda F, A, alpha:
+                A.mean(0) + (1 - alpha) * (A - A.mean(0)) + alpha * (F - F.mean(0)):
+                "this is RTPP, which mixes the members; RTPS stretches those of the analysis.",
+        }),
+    "optimal-taper": function(
+        _taper, _CORRELATIONS, "signal over signal plus noise, one half at c = 1 / sqrt(N).",
+        hints={
+            lambda c, N: c**2 / (c**2 + (1 - c**2) ** 2 / (N - 1)):
+                "this takes the error of a correlation; that of a covariance is "
+                "`(1 + c**2) / (N - 1)`.",
+            lambda c, N: c**2 / (c**2 + (1 + c**2) / N): "the noise has N - 1, not N.",
+            lambda c, N: np.abs(c) / (np.abs(c) + np.sqrt((1 + c**2) / (N - 1))):
+                "compare squares: the signal is `c**2`.",
+            lambda c, N: c**2 / (c**2 + 1 / (N - 1)):
+                "the error of a covariance also grows with itself: `(1 + c**2) / (N - 1)`.",
+        }),
+    "gaspari-cohn-width": number(
+        math.sqrt(10 / 3), "sqrt(10 / 3): hence the 1.82 of many codes.",
+        hints={
+            math.sqrt(5 / 3): "the Gaussian has `r**2 / (2 l**2)`: mind the two.",
+            math.sqrt(3 / 10): "this is l in units of c.",
+            10 / 3: "this is the square.",
+            2 * math.sqrt(10 / 3): "this is the end of the taper, two half-widths.",
+        }),
+    "r-localization": function(
+        _r_factor, _WEIGHED, "never below `rho`: good data are hardly localized.",
+        hints={
+            lambda rho, B, R: rho * B / (rho * B + R):
+                "this is the gain; divide it by the one without localization, `B / (B + R)`.",
+            lambda rho, B, R: rho: "this is the factor of a taper on the covariance.",
+            lambda rho, B, R: (B + R) / (B + rho * R):
+                "the error variance is divided by `rho`: it grows.",
+        }),
+    "particle-weights": function(
+        _weights, _LOGS, "with the largest logarithm taken off first, nothing underflows.",
+        hints={
+            lambda logs: np.exp(logs - logs.max()): "divide by the sum: weights sum to 1.",
+            lambda logs: _weights(2 * logs): "these are the weights squared, and normalised.",
+            lambda logs: np.full(len(logs), 1 / len(logs)): "these do not look at the data.",
+            lambda logs: logs / logs.sum():
+                "these are shares of the logarithms; take `exp` first.",
+        }),
+    "effective-size": function(
+        _effective, _WEIGHTS, "N for equal weights, 1 when one member has all.",
+        hints={
+            lambda w: (w**2).sum(): "this is its inverse: between 1/N and 1.",
+            lambda w: 1 / (w**2).sum() / len(w): "this is the share of N; leave out the division.",
+            lambda w: 1 / w.max(): "a relative of it, from the largest weight alone.",
+            lambda w: np.exp(-(w * np.log(w)).sum()): "this one is made of the entropy of `w`.",
+            lambda w: float(len(w)): "this is N, whatever the weights.",
+        }),
+    "smoother-wait": number(
+        1.0, "four intervals of 25 steps of 0.01: time that a forecaster does not have.",
+        hints={
+            100: "that is in model steps; a step is 0.01 time units.",
+            4: "that is in observations; there are 25 steps of 0.01 between two.",
+            0.25: "that is one observation; the lag counts four.",
+            0.04: "the lag counts observations, not model steps.",
+        }, unit="time units"),
+    "enks-update": function(
+        _smoothed, _PASTS, "`past` may be anything that the members have: it never met `H`.",
+        hints={
+            lambda *a: _smoothed(*a, shrink=0.0):
+                "the mean is right, but the members keep their spread: apply `T` as well.",
+            lambda *a: _smoothed(*a, shrink=1.0): "`T` is a square root of `(N - 1) C`.",
+            lambda *a: _smoothed(*a, sign=-1):
+                "the innovation has the wrong sign: it is `y - mean(Y)`.",
+            lambda past, Y, y, R: _smoothed(past, Y, y, R).mean(0):
+                "this is the smoothed mean; return all members, (N, n).",
+            lambda past, Y, y, R: past: "these are the members as they were; give them weights.",
+        }),
+    "ienks-why": choice(
+        "another linearization", {
+            "another linearization": "near the answer, at the start, where the cloud is small.",
+            "more data": "its analysis at t_k has seen the data up to k, as the ETKF's has.",
+            "more members": "both have ten.",
+            "more inflation": "both have 1.02.",
+        }),
+    "particles-needed": choice(
+        "exponential", {
+            "exponential": "with the variance of the log-likelihood, which grows with n.",
+            "linear": "so the cost of a forecast grows, not the number of members.",
+            "quadratic": "so the entries of a covariance grow, not the number of members.",
+            "constant": "so it is for a sample mean; here the weights themselves degenerate.",
+            "logarithmic": "the other way round: n may grow like the logarithm of N.",
         }),
     "courant-step": number(
         _LONGEST, "a tsunami crosses at most 0.7 cells a step, in whatever direction.",

@@ -71,7 +71,8 @@ class MethodExample:
 
     `exact`: equal to the Kalman filter on linear-Gaussian problems; if not, `wide(N)` is the
     method at ensemble size N, which tends to it. `matched`: with missing data it equals the
-    problem with those rows removed, without changing the random numbers it draws.
+    problem with those rows removed, without changing the random numbers it draws. Neither exact
+    nor wide: its theory promises something else, held in test_ensemble.py or test_smoothers.py.
     """
 
     method: Any
@@ -79,12 +80,17 @@ class MethodExample:
     wide: Any = None
     matched: bool = True
     linear_only: bool = False
+    local: bool = False  # wants to know where observations are, and independent errors
+    cycled: bool = True  # carries something from one time to the next, so bad data can break it
+    yardstick: bool = False  # uses no data: its error is the climatological spread
     tracks: Any = field(default=None)  # the settings that track Lorenz-63 (None: the same)
 
     def __str__(self):
-        turn = getattr(self.method, "rotate", None)
-        return type(self.method).__name__ + (f"-{turn}" if turn else "")
+        turn, parts = getattr(self.method, "rotate", None), [type(self.method).__name__]
+        return "-".join(parts + ["local"] * self.local + [turn] * bool(turn))
 
+
+EVERYWHERE = da.Localization.line(3, np.inf, da.boxcar)  # every observation counts fully
 
 # ExtendedKF: 1.9 a cycle is DAPPER's factor for this set-up, 180 on variances per time unit.
 METHODS = (
@@ -95,12 +101,38 @@ METHODS = (
         exact=True,
         tracks=da.ExtendedKF(1.9, da.finite_difference, da.finite_difference),
     ),
+    MethodExample(da.RTS(), exact=True, linear_only=True),
+    MethodExample(da.UKF(), exact=True),
+    MethodExample(da.UKF(1e-2), exact=True, tracks=da.UKF(1e-2, inflation=1.9)),
+    MethodExample(da.OI(), tracks=da.OI(factor=0.1)),
+    MethodExample(da.OI(cycled=False), cycled=False),
+    MethodExample(da.Climatology(), cycled=False, yardstick=True),
     MethodExample(da.EnKF(12, 1.02), wide=lambda N: da.EnKF(N), matched=False),
     MethodExample(da.ETKF(10, 1.02), wide=lambda N: da.ETKF(N)),
     MethodExample(
         da.ETKF(10, 1.02, "householder"), wide=lambda N: da.ETKF(N, rotate="householder")
     ),
     MethodExample(da.ETKF(10, 1.02, "haar"), wide=lambda N: da.ETKF(N, rotate="haar")),
+    MethodExample(da.DEnKF(10, 1.02)),
+    MethodExample(da.EnKFN(10)),  # these five: equal to the ETKF, see test_smoothers.py
+    MethodExample(da.EnKFN(10, 1.0, "haar", 2.0, True)),
+    MethodExample(da.EnKS(10, 2, 1.02, "haar")),
+    MethodExample(da.IEnKS(10, 1, 1.02)),
+    MethodExample(da.IEnKS(10, 2, 1.02, "haar")),
+    MethodExample(da.EnSRF(10, 1.02), wide=lambda N: da.EnSRF(N)),
+    MethodExample(
+        da.EnSRF(10, 1.02, EVERYWHERE, "haar"),
+        wide=lambda N: da.EnSRF(N, 1.0, EVERYWHERE, "haar"),
+        local=True,
+    ),
+    MethodExample(
+        da.LETKF(10, EVERYWHERE, 1.02), wide=lambda N: da.LETKF(N, EVERYWHERE), local=True
+    ),
+    MethodExample(
+        da.LETKF(10, da.Localization.line(3, 1.5), da.RTPS(0.1), "householder"), local=True
+    ),
+    MethodExample(da.ParticleFilter(100, 2.4, 0.3), wide=lambda N: da.ParticleFilter(N)),
+    MethodExample(da.LocalParticleFilter(20, EVERYWHERE, 1.0, 0.4), local=True),
 )
 
 
@@ -132,8 +164,11 @@ class Rotation:
         return x @ self.A.mT
 
 
-def linear_gaussian(cycles=5, n=3, m=2, batch=(), seed=0, noise=True):
-    """A random stable linear-Gaussian problem with a dense R, B and Q, and two steps a cycle."""
+def linear_gaussian(cycles=5, n=3, m=2, batch=(), seed=0, noise=True, local=False):
+    """A random stable linear-Gaussian problem with a dense R, B and Q, and two steps a cycle.
+
+    `local`: with independent observation errors, and locations on the line 0, ..., n - 1.
+    """
     rng = np.random.default_rng(seed)
 
     def spd(k):
@@ -142,6 +177,10 @@ def linear_gaussian(cycles=5, n=3, m=2, batch=(), seed=0, noise=True):
 
     A = np.linalg.qr(rng.normal(size=(n, n)))[0] * 0.95
     observation = da.Observation(rng.normal(size=(m, n)), spd(m))
+    if local:
+        R = da.Diagonal(observation.noise.variance())
+        places = np.linspace(0, n - 1, m)[:, None]
+        observation = da.Observation(observation.operator, R, places)
     prior = da.Gaussian(rng.normal(size=n), spd(n))
     Q = spd(n) if noise else None
     return da.twin(

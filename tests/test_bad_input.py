@@ -26,7 +26,7 @@ from dalearn.array import (
     streams,
 )
 from dalearn.diagnostics import crps_gaussian
-from dalearn.methods import Cycle, enkf, etkf, kalman_update
+from dalearn.methods import Cycle, enkf, etkf, gauss_newton, kalman_update, oi, reweight, ukf
 
 ones = np.ones
 R3 = da.Diagonal(ones(3))
@@ -94,6 +94,13 @@ def numpy_only(x):
 
 def detached(x):
     return x.detach() if hasattr(x, "detach") else x + 0.0
+
+
+RING = da.Localization.ring(3, 1.0)
+
+
+def local(n, radius: Any = 1.0):
+    return da.LETKF(5, da.Localization.ring(n, radius))
 
 
 class Few:
@@ -660,7 +667,138 @@ TABLE = [
         V,
         ["(2,)", "batch axes (3,)"],
     ),
+    ("ukf-alpha", lambda: da.UKF(0.0), V, ["0 < alpha <= 1", "0.0"]),
+    ("ukf-beta", lambda: da.UKF(1.0, -0.5), V, ["beta >= 0", "-0.5"]),
+    ("ukf-sign", lambda: run(twin(), da.UKF(1, 0, -1)), V, ["negative covariance", "kappa >= 0"]),
+    ("ukf-kappa", lambda: run(twin(), da.UKF(kappa=-3)), V, ["above -n = -3", "met -3"]),
+    ("ukf-inflation", lambda: da.UKF(inflation=0), V, ["positive", "met 0"]),
+    ("rts-nonlinear", lambda: run(twin(), da.RTS()), V, ["Lorenz63", "curvature", "ExtendedKF"]),
+    ("oi-factor", lambda: da.OI(factor=0), V, ["factor", "met 0"]),
+    ("oi-no-truth", lambda: run(lorenz(), da.OI()), V, ["no truth", "OI(B=...)"]),
+    ("oi-width", lambda: run(lorenz(), da.OI(ones(2))), V, ["dimension 2", "state's 3"]),
+    ("oi-shapes", lambda: oi(ones(3), np.eye(2), ones(3), np.eye(3), ones(3), R3), V, ["(2, 2)"]),
+    ("climate-no-truth", lambda: run(lorenz(), da.Climatology()), V, ["no truth", "(mean, cov)"]),
+    ("climate-short", lambda: run(twin(1), da.Climatology()), V, ["truth of one time"]),
+    ("climate-mean", lambda: run(twin(), da.Climatology(ones(2), ones(3))), V, ["(2,)", "(3,)"]),
+    ("climate-words", lambda: da.Climatology("warm"), T, ["mean", "real numbers"]),
+    (
+        "ukf-shapes",
+        lambda: ukf(ones(3), np.eye(3), ones(3), np.eye(2), ones(3), R3),
+        V,
+        ["(2, 2)", "(..., k, m)"],
+    ),
+    ("letkf-no-localization", lambda: da.LETKF(5, 4.0), T, ["Localization.ring", "4.0"]),
+    ("ensrf-no-localization", lambda: da.EnSRF(5, 1.0, 4.0), T, ["Localization.ring", "4.0"]),
+    ("letkf-workers", lambda: da.LETKF(5, RING, workers=0), V, ["workers", ">= 1", "met 0"]),
+    ("radius-zero", lambda: da.Localization.ring(4, 0), V, ["radius", "positive", "met 0"]),
+    ("radius-words", lambda: da.Localization.ring(4, "far"), V, ["radius", "positive", "'far'"]),
+    ("period-negative", lambda: da.Localization(ones(4), 1.0, -1), V, ["period", ">= 0", "-1"]),
+    (
+        "coordinates-axes",
+        lambda: da.Localization(ones((2, 2, 2)), 1.0),
+        V,
+        ["(2, 2, 2)", "(n, d)"],
+    ),
+    ("coordinates-infinite", lambda: da.Localization([0, np.inf], 1.0), V, ["finite", "NaN"]),
+    ("coordinates-half-nan", lambda: da.Localization([[0, np.nan]], 1.0), V, ["every axis"]),
+    ("taper-function", lambda: da.Localization.ring(4, 1.0, np.cos), T, ["Taper", "gaspari_cohn"]),
+    ("plane-line", lambda: da.Localization.plane((4,), 1.0), V, ["(..., rows, columns)", "(4,)"]),
+    ("localization-size", lambda: run(twin(), local(4)), V, ["4 components", "state's 3"]),
+    (
+        "radius-batch",
+        lambda: run(twin(), local(3, ones(2))),
+        V,
+        ["radius", "(2,)", "batch axes ()"],
+    ),
+    (
+        "localization-dense",
+        lambda: run(twin(observation=da.Observation(da.identity, np.eye(3) + 0.1)), local(3)),
+        V,
+        ["independent", "Dense", "R^-1/2"],
+    ),
+    (
+        "localization-where",
+        lambda: run(twin(observation=da.Observation(np.eye(3), ones(3))), local(3)),
+        V,
+        ["locations (m, 1)", "identity, Every and Subset"],
+    ),
+    (
+        "localization-axes",
+        lambda: run(
+            twin(observation=da.Observation(da.identity, ones(3), ones((3, 2)))), local(3)
+        ),
+        V,
+        ["(3, 2)", "(3, 1)"],
+    ),
+    ("rtps-negative", lambda: da.RTPS(-0.1), V, ["alpha", "[0, 10]", "-0.1"]),
+    ("rtpp-above", lambda: da.RTPP(1.1), V, ["alpha", "[0, 1]", "1.1"]),
+    ("multiplicative-zero", lambda: da.Multiplicative(0.0), V, ["positive", "0.0"]),
+    ("adaptive-floor", lambda: da.Adaptive(floor=0.0), V, ["floor", "(0, 1000]", "0.0"]),
+    ("adaptive-variance", lambda: da.Adaptive(variance=-1), V, ["variance", "-1"]),
+    (
+        "alpha-shape",
+        lambda: run(twin(batch=(2,)), da.ETKF(5, da.RTPS(0.1 * ones(3)))),
+        V,
+        ["alpha", "(3,)", "(2,)"],
+    ),
     ("rotate-unknown", lambda: da.ETKF(5, rotate="left"), V, ["householder", "'left'"]),
+    ("enkfn-xN", lambda: da.EnKFN(5, xN=0.0), V, ["xN must be positive", "0.0"]),
+    (
+        "enkfn-xN-shape",
+        lambda: run(twin(batch=3), da.EnKFN(5, xN=ones(2))),
+        V,
+        ["xN", "(2,)", "batch axes (3,)"],
+    ),
+    ("enks-lag", lambda: da.EnKS(5, -1), V, ["lag", ">= 0", "-1"]),
+    ("enks-lag-kind", lambda: da.EnKS(5, 1.5), V, ["lag", "integer", "1.5"]),
+    ("ienks-lag", lambda: da.IEnKS(5, None), V, ["lag", "integer", "None"]),
+    ("ienks-iterations", lambda: da.IEnKS(5, iterations=0), V, ["iterations", ">= 1", "0"]),
+    ("ienks-tolerance", lambda: da.IEnKS(5, tolerance=-1.0), V, ["tolerance", "[0, 1000]", "-1"]),
+    ("ienks-rotate", lambda: da.IEnKS(5, rotate="left"), V, ["householder", "'left'"]),
+    (
+        "ienks-image",
+        lambda: gauss_newton(CLOUD, first, Y64[:4], ones(3), R3),
+        V,
+        ["(5, 3)", "(4, 3)"],
+    ),
+    ("particles-one", lambda: da.ParticleFilter(1), V, [">= 2", "met 1"]),
+    ("particles-width", lambda: da.ParticleFilter(9, -1), V, ["regularization", "-1"]),
+    ("particles-words", lambda: da.ParticleFilter(9, "some"), V, ["regularization", "'some'"]),
+    ("particles-share", lambda: da.ParticleFilter(9, 0, 2), V, ["resample_below", "met 2"]),
+    (
+        "particles-shape",
+        lambda: run(twin(batch=3), da.ParticleFilter(9, np.array([1.0, 1.1]))),
+        V,
+        ["regularization", "(2,)", "(3,)"],
+    ),
+    (
+        "particles-prior",
+        lambda: run(lorenz(prior=da.Ensemble(E64)), da.ParticleFilter(8)),
+        V,
+        ["5 members", "8 were asked"],
+    ),
+    (
+        "reweight-shapes",
+        lambda: reweight(np.zeros(5), np.zeros((5, 3)), np.zeros(2), R3),
+        V,
+        ["(5, 3)", "(2,)"],
+    ),
+    ("local-place", lambda: da.LocalParticleFilter(9, 4.0), T, ["Localization", "4.0"]),
+    (
+        "local-width",
+        lambda: da.LocalParticleFilter(9, da.Localization.ring(3, 1.0), 1.0, -0.1),
+        V,
+        ["regularization", "-0.1"],
+    ),
+    (
+        "local-correlated",
+        lambda: run(
+            twin(observation=da.Observation(da.identity, da.Dense(np.eye(3) + 1))),
+            da.LocalParticleFilter(9, da.Localization.ring(3, 1.0)),
+        ),
+        V,
+        ["independent", "Dense"],
+    ),
     (
         "ensemble-prior-size",
         lambda: run(lorenz(prior=da.Ensemble(E64)), da.ETKF(8)),
@@ -768,6 +906,25 @@ TABLE = [
         ["integers", "0.5"],
     ),
     ("compare-seeds-twice", lambda: da.compare(twin(), [da.ETKF(5)], [1, 1]), V, ["different"]),
+    (
+        "compare-chunk",
+        lambda: da.compare(twin(), [da.ETKF(5)], chunk=0),
+        V,
+        ["chunk", ">= 1", "0"],
+    ),
+    (
+        "compare-executor",
+        lambda: da.compare(twin(), [da.ETKF(5)], 2, "dask"),
+        T,
+        ["Executor", "'dask'", "get_executor()"],
+    ),
+    ("compare-class", lambda: da.compare(twin(), {"a": da.ETKF}), T, ["a method such as"]),
+    (
+        "compare-to",
+        lambda: da.compare(twin(), [da.ETKF(5)], to="sweep.nc"),
+        V,
+        ["ends in .zarr", "sweep.nc"],
+    ),
     (
         "compare-batch",
         lambda: da.compare(twin(batch=(2, 2)), [da.ETKF(5)]),
@@ -1153,3 +1310,11 @@ def test_no_grad_is_silent_about_overflow_only_inside():
         assert np.isinf(np.float64(1e308) * 10)
     with pytest.warns(RuntimeWarning, match="overflow"):
         np.float64(1e308) * 10
+
+
+def test_a_linear_model_may_start_at_zero():
+    """The image of a mean of 0 says nothing of how large round-off is."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(10, 10)))[0]
+    see = da.Observation(da.identity, ones(10))
+    prior = da.Gaussian(np.zeros(10), ones(10))
+    da.twin(da.Linear(turn), see, prior, 2)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from scipy import stats
 
 import dalearn
 from dalearn.check import check, exercises
@@ -57,6 +58,50 @@ def flux(left, right):
     return np.where(left > right, shock, fan) ** 2 / 2
 
 
+def back(xa, A, M, xb, B, xs, As):
+    """By the joint Gaussian of this state and the next, conditioned on a noisy view of the next.
+
+    The smoothed N(xs, As) is what data of precision As^-1 - B^-1 would make of N(xb, B).
+    """
+    R = np.linalg.inv(np.linalg.inv(As) - np.linalg.inv(B))
+    y = xb + (B + R) @ np.linalg.inv(B) @ (xs - xb)
+    K = A @ M.T @ np.linalg.inv(B + R)
+    return xa + K @ (y - xb), A - K @ M @ A
+
+
+def relaxed(F, A, alpha):
+    """Each spread part of the way back, by its definition."""
+    wanted = (1 - alpha) * A.std(0, ddof=1) + alpha * F.std(0, ddof=1)
+    return A.mean(0) + (A - A.mean(0)) / A.std(0, ddof=1) * wanted
+
+
+def earlier(past, Y, y, R):
+    """The ETKF of the package on the past and the present as one long state."""
+    from dalearn.methods import etkf
+
+    both = etkf(np.hstack([past, Y]), Y, y, dalearn.Dense(R)).members
+    return both[:, : past.shape[1]]
+
+
+def _earlier_moved(past, Y, y, R):
+    return past + earlier(past, Y, y, R).mean(0) - past.mean(0)
+
+
+def _earlier_twice(past, Y, y, R):
+    Z = Y - Y.mean(0)
+    C = (len(Y) - 1) * np.linalg.inv(Z @ np.linalg.inv(R) @ Z.T + (len(Y) - 1) * np.eye(len(Y)))
+    return earlier(past, Y, y, R).mean(0) + C @ (past - past.mean(0))
+
+
+def _density(d, V):
+    return stats.multivariate_normal(np.zeros(len(d)), V).logpdf(d)
+
+
+def _sum(A, M, B, As):
+    G = A @ M.T @ np.linalg.inv(B)
+    return A + G @ As @ G.T
+
+
 RIGHT = {
     "bayes-mean": 22.4,  # 20 + 4/5 * 3
     "bayes-variance": 0.8,  # 1 / (1/4 + 1)
@@ -69,11 +114,27 @@ RIGHT = {
     "lorenz63-fixed-point": [C, C, 27],
     "predictability-horizon": 4.136,
     "ks-wavelength": 4.443,
+    "kalman-steady-gain": 0.26705,  # K^2 = 0.0973 (1 - K)
+    "kalman-memory": 7.411,  # log 0.1 / log 0.73295
+    "kalman-surprise": "stayed as it was",
+    "innovation-density": lambda d, V: _density(d, V),
+    "rts-step": back,
+    "unscented-square": 2.18,
     "ensemble-covariance": lambda E: np.cov(E, rowvar=False),
     "enkf-analysis-mean": mean,
     "etkf-transform": transform,
     "sampling-error-order": "1/sqrt(N)",
     "enkf-perturbations": "spread too small",
+    "rtps": relaxed,
+    "optimal-taper": lambda c, N: 1 / (1 + (1 + c**2) / (N - 1) / np.maximum(c**2, 1e-300)),
+    "gaspari-cohn-width": 1.8257,
+    "r-localization": lambda rho, B, R: (B / (B + R / rho)) / (B / (B + R)),
+    "particle-weights": lambda logs: np.exp(logs - np.logaddexp.reduce(logs)),
+    "effective-size": lambda w: w.sum() ** 2 / (w @ w),
+    "smoother-wait": 1.0,  # 4 * 25 * 0.01
+    "enks-update": earlier,
+    "ienks-why": "another linearization",
+    "particles-needed": "exponential",
     "courant-step": 35.696,
     "laminar-amplitude": 8.6207,
     "four-stages": 2.8284,
@@ -127,7 +188,27 @@ def unperturbed(E, Y, y, R):
     return E + (y - Y) @ (X.T @ S / (N - 1) @ np.linalg.inv(S.T @ S / (N - 1) + R)).T
 
 
+def underflown(logs):
+    with np.errstate(invalid="ignore"):
+        return np.exp(logs) / np.exp(logs).sum()
+
+
 WRONG = [
+    ("rtps", lambda F, A, a: A * (1 + a * (F.std(0) / A.std(0) - 1)), "anomalies"),
+    ("rtps", lambda F, A, a: relaxed(F, A, a) - A.mean(0), "add the mean"),
+    ("rtps", lambda F, A, a: relaxed(F, A, 1 - a), "changed places"),
+    ("rtps", lambda F, A, a: A + a * (centred(F) - centred(A)), "RTPP"),
+    ("optimal-taper", lambda c, N: c**2 / (c**2 + (1 - c**2) ** 2 / (N - 1)), "of a covariance"),
+    ("optimal-taper", lambda c, N: c**2 / (c**2 + (1 + c**2) / N), "not N"),
+    ("optimal-taper", lambda c, N: abs(c) / (abs(c) + ((1 + c**2) / (N - 1)) ** 0.5), "squares"),
+    ("optimal-taper", lambda c, N: c**2 / (c**2 + 1 / (N - 1)), "grows with itself"),
+    ("gaspari-cohn-width", 1.291, "mind the two"),
+    ("gaspari-cohn-width", 0.5477, "l in units of c"),
+    ("gaspari-cohn-width", 3.333, "the square"),
+    ("gaspari-cohn-width", 3.651, "two half-widths"),
+    ("r-localization", lambda rho, B, R: rho * B / (rho * B + R), "divide it by"),
+    ("r-localization", lambda rho, B, R: rho, "on the covariance"),
+    ("r-localization", lambda rho, B, R: (B + R) / (B + rho * R), "it grows"),
     ("courant-step", 50.48, "two dimensions"),
     ("courant-step", 25.24, "divided by 2"),
     ("courant-step", 0.0357, "10000 m"),
@@ -183,6 +264,36 @@ WRONG = [
         (20 / 2 + 23 + 21 / 2**0.5) / (1 / 2 + 1 + 1 / 2**0.5),
         "standard deviations",
     ),
+    ("kalman-steady-gain", 0.3643, "this is `B/R`"),
+    ("kalman-steady-gain", 0.3119, "1 - K"),
+    ("kalman-steady-gain", 0.0973, "ratio itself"),
+    ("kalman-steady-gain", -0.3643, "negative root"),
+    ("kalman-memory", 3.745, "`1/K`"),
+    ("kalman-memory", 3.2186, "1/e; use"),
+    ("kalman-memory", 3.1617, "starts at K"),
+    ("kalman-surprise", "grew", "cannot"),
+    ("kalman-surprise", "fell", "first years"),
+    ("innovation-density", lambda d, V: _density(d, V) + len(d) * np.log(2 * np.pi) / 2, "2 pi"),
+    (
+        "innovation-density",
+        lambda d, V: _density(d, V) + np.linalg.slogdet(V)[1] / 2,
+        "determinant",
+    ),
+    ("innovation-density", lambda d, V: -_density(d, V), "minus the logarithm"),
+    ("innovation-density", lambda d, V: np.exp(_density(d, V)), "give its logarithm"),
+    ("innovation-density", lambda d, V: 2 * _density(d, V), "factor 1/2"),
+    ("innovation-density", lambda d, V: _density(d, np.linalg.inv(V)), "do not multiply"),
+    ("rts-step", lambda x, A, M, *rest: back(x, A, M.T, *rest), "not `A M`"),
+    (
+        "rts-step",
+        lambda x, A, M, xb, B, xs, As: (back(x, A, M, xb, B, xs, As)[0], _sum(A, M, B, As)),
+        "difference",
+    ),
+    ("rts-step", lambda x, A, M, xb, B, xs, As: back(x, A, M, x, B, xs, As), "forecast `xb`"),
+    ("rts-step", lambda x, A, M, *rest: back(x, A, np.eye(len(x)), *rest), "model is missing"),
+    ("unscented-square", 0.49, "tangent"),
+    ("unscented-square", 1.69, "square of the mean"),
+    ("unscented-square", 1.79, "standard deviation"),
     ("gain-function", lambda B, R: R / (B + R), "swapped"),
     ("gain-function", lambda B, R: B / R, "never exceeds 1"),
     ("gain-function", lambda B, R: 1 / (B + R), "factor `B`"),
@@ -311,6 +422,36 @@ WRONG = [
     ("enkf-perturbations", "spread too large", "other way round"),
     ("enkf-perturbations", "mean biased", "covariance"),
     ("enkf-perturbations", "nothing", "covariance"),
+    ("particle-weights", underflown, "not finite"),
+    ("particle-weights", lambda logs: np.exp(logs - logs.max()), "divide by the sum"),
+    ("particle-weights", lambda logs: logs / logs.sum(), "take `exp` first"),
+    (
+        "particle-weights",
+        lambda logs: np.exp(2 * (logs - np.logaddexp.reduce(2 * logs) / 2)),
+        "squared",
+    ),
+    ("particle-weights", lambda logs: np.full(len(logs), 1 / len(logs)), "look at the data"),
+    ("effective-size", lambda w: w @ w, "inverse"),
+    ("effective-size", lambda w: 1 / (w @ w) / len(w), "share of N"),
+    ("effective-size", lambda w: 1 / w.max(), "largest weight"),
+    ("effective-size", lambda w: np.exp(-w @ np.log(w)), "entropy"),
+    ("effective-size", lambda w: len(w), "whatever the weights"),
+    ("smoother-wait", 100, "model steps"),
+    ("smoother-wait", 4, "in observations"),
+    ("smoother-wait", 0.25, "one observation"),
+    ("smoother-wait", 0.04, "not model steps"),
+    ("enks-update", _earlier_moved, "keep their spread"),
+    ("enks-update", _earlier_twice, "square root"),
+    ("enks-update", lambda past, Y, y, R: earlier(past, Y, 2 * Y.mean(0) - y, R), "wrong sign"),
+    ("enks-update", lambda *a: earlier(*a).mean(0), "smoothed mean"),
+    ("enks-update", lambda past, Y, y, R: past, "as they were"),
+    ("ienks-why", "more data", "up to k"),
+    ("ienks-why", "more members", "ten"),
+    ("ienks-why", "more inflation", "1.02"),
+    ("particles-needed", "linear", "forecast"),
+    ("particles-needed", "quadratic", "covariance"),
+    ("particles-needed", "constant", "degenerate"),
+    ("particles-needed", "logarithmic", "other way round"),
     ("own-operator", lambda u: (u**2).sum(1).reshape(len(u), 64), "square root"),
     ("own-operator", lambda u: np.hypot(u[:, 0], u[:, 1]), "flatten the grid: return"),
     ("own-operator", lambda u: np.hypot(u[:, 0], u[:, 1]).ravel(), "keep the first axis"),

@@ -66,13 +66,13 @@ def test_kalman_filter_is_the_conditional_of_the_joint_gaussian(gaps):
 @pytest.mark.parametrize(("N", "n", "m"), [(5, 8, 3), (12, 4, 9), (2, 3, 1), (20, 20, 20)])
 def test_etkf_is_the_kalman_update_under_the_ensemble_covariance(rotation, N, n, m):
     from dalearn.array import streams
-    from dalearn.methods.etkf import ROOTS
+    from dalearn.methods.transform import roots
 
     rng = np.random.default_rng(N)
     E, H, y = rng.normal(size=(N, n)), rng.normal(size=(m, n)), rng.normal(size=m)
     G = rng.normal(size=(m, m))
     R = da.Dense(G @ G.T / m + 0.5 * np.eye(m))
-    root = next(ROOTS[rotation](streams(1, 0), N, E))
+    root = next(roots(rotation, streams(1, 0), N, E))
     analysis = etkf(E, E @ H.T, y, R, root=root)
     x, P = E.mean(0), np.cov(E, rowvar=False, ddof=1)
     K = P @ H.T @ np.linalg.inv(H @ P @ H.T + R.matrix())
@@ -88,14 +88,14 @@ def test_random_root_is_a_root_of_the_symmetric_one_also_where_it_is_guarded(sca
     Between the two, both lose digits as any solver does: round-off times the condition of C.
     """
     from dalearn.array import streams
-    from dalearn.methods.etkf import rotations, symmetric_root
+    from dalearn.methods.transform import roots, symmetric_root
 
     rng = np.random.default_rng(3)
     S, d = rng.normal(size=(2, 6, 4)), rng.normal(size=(2, 1, 4))
     S -= S.mean(-2, keepdims=True)
     mild = S.copy()
     S[1] /= scale
-    root = next(rotations(streams(1, 0, (2,)), 6, S))
+    root = next(roots("haar", streams(1, 0, (2,)), 6, S))
     (w, T), (v, U) = root(S, d), symmetric_root(S, d)
     X = rng.normal(size=(2, 6, 3))
     X -= X.mean(-2, keepdims=True)

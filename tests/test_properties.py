@@ -12,7 +12,7 @@ from dalearn.array import Streams, convert, convert_tree, lift, normal, sane, wh
 from dalearn.border import Border, batch_index
 from dalearn.gaussian import Masked
 from dalearn.methods import enkf, etkf, kalman_update
-from dalearn.methods.etkf import ROOTS
+from dalearn.methods.transform import roots
 
 # the same examples on every run: a red test stays red, and CI sees what the desk sees
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=40)
@@ -300,7 +300,7 @@ def test_updates_are_the_same_in_torch(case):
 @given(updates(), seeds, st.sampled_from(["householder", "haar"]))
 def test_a_rotation_changes_members_but_neither_mean_nor_covariance(case, seed, rotate):
     E, H, y, R, batch, _ = case
-    root = next(ROOTS[rotate](Streams(1, seed, batch), E.shape[-2], E))
+    root = next(roots(rotate, Streams(1, seed, batch), E.shape[-2], E))
     a, b = etkf(E, E @ H.T, y, R, 1.1), etkf(E, E @ H.T, y, R, 1.1, root)
     close(a.mean, b.mean)
     close(b.members.mean(-2), b.mean, 1e-11)
@@ -312,9 +312,9 @@ def test_rotations_are_orthogonal_and_keep_the_ones(N, batch, seed, rotate):
     """Seen through an analysis without data, where the symmetric root is I and T the rotation."""
     for like in (np.ones(1), ONE):
         S, d = (convert(np.zeros((*batch, k, 3)), like) for k in (N, 1))
-        roots = ROOTS[rotate](Streams(1, seed, batch), N, like)
+        chosen = roots(rotate, Streams(1, seed, batch), N, like)
         for _ in range(3):
-            w, T = (np.asarray(a) for a in next(roots)(S, d))
+            w, T = (np.asarray(a) for a in next(chosen)(S, d))
             eye = np.eye(N) - (1 / N if rotate == "haar" else 0)  # haar acts beside the ones
             close(w, np.zeros((*batch, 1, N)))
             close(T.mT @ T, np.broadcast_to(eye, T.shape))

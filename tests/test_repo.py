@@ -55,7 +55,7 @@ def test_environment_mirrors_pyproject(project):
 
 
 def test_constraints_cover_every_direct_dependency(project, pins):
-    wanted = requirements(project, "book", "test", "bench")
+    wanted = requirements(project, "book", "test", "bench", "scale")
     assert set(wanted) <= set(pins)
     outside = {n: pins[n] for n, r in wanted.items() if not r.specifier.contains(pins[n])}
     assert not outside, "a pin outside what pyproject.toml allows"
