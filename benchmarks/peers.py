@@ -58,14 +58,30 @@ def method(name: str, **settings: Any) -> Any:
     return getattr(load("dapper.da_methods"), name)(**settings)
 
 
-def twin(setup: str, cycles: int, seed: int, burn_in: bool = True) -> tuple[Any, Any, Any]:
-    """DAPPER's hidden Markov model with its truth and observations, `(HMM, xx, yy)`."""
+def twin(
+    setup: str, cycles: int, seed: int, burn_in: bool = True, n: int | None = None
+) -> tuple[Any, Any, Any]:
+    """DAPPER's hidden Markov model with its truth and observations, `(HMM, xx, yy)`.
+
+    `n`: Lorenz-96 of another size, everything else as in the set-up.
+    """
     hmm = copy.deepcopy(load(SETUPS[setup]).HMM)
+    if n is not None:
+        hmm = _ring(n, hmm.tseq)
     if not burn_in:
         hmm.tseq.BurnIn = 0
     hmm.tseq.Ko = cycles - 1  # it numbers observations from 0
     load("dapper.tools.seeding").set_seed(1000 + seed)  # refuses 0
     return hmm, *hmm.simulate()
+
+
+def _ring(n: int, tseq: Any) -> Any:
+    mods, model = load("dapper.mods"), load("dapper.mods.Lorenz96")
+    local = load("dapper.tools.localization").nd_Id_localization
+    step = {"M": n, "model": model.step, "linear": model.dstep_dx, "noise": 0}
+    seen = mods.partial_Id_Obs(n, np.arange(n)) | {"noise": 1, "localizer": local((n,), (2,))}
+    start = load("dapper.tools.randvars").GaussRV(mu=model.x0(n), C=0.001)
+    return mods.HiddenMarkovModel(step, seen, tseq, start)
 
 
 @contextlib.contextmanager
