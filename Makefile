@@ -68,7 +68,7 @@ test: lint  ## everything that CI runs, two things at a time
 	@$(MAKE) --no-print-directory -j2 --output-sync=target browser unit nbval
 
 check: lint  ## what fits in three minutes: style, types, quick tests
-	$(BIN)/python -m pytest -m "not slow and not browser and not site"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not browser and not site"
 
 lab: $(STAMP)  ## JupyterLab on the chapters
 	@$(BIN)/jupytext-config \

@@ -213,6 +213,7 @@ def where_ok(ok: Any, x: Array) -> Array:
     """`x` with the rows of experiments that are not `ok` set to NaN; `ok` as `sane` gives it."""
     if ok is True:
         return x
+    x, ok = (v if is_tensor(v) else np.asarray(v) for v in (x, ok))  # one experiment: scalars
     xp = array_namespace(x)
     ok = xp.reshape(ok, (*ok.shape, *(1,) * (x.ndim - ok.ndim)))
     return xp.where(ok, x, xp.full_like(x, math.nan))

@@ -158,8 +158,11 @@ def _members(result: xr.Dataset) -> xr.DataArray:
     if "members" not in result:
         raise ValueError("the result holds no members; run assimilate(..., keep=('members',))")
     sizes = np.unique(result["ensemble_size"])
-    if len(sizes) > 1:
-        raise ValueError(f"met ensembles of sizes {sizes.tolist()}; select one method first")
+    if len(sizes) > 1 or not np.isfinite(sizes).all():
+        raise ValueError(
+            f"met ensembles of sizes {sizes.tolist()} (nan: a case that failed, or a method "
+            "without members); wanted one: select one method first"
+        )
     return result["members"]
 
 
@@ -174,6 +177,12 @@ def _check_problem(result: xr.Dataset, problem: Any, kept: str) -> None:
         raise ValueError(
             f"the result has {n} components and {K} times, the problem {problem.n} and "
             f"{len(problem)}; wanted the one that it was made from"
+        )
+    cases = tuple(v for d, v in result["mean"].sizes.items() if d not in ("time", "stage", "x"))
+    if len(problem.batch) > len(cases):
+        raise ValueError(
+            f"the result has the case axes {cases}, the problem the batch {problem.batch}; wanted "
+            "the same experiments, such as result.isel(case=0) and problem[0]"
         )
 
 

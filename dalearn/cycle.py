@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 KEEP = ("moments", "ranks", "members", "innovation")
+PACKAGES = ("dalearn", "numpy", "torch", "xarray")  # whose versions a result names
 _CORE = {"members": ("member", "x"), "weights": ("member",)}
 
 
@@ -74,7 +75,7 @@ def assimilate(
         "shape": problem.shape or (problem.n,),
         "seconds": seconds,
         "library": library(problem.like),
-        "versions": {name: _version(name) for name in ("dalearn", "numpy", "torch", "xarray")},
+        "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
     }
     return result
 

@@ -115,10 +115,14 @@ def explain(
             f"the result has {result.sizes['x']} components and {K} times, the problem "
             f"{problem.n} and {len(problem)}; wanted the one that it was made from"
         )
-    if not -K <= time < K:
-        raise ValueError(f"time must be a cycle from 0 to {K - 1}, met {time}")
-    if component is not None and not -problem.n <= component < problem.n:
-        raise ValueError(f"component must be from 0 to {problem.n - 1}, met {component}")
+    for name, value, size in (("time", time, K), ("component", component, problem.n)):
+        whole = isinstance(value, (int, np.integer)) and -size <= value < size
+        if not whole and not (value is None and name == "component"):
+            raise ValueError(f"{name} must be an integer from 0 to {size - 1}, met {value!r}")
+    if not np.isfinite(result["ensemble_size"]):
+        raise ValueError(
+            "this method has no ensemble here, or its case failed: nothing to explain"
+        )
     k = int(time) % K
     one = result.isel(time=k)
     p = _prior(one, problem.validated(), k, localization)
@@ -184,6 +188,11 @@ SMALL, LARGE = 0.1, 0.9  # gains below and above which the words say so
 FAR, NEAR = 3.0, 0.3  # innovations in units of sqrt(s^2 + r^2), likewise
 
 
+def _noise(N: int) -> float:
+    """Correlations that N members show where there are none: two of their standard deviations."""
+    return min(2 / N**0.5, 0.95)
+
+
 def _by_itself(d: float, s: float, r: float, together: float) -> str:
     """What limits the increment at an observation."""
     allowed = (s**2 + r**2) ** 0.5
@@ -210,8 +219,8 @@ def _on_component(d: float, s: float, r: float, c: float, taper: float, N: int) 
         return "not finite"
     if taper == 0:
         return "the taper keeps it out"
-    if not abs(c) > 2 / N**0.5:
-        return f"correlated no more than noise, {1 / N**0.5:.2g}"
+    if not abs(c) > _noise(N):
+        return f"correlated no more than noise, {_noise(N):.2g}"
     if s**2 < SMALL * (s**2 + r**2):
         return f"spread is {s / r:.2g} of the data's error"
     if taper < 0.5:
@@ -264,6 +273,6 @@ def _component(
         text += " No observation reaches it: the radius is too small, or it is unobserved there."
     elif spread == 0:
         text += " All members agree, so nothing can move it."
-    elif strongest < 2 / N**0.5:
-        text += f" No observation is correlated with it beyond noise (1/sqrt(N) = {N**-0.5:.2g})."
+    elif strongest < _noise(N):
+        text += f" No observation is correlated with it beyond noise, {_noise(N):.2g}."
     return text

@@ -176,14 +176,19 @@ def scaled(analysis: Ensemble, factor: Any) -> Ensemble:
 
 def check_inflation(inflation: Any) -> None:
     """Raise ValueError unless `inflation` is positive, or has `begin`."""
-    if callable(getattr(inflation, "begin", None)):
+    if callable(getattr(inflation, "begin", None)) and not isinstance(inflation, type):
         return
+    check_factor("inflation", inflation)
+
+
+def check_factor(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a positive number, or an array of them."""
     try:
-        values = np.asarray(to_numpy(inflation), dtype=float)
+        values = np.asarray(to_numpy(value), dtype=float)
     except (TypeError, ValueError):
         values = np.asarray(np.nan)
     if not np.isfinite(values).all() or (values <= 0).any():
-        raise ValueError(f"inflation must be positive (1 is none), met {inflation!r}")
+        raise ValueError(f"{name} must be positive (1 is none), met {value!r}")
 
 
 def begin(inflation: Any, like: Array, batch: tuple[int, ...]) -> Inflate:

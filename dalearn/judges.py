@@ -127,9 +127,13 @@ def function(
     traits     what went wrong, by a test(*outputs, *arguments) -> bool; met if it holds in all
                cases. For mistakes whose output is not unique
     """
-    call = (
-        f"`{reference.__name__.lstrip('_')}({', '.join(inspect.signature(reference).parameters)})`"
-    )
+    names = ", ".join(list(inspect.signature(reference).parameters)[: len(cases[0])])
+
+    def called(answer):
+        """How the reader's function is called, in its own name."""
+        name = getattr(answer, "__name__", "<lambda>")
+        return f"`{reference.__name__.lstrip('_') if name == '<lambda>' else name}({names})`"
+
     single = len(returns) == 1
 
     def outputs(result):
@@ -147,6 +151,7 @@ def function(
         return same and all(near(a, b, rtol) for a, b in zip(met, wanted, strict=True))
 
     def judge(answer):
+        call = called(answer)
         if not callable(answer):
             return not_yet(f"give the function itself, {call} without the brackets.")
         met = []
@@ -283,7 +288,7 @@ def _inputs(reference, case):
     names = inspect.signature(reference).parameters
     parts = [
         f"`{n}` of shape {np.shape(a)}" if np.ndim(a) else f"`{n} = {a:g}`"
-        for n, a in zip(names, case, strict=True)
+        for n, a in zip(names, case, strict=False)  # a reference may have settings of its own
     ]
     return "for " + ", ".join(parts)
 

@@ -30,7 +30,14 @@ class Taper:
     def __call__(self, r: Any) -> np.ndarray:
         r = np.asarray(r, dtype=float)
         near = r < self.reach
-        return np.where(near, self.function(np.where(near, r, 0.0)), 0.0)
+        weight = np.where(near, self.function(np.where(near, r, 0.0)), 0.0)
+        good = (weight >= 0) & (weight <= 1)
+        if not good.all():
+            raise ValueError(
+                f"a taper must be in [0, 1]; {self!r} is {weight[~good][0]:g} at r = "
+                f"{r[~good][0]:g} radii"
+            )
+        return weight
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", "Taper").strip("_<>")
@@ -75,6 +82,13 @@ class Neighbours(NamedTuple):
     components: np.ndarray  # (P, C), positions in the state
     index: np.ndarray  # (P, p), positions among the observations; past the near ones 0
     weight: np.ndarray  # (..., P, p), 0 past the near ones
+
+
+def reached(weight: np.ndarray) -> np.ndarray:
+    """How many of the nearest observations each point needs, `(P,)`, of `weight (..., P, p)`."""
+    P, p = weight.shape[-2:]
+    some = (weight > 0).reshape(-1, P, p).any(axis=0)
+    return (some * np.arange(1, p + 1)).max(axis=-1, initial=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,6 +149,12 @@ class Moving:
         bad = [type(o).__name__ for o in self.observations if not isinstance(o, Observation)]
         if bad or not self.observations:
             raise TypeError(f"Moving wants a non-empty sequence of Observation, met {bad or '[]'}")
+        none = [k for k, o in enumerate(self.observations) if not o.m]
+        if none:
+            raise ValueError(
+                f"no sensors at time {none[0]}; wanted at least one in each Observation: let the "
+                "data of that time be NaN"
+            )
 
     @property
     def m(self) -> int:

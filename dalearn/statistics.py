@@ -44,7 +44,8 @@ def interval(
 ) -> xr.Dataset:
     """A confidence interval for the mean of a series whose values are correlated in time.
 
-        mean -+ t sqrt(gamma_0 tau / n),  t the quantile of Student's law, n / tau - 1 degrees
+        mean -+ t sqrt(gamma_0 / f),  f = n / tau - 1,
+        gamma_0 the variance of the series, t the quantile of Student's law of f degrees
 
     Arguments: `series`, a DataArray with the dimension `dim`, such as `rmse(result)` after its
     spin-up, or an array `(..., n)`; `level` in (0, 1); `batches`: instead of tau, use the scatter

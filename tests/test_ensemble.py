@@ -372,7 +372,7 @@ def test_localized_filters_are_the_schur_formula(N, n, m, taper):
     grid = LOCAL(n, 1.2, taper)
     fade = Tapers(grid.weights(places, grid.coordinates), grid.weights(places, places))
     Y, x = E @ H.T, E.mean(0)
-    K = schur(E, H, R, *fade)
+    K = schur(E, H, R, fade.state, fade.observed)
     analysis = denkf(E, Y, y, R, fade)
     close(analysis.mean, x + K @ (y - H @ x))
     close(analysis.anomalies, (E - x) - 0.5 * (E - x) @ H.T @ K.T)
@@ -387,7 +387,7 @@ def test_the_localized_serial_filter_is_one_schur_update_after_another():
     fade = Tapers(grid.weights(places, grid.coordinates), grid.weights(places, places))
     analysis = ensrf(E, E @ H.T, y, R, fade)
     Z = np.concatenate([E, E @ H.T], axis=1)  # (N, n + m)
-    rho = np.concatenate(fade, axis=1)
+    rho = np.concatenate((fade.state, fade.observed), axis=1)
     for j in range(5):
         z, P, r = Z.mean(0), covariance(Z), R.variance()[j]
         v = P[8 + j, 8 + j]
@@ -399,7 +399,7 @@ def test_the_localized_serial_filter_is_one_schur_update_after_another():
     # one observation: the Schur formula itself
     one = Tapers(fade.state[:1], fade.observed[:1, :1])
     R1 = da.Diagonal(R.variance()[:1])
-    K = schur(E, H[:1], R1, *one)
+    K = schur(E, H[:1], R1, one.state, one.observed)
     close(ensrf(E, E @ H[:1].T, y[:1], R1, one).mean, E.mean(0) + K @ (y[:1] - H[:1] @ E.mean(0)))
 
 

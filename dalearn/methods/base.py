@@ -14,7 +14,7 @@ import numpy as np
 
 from ..array import Array, array_namespace, device, eye, sane, where_ok
 from ..belief import Belief, Ensemble, Gaussian
-from ..gaussian import Covariance
+from ..gaussian import Covariance, Diagonal
 from ..inflate import check_inflation
 from ..problem import Problem
 
@@ -54,9 +54,23 @@ def solve(A: Array, B: Array) -> Array:
     try:
         return xp.linalg.solve(A, B)
     except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
-        noise = float(xp.finfo(A.dtype).eps) * xp.max(xp.abs(A), axis=(-2, -1), keepdims=True)
-        more = xp.where(noise > 1e-3, 8 * A.shape[-1] * noise, xp.zeros_like(noise))
-        return xp.linalg.solve(A + more * eye(A.shape[-1], A), B)
+        if A.ndim > 2:  # each on its own
+            lead = np.broadcast_shapes(tuple(A.shape[:-2]), tuple(B.shape[:-2]))
+            A, B = (xp.broadcast_to(v, (*lead, *v.shape[-2:])) for v in (A, B))
+            found = [solve(A[i], B[i]) for i in np.ndindex(lead)]
+            return xp.reshape(xp.stack(found), B.shape)
+        n, largest = A.shape[-1], float(xp.max(xp.abs(A)))
+        more = 8 * n * float(xp.finfo(A.dtype).eps) * largest
+        return xp.linalg.solve(A + more * eye(n, A), B)
+
+
+def definite(A: Array) -> bool:
+    """Whether all of the symmetric `A (..., n, n)` are positive definite."""
+    try:
+        array_namespace(A).linalg.cholesky(A)
+    except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
+        return False
+    return True
 
 
 def check_ensemble(members: int, inflation: Any) -> None:
@@ -77,6 +91,15 @@ def check_update(E: Array, Y: Array, y: Array, R: Covariance) -> None:
     if not E.device == Y.device == y.device:
         raise ValueError(
             f"mixed devices, met E on {E.device}, Y on {Y.device}, y on {y.device}; wanted one"
+        )
+
+
+def check_independent(R: Covariance) -> None:
+    """Raise ValueError for errors with correlations: whitened, they have no place of their own."""
+    if not isinstance(getattr(R, "inner", R), Diagonal):
+        raise ValueError(
+            f"localization wants independent observation errors, met {type(R).__name__}; wanted "
+            "Diagonal: multiply data and operator by R^-1/2"
         )
 
 

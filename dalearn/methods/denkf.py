@@ -60,7 +60,7 @@ class DEnKF:
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        fade = tapers(problem, self.localization)
+        fade = tapers(problem, self.localization, solved=True)
 
         def update(forecast, Y, y, observe):
             return denkf(forecast, Y, y, observe.noise, fade(observe))

@@ -69,7 +69,7 @@ class EnKF:
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        fade = tapers(problem, self.localization)
+        fade = tapers(problem, self.localization, solved=True)
 
         def update(forecast, Y, y, observe):
             D = observe.noise.color(normal(rng, (self.members, observe.m), y))

@@ -29,7 +29,7 @@ from typing import Any, Literal
 from ..array import Array, array_namespace, eye, lift, row_mean, sane, where_ok
 from ..belief import Ensemble
 from ..gaussian import Covariance
-from ..inflate import check_inflation
+from ..inflate import check_factor
 from ..problem import Problem
 from .base import Cycle, check_ensemble, check_update
 from .ensemble import ensemble_cycles
@@ -110,14 +110,17 @@ def enkf_n(
     S, d = R.whiten(Y - h), R.whiten(y[..., None, :] - h)
     A, ok = sane(S @ S.mT + (N - 1) * eye(N, S))
     s, V, c = decomposed(A, d @ S.mT)
-    square = xp.clip(s - (N - 1), 0.0, None)
+    square = s - (N - 1)
+    blind = square < 2 * N * float(xp.finfo(s.dtype).eps) * s[..., -1:]  # round-off: not seen
+    square, c = xp.where(blind, 0.0, square), xp.where(blind, 0.0, c)
     eps, L = dual_terms(square, N, xN)
     zeta = least_dual(square, c, N, eps, L)
     u = c / (square + zeta)
     if hessian:
         full = square * eye(N, S) + zeta * eye(N, S) - 2 * zeta**2 / L * (u.mT @ u)
         full, fine = sane(full)
-        s, W, _ = decomposed(full, c)
+        s, W = xp.linalg.eigh(full)
+        s = xp.clip(s[..., None, :], (N - 1) / LARGEST**2, None)  # positive, but for round-off
         V, T = V @ W, ((N - 1) / s) ** 0.5
         u = u @ W
         ok = fine if ok is True else ok if fine is True else ok & fine
@@ -149,10 +152,7 @@ class EnKFN:
     def __post_init__(self):
         check_ensemble(self.members, self.inflation)
         check_rotation(self.rotate)
-        try:
-            check_inflation(self.xN)
-        except ValueError:
-            raise ValueError(f"xN must be positive, met {self.xN!r}") from None
+        check_factor("xN", self.xN)
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""

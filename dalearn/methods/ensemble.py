@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,13 +12,12 @@ import numpy as np
 from ..array import Array, array_namespace, convert, device, eye, no_grad, sane, to_numpy
 from ..belief import Ensemble
 from ..border import Border
-from ..gaussian import Covariance, Diagonal
 from ..inflate import Evidence, begin
 from ..joint import OnState
 from ..localize import Localization
 from ..observe import Every, Observation, Subset, identity
 from ..problem import Problem
-from .base import Cycle, solve
+from .base import Cycle, check_independent, definite, solve
 
 
 def ensemble_cycles(
@@ -87,15 +87,24 @@ def locations(observe: Observation, localization: Localization, problem: Problem
     return where
 
 
+HELD = 32  # observing systems for which neighbours or tapers are held
+
+
 class Tapers(NamedTuple):
     """The weight of each observation at each component and at each other observation."""
 
     state: Array  # (..., m, n)
     observed: Array  # (..., m, m)
+    sharp: bool = False  # whether `observed` is no correlation matrix: an eigenvalue below 0
 
 
-def tapers(problem: Problem, localization: Localization | None) -> Callable[[Observation], Any]:
-    """Tapers of an observing system, made once for each; None without localization."""
+def tapers(
+    problem: Problem, localization: Localization | None, solved: bool = False
+) -> Callable[[Observation], Any]:
+    """Tapers of an observing system, made once for each; None without localization.
+
+    `solved`: say if they are `sharp`, for who solves with them.
+    """
     if localization is None:
         return lambda observe: None
     check_localization(localization)
@@ -104,7 +113,11 @@ def tapers(problem: Problem, localization: Localization | None) -> Callable[[Obs
     def make(observe: Observation) -> Tapers:
         at = locations(observe, localization, problem)
         both = (localization.weights(at, to) for to in (localization.coordinates, at))
-        return Tapers(*(convert(w, problem.like) for w in both))
+        state, observed = (convert(w, problem.like) for w in both)
+        if not solved:
+            return Tapers(state, observed)
+        least = float(np.linalg.eigvalsh(to_numpy(observed).astype(float)).min())
+        return Tapers(state, observed, least < -1e-6)  # float32 weights: round-off of 1
 
     def checked(observe: Observation) -> Tapers:
         check_independent(observe.noise)
@@ -130,6 +143,14 @@ def correction(d: Array, S: Array, X: Array, tapers: Tapers | None = None) -> tu
     N, m = S.shape[-2:]
     if tapers is not None:
         A, ok = sane(tapers.observed * (S.mT @ S) + (N - 1) * eye(m, S))
+        if tapers.sharp and not definite(A):
+            warnings.warn(
+                "the tapered H B H^T + R is indefinite, and the analysis meaningless: the taper "
+                "is no correlation function; wanted gaspari_cohn with a reach below half of the "
+                "period, or a filter without this need (LETKF, EnSRF)",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         return d @ solve(A, tapers.state * (S.mT @ X)), ok
     if m >= N:  # the same from the members' side
         A, ok = sane(S @ S.mT + (N - 1) * eye(N, S))
@@ -165,23 +186,19 @@ def check_localization(localization: Any) -> None:
         )
 
 
-def check_independent(R: Covariance) -> None:
-    """Raise ValueError for errors with correlations: whitened, they have no place of their own."""
-    if not isinstance(getattr(R, "inner", R), Diagonal):
-        raise ValueError(
-            f"localization wants independent observation errors, met {type(R).__name__}; wanted "
-            "Diagonal: multiply data and operator by R^-1/2"
-        )
-
-
 def remembered(make: Callable[[Observation], Any]) -> Callable[[Observation], Any]:
-    """`make(observe)`, once for each operator and its locations: gaps change only the noise."""
+    """`make(observe)`, once for each operator and its locations: gaps change only the noise.
+
+    Of sensors that move, what was made for the last `HELD` of them is held.
+    """
     known: dict[tuple[int, int], tuple] = {}
 
     def recall(observe: Observation) -> Any:
         key = id(observe.operator), id(observe.locations)
         if key not in known:  # what is held keeps its id its own
             known[key] = observe.operator, observe.locations, make(observe)
+            if len(known) > HELD:
+                del known[next(iter(known))]
         return known[key][2]
 
     return recall

@@ -172,7 +172,7 @@ class IEnKS:
             turns = rotations(self.rotate, rng, self.members, like)
             inflate = begin(self.inflation, like, problem.batch)
             x = problem.prior.sample(rng, self.members)
-            z = x = xp.broadcast_to(x, (*problem.batch, *x.shape[-2:]))
+            z = x = xp.broadcast_to(x, (*problem.batch, *x.shape[-2:])) + 0.0  # laid out in memory
         for k in range(K):
             with no_grad(like):
                 if self.lag:

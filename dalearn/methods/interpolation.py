@@ -14,7 +14,7 @@ global three-dimensional multivariate statistical interpolation scheme, Mon. Wea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..array import (
@@ -41,7 +41,7 @@ def oi(x: Array, B: Array, h: Array, H: Array, y: Array, R: Covariance) -> tuple
     """One analysis: background `x (..., n)`, covariance `B (..., n, n)` -> x_a and P_a.
 
     `h = H(x) (..., m)` and its matrix `H (..., m, n)`; data `y (..., m)`; `R` their covariance.
-    P_a is the analysis error that B claims; B is fixed, so no error gathers in the short form.
+    P_a is the analysis error that B claims.
     """
     xp = array_namespace(x, B, h, H, y)
     n, m = x.shape[-1], R.n
@@ -55,7 +55,8 @@ def oi(x: Array, B: Array, h: Array, H: Array, y: Array, R: Covariance) -> tuple
     A, ok = sane(G @ B @ G.mT + eye(m, B))
     K = solve(A, G @ B).mT
     d = R.whiten((y - h)[..., None, :])
-    P = xp.broadcast_to(B - K @ (G @ B), (*x.shape[:-1], n, n))
+    left = eye(n, B) - K @ G
+    P = xp.broadcast_to(left @ B @ left.mT + K @ K.mT, (*x.shape[:-1], n, n))  # never negative
     return where_ok(ok, x + (d @ K.mT)[..., 0, :]), where_ok(ok, P)
 
 
@@ -76,7 +77,7 @@ class OI:
     B: Any = None
     factor: Any = 1.0
     cycled: bool = True
-    operator_jacobian: Callable = linearize
+    operator_jacobian: Callable = field(default=linearize, repr=False)
 
     def __post_init__(self):
         check_between("factor", self.factor, 0, 1e12, open_low=True)
@@ -125,8 +126,11 @@ class Climatology:
             cov = _cov(self.cov, problem, wanted)
             if self.mean is None:
                 mean = climate(problem, wanted)[0]
-            elif self.mean.shape[-1:] != (problem.n,):
-                raise ValueError(f"mean has shape {self.mean.shape}, wanted ({problem.n},)")
+            elif tuple(self.mean.shape) not in ((problem.n,), (*problem.batch, problem.n)):
+                raise ValueError(
+                    f"mean has shape {tuple(self.mean.shape)}, wanted ({problem.n},) or "
+                    f"{(*problem.batch, problem.n)}"
+                )
             else:
                 mean = convert(self.mean, problem.like)
             belief = Gaussian.unchecked(xp.broadcast_to(mean, (*problem.batch, problem.n)), cov)

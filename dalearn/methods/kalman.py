@@ -15,14 +15,14 @@ C. T. Striebel, Maximum likelihood estimates of linear dynamic systems, AIAA J. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..array import Array, array_namespace, device, eye, lift, no_grad, sane, where_ok
 from ..belief import Gaussian
 from ..derivative import linearize
 from ..gaussian import Covariance, Dense
-from ..inflate import check_inflation
+from ..inflate import check_factor
 from ..problem import Problem
 from .base import Cycle, log_density, moments, solve, tangent
 
@@ -64,11 +64,11 @@ class ExtendedKF:
     """
 
     inflation: Any = 1.0
-    jacobian: Callable = linearize
-    operator_jacobian: Callable = linearize
+    jacobian: Callable = field(default=linearize, repr=False)
+    operator_jacobian: Callable = field(default=linearize, repr=False)
 
     def __post_init__(self):
-        check_inflation(self.inflation)
+        check_factor("inflation", self.inflation)
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time.
@@ -118,7 +118,7 @@ class KF:
     or the operator is not affine: there the filter would be silently wrong; use ExtendedKF.
     """
 
-    jacobian: Callable = linearize
+    jacobian: Callable = field(default=linearize, repr=False)
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
@@ -133,7 +133,7 @@ class RTS:
     Each smoothed state has seen all the data. Linear models only, and `jacobian`, as for KF.
     """
 
-    jacobian: Callable = linearize
+    jacobian: Callable = field(default=linearize, repr=False)
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """The Cycles of KF, after the last is done, with the Gaussian "smoothed" in `info`."""

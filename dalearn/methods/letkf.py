@@ -24,11 +24,10 @@ import numpy as np
 from ..array import Array, array_namespace, convert, eye, is_tensor, row_mean, sane, where_ok
 from ..belief import Ensemble
 from ..gaussian import Covariance
-from ..localize import Localization, Neighbours
+from ..localize import Localization, Neighbours, reached
 from ..problem import Problem
-from .base import Cycle, check_ensemble, check_update
+from .base import Cycle, check_ensemble, check_independent, check_update
 from .ensemble import (
-    check_independent,
     check_localization,
     ensemble_cycles,
     locations,
@@ -52,7 +51,7 @@ def blocks(near: list[Neighbours], N: int, like: Array, experiments: int = 1) ->
     """`near = localization.near(locations)` in pieces, for N members in the library of `like`."""
     found = []
     for components, index, weight in near:
-        used = (weight > 0).reshape(-1, *index.shape).any(axis=0).sum(axis=-1)  # nearest first
+        used = reached(weight)
         points = max(1, BLOCK // (experiments * (N + 1) * (index.shape[-1] + N)))
         for i in range(0, len(index), points):
             p = max(1, int(used[i : i + points].max()))
@@ -101,6 +100,11 @@ def _rows(x: Array) -> Array:
 
 def _analysed(X: Array, rows: Array, block: Block) -> tuple[Array, Array]:
     """Shift of the mean `(..., P C)` and anomalies `(..., P C, N)` at the points of a block."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a thread does not inherit assimilate's
+        return _transformed(X, rows, block)
+
+
+def _transformed(X: Array, rows: Array, block: Block) -> tuple[Array, Array]:
     xp = array_namespace(X)
     N, (P, C) = X.shape[-1], block.components.shape
     Z = rows[..., block.index, :] * block.root[..., None]  # (..., P, p, N + 1)

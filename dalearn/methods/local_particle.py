@@ -31,11 +31,10 @@ from ..array import Array, array_namespace, convert, lift, normal, row_mean
 from ..belief import Ensemble
 from ..gaussian import Covariance
 from ..inflate import check_between
-from ..localize import Localization, Neighbours
+from ..localize import Localization, Neighbours, reached
 from ..problem import Problem
-from .base import Cycle, check_ensemble, check_update
+from .base import Cycle, check_ensemble, check_independent, check_update
 from .ensemble import (
-    check_independent,
     check_localization,
     ensemble_cycles,
     locations,
@@ -91,7 +90,8 @@ def local_particle(
         w = w / xp.sum(w, axis=-1, keepdims=True)
         P, C = components.shape
         x = xp.reshape(X[..., convert(components.reshape(-1), X), :], (*X.shape[:-2], P, C, N))
-        new = transport(x, xp.broadcast_to(w, (*w.shape[:-2], C, N)))
+        both = np.broadcast_shapes(tuple(x.shape), tuple(w.shape))
+        new = transport(xp.broadcast_to(x, both), xp.broadcast_to(w, both))
         moved.append(xp.reshape(new, (*new.shape[:-3], P * C, N)))
         sizes.append(1 / xp.sum(w[..., 0, :] ** 2, axis=-1))
         order.append(components.reshape(-1))
@@ -104,7 +104,7 @@ def local_particle(
 def pieces(near: list[Neighbours], experiments: int, N: int) -> Iterator[Neighbours]:
     """The points in blocks that fit a cache, each with the observations that reach one of them."""
     for components, index, weight in near:
-        used = (weight > 0).reshape(-1, *index.shape).any(axis=0).sum(axis=-1)  # nearest first
+        used = reached(weight)
         step = max(1, BLOCK // (experiments * N * max(N, index.shape[-1])))
         for i in range(0, len(index), step):
             p, at = max(1, int(used[i : i + step].max())), slice(i, i + step)

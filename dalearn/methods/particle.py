@@ -121,7 +121,7 @@ class ParticleFilter:
         xp = array_namespace(like)
         with no_grad(like):
             E = problem.prior.sample(rng, N)
-            E = xp.broadcast_to(E, (*problem.batch, *E.shape[-2:]))
+            E = xp.broadcast_to(E, (*problem.batch, *E.shape[-2:])) + 0.0  # laid out in memory
             width = lift(self.regularization, like, problem.batch, "regularization")
             share = lift(self.resample_below, like, problem.batch, "resample_below")
             share = share if isinstance(share, float) else share[..., 0, 0]

@@ -25,7 +25,7 @@ from typing import Any
 from ..array import Array, array_namespace, eye, lift, no_grad, sane, where_ok
 from ..belief import Gaussian
 from ..gaussian import Covariance, Dense
-from ..inflate import check_inflation
+from ..inflate import check_factor
 from ..problem import Problem
 from .base import Cycle, log_density, moments, solve
 
@@ -103,11 +103,12 @@ class UKF:
     inflation: Any = 1.0
 
     def __post_init__(self):
-        check_inflation(self.inflation)
-        if not 0 < self.alpha <= 1 or not 0 <= self.beta < float("inf"):
+        check_factor("inflation", self.inflation)
+        numbers = all(isinstance(v, (int, float)) for v in (self.alpha, self.beta, self.kappa))
+        if not numbers or not 0 < self.alpha <= 1 or not 0 <= self.beta < float("inf"):
             raise ValueError(
-                f"wanted 0 < alpha <= 1 and beta >= 0, met alpha = {self.alpha!r}, beta = "
-                f"{self.beta!r}"
+                f"wanted numbers 0 < alpha <= 1, beta >= 0 and kappa, met alpha = {self.alpha!r}, "
+                f"beta = {self.beta!r}, kappa = {self.kappa!r}"
             )
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:

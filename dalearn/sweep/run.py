@@ -236,7 +236,7 @@ def _assemble(
         for i, f in sorted(failed.items()):
             told[cases[i].label].append(f"{cases[i]}: {f}")
         out["failed"] = ("method", ["; ".join(t) for t in told.values()])
-    out.attrs = {**pattern.attrs, "method": [repr(m) for m in methods.values()], "seed": seeds}
+    out.attrs = {**pattern.attrs, "method": "\n".join(map(repr, methods.values())), "seed": seeds}
     del out.attrs["seconds"]
     return out
 
@@ -244,9 +244,11 @@ def _assemble(
 def _joined(parts: list[xr.Dataset], dim: str, labels: list) -> xr.Dataset:
     import xarray as xr
 
+    if any("weights" in p for p in parts):  # members of other methods are equal
+        parts = [_weighted(p) for p in parts]
     if len({p.sizes["member"] for p in parts if "member" in p.sizes}) > 1:  # NaN past the last
         parts = [p.assign_coords(member=np.arange(p.sizes.get("member", 0))) for p in parts]
-    return xr.concat(
+    out = xr.concat(
         parts,
         dim=xr.Variable(dim, labels),
         data_vars="all" if dim == "method" else "minimal",  # one ensemble size for all seeds
@@ -254,6 +256,20 @@ def _joined(parts: list[xr.Dataset], dim: str, labels: list) -> xr.Dataset:
         join="outer",
         compat="override",
     )
+    stages = list(dict.fromkeys(s for p in parts for s in p["stage"].values.tolist()))
+    return out if out["stage"].values.tolist() == stages else out.sel(stage=stages)
+
+
+def _weighted(part: xr.Dataset) -> xr.Dataset:
+    """With weights, equal ones where members have none."""
+    import xarray as xr
+
+    if "weights" in part or "members" not in part:
+        return part
+    members = part["members"]
+    sizes = {d: n for d, n in members.sizes.items() if d != "x"}
+    equal = np.full(tuple(sizes.values()), 1 / sizes["member"], members.dtype)
+    return part.assign(weights=xr.DataArray(equal, dims=tuple(sizes)))
 
 
 def _absent(like: xr.Dataset | None, pattern: xr.Dataset, case: Case) -> xr.Dataset:
