@@ -257,11 +257,16 @@ class Streams:
         self.batch = tuple(batch)
         self.generators = [np.random.default_rng([purpose, s]) for s in seeds]
 
-    def normal(self, shape: tuple[int, ...], like: Array) -> Array:
-        """Standard normal numbers `(..., *shape)`: the same ones whatever the library."""
-        out = np.empty((len(self.generators), math.prod(shape)))
-        for generator, row in zip(self.generators, out, strict=True):
-            generator.standard_normal(out=row)
+    def normal(self, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
+        """Standard normal numbers `(..., *shape)`: the same ones whatever the library.
+
+        Experiments that are not in `where (...)` draw none and get zeros.
+        """
+        out = np.zeros((len(self.generators), math.prod(shape)))
+        due = np.ones(len(out), bool) if where is None else np.ravel(to_numpy(where))
+        for generator, row, draws in zip(self.generators, out, due, strict=True):
+            if draws:
+                generator.standard_normal(out=row)
         return convert(out.reshape((*self.batch, *shape)), like)
 
     def uniform(self, like: Array) -> Array:
@@ -289,17 +294,13 @@ class TorchStreams:
     def __init__(self, generator: Any, batch: tuple[int, ...] = ()):
         self.generator, self.batch = generator, tuple(batch)
 
-    def normal(self, shape: tuple[int, ...], like: Array) -> Array:
-        """Standard normal numbers `(..., *shape)` on the device of the generator."""
+    def normal(self, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
+        """Standard normal numbers `(..., *shape)` on the generator's device, for all."""
         import torch
 
-        z = torch.randn(
-            (*self.batch, *shape),
-            generator=self.generator,
-            device=self.generator.device,
-            dtype=like.dtype if is_tensor(like) else torch.float64,
-        )
-        return convert(z, like)
+        g, dtype = self.generator, like.dtype if is_tensor(like) else torch.float64
+        size = (*self.batch, *shape)
+        return convert(torch.randn(size, generator=g, device=g.device, dtype=dtype), like)
 
     def uniform(self, like: Array) -> Array:
         """Uniform numbers in [0, 1) for the entries of `like`."""
@@ -314,9 +315,7 @@ class TorchStreams:
         import torch
 
         g = self.generator
-        return to_numpy(
-            torch.randint(high, (*self.batch, size), generator=g, device=self.generator.device)
-        )
+        return to_numpy(torch.randint(high, (*self.batch, size), generator=g, device=g.device))
 
 
 def streams(purpose: int, seed: Any, batch: tuple[int, ...] = ()) -> Streams | TorchStreams:
@@ -327,14 +326,14 @@ def streams(purpose: int, seed: Any, batch: tuple[int, ...] = ()) -> Streams | T
     return Streams(purpose, seed, batch)
 
 
-def normal(rng: Any, shape: tuple[int, ...], like: Array) -> Array:
+def normal(rng: Any, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
     """Standard normal numbers from Streams, TorchStreams or a `numpy.random.Generator`.
 
-    The first two put their batch axes before `shape`; a NumPy generator has none.
+    The first two put their batch axes before `shape`; experiments not in `where` need none.
     """
     if isinstance(rng, np.random.Generator):
         return convert(rng.standard_normal(shape), like)
-    return rng.normal(shape, like)
+    return rng.normal(shape, like) if where is None else rng.normal(shape, like, where)
 
 
 def uniform(rng: Any, like: Array) -> Array:

@@ -161,8 +161,9 @@ def blockwise(step: Callable, x: Array, core: int, *parameters: Any) -> Array:
     """`step(x, *parameters)` on blocks of members that fit the cache.
 
     `core` is the number of axes of one state; parameters are numbers, or arrays whose leading
-    axes (all but the last two) broadcast against the leading axes of `x`. The results are the
-    same as at once. On a GPU the whole batch goes at once; of no members there is nothing to step.
+    axes (all but the last `core`, or two if that is less) broadcast against those of `x`. The
+    results are the same as at once. On a GPU the whole batch goes at once; of no members there is
+    nothing to step.
     """
     lead, shape = tuple(x.shape[:-core]), tuple(x.shape[-core:])
     rows = max(1, BLOCK // math.prod(shape))
@@ -171,14 +172,17 @@ def blockwise(step: Callable, x: Array, core: int, *parameters: Any) -> Array:
         return x + 0
     if count <= rows or (is_tensor(x) and x.device.type != "cpu"):
         return step(x, *parameters)
-    xp = array_namespace(x)
+    xp, own = array_namespace(x), min(core, 2)
+    leads = [tuple(p.shape[:-own]) for p in parameters if is_array(p)]
+    if np.broadcast_shapes(lead, *leads) != lead:  # one state for many parameters
+        return step(x, *parameters)
     flat = xp.reshape(x, (count, *shape))
-    swept = [p if not is_array(p) or p.ndim < 3 else _rows(p, lead, xp) for p in parameters]
+    swept = [_rows(p, lead, own) if is_array(p) and p.ndim > own else p for p in parameters]
     parts = []
     out = np.empty_like(flat) if not is_tensor(x) else None
     for i in range(0, count, rows):
         block = slice(i, i + rows)
-        given = (p[block] if is_array(p) and p.ndim > 2 else p for p in swept)
+        given = (p[block] if is_array(p) and p.ndim > own else p for p in swept)
         part = step(flat[block], *given)
         if out is None:
             parts.append(part)
@@ -187,7 +191,7 @@ def blockwise(step: Callable, x: Array, core: int, *parameters: Any) -> Array:
     return xp.reshape(xp.concat(parts, axis=0) if out is None else out, tuple(x.shape))
 
 
-def _rows(p: Array, lead: tuple[int, ...], xp: Any) -> Array:
-    """A parameter `(..., h, w)` with one row for each member."""
-    plane = tuple(p.shape[-2:])
-    return xp.reshape(xp.broadcast_to(p, (*lead, *plane)), (-1, *plane))
+def _rows(p: Array, lead: tuple[int, ...], own: int) -> Array:
+    """A parameter `(..., h, w)`, or `(..., n)` where `own` is 1, with one row for each member."""
+    xp, core = array_namespace(p), tuple(p.shape[-own:])
+    return xp.reshape(xp.broadcast_to(p, (*lead, *core)), (-1, *core))

@@ -9,6 +9,7 @@ import torch
 from examples import MODELS
 
 import dalearn as da
+from dalearn.array import convert, to_numpy
 
 each = pytest.mark.parametrize("example", MODELS, ids=str)
 tuned = pytest.mark.parametrize("example", [e for e in MODELS if e.parameter], ids=str)
@@ -205,3 +206,17 @@ def test_surrogate_runs_a_module_in_a_numpy_problem():
     assert isinstance(y, np.ndarray)
     assert y.dtype == np.float64
     assert np.allclose(y, net(torch.tensor(x, dtype=torch.float32)).detach().numpy())
+
+
+@pytest.mark.parametrize("lead", [(4, 1), (1, 1), (1200,), (4, 1200), (2, 1, 1)])
+def test_lorenz96_in_blocks_is_each_row_alone(lead):
+    """4 x 1200 x 40 numbers go in blocks; the forcing of each row goes with it."""
+    rng = np.random.default_rng(0)
+    x, forcing = rng.normal(size=(4, 1200, 40)), 8 + rng.random((*lead, 1))
+    for like in (np.zeros(1), torch.zeros(1, dtype=torch.float64)):
+        got = to_numpy(da.Lorenz96(forcing=convert(forcing, like))(convert(x, like)))
+        each = np.broadcast_to(forcing, (*np.broadcast_shapes(lead, (4, 1200)), 1))
+        rows = np.broadcast_to(x, (*each.shape[:-1], 40))
+        for i in [(0,) * (each.ndim - 1), (-1,) * (each.ndim - 1)]:
+            alone = da.Lorenz96(forcing=each[i].item())(rows[i])
+            np.testing.assert_allclose(got[i], alone, rtol=0, atol=1e-14)

@@ -141,16 +141,16 @@ class ParticleFilter:
     ) -> tuple[Array, Array]:
         """Members and weights for the next forecast, drawn anew in the experiments that are due.
 
-        Random numbers are drawn whether due or not: an experiment must not see its neighbours.
+        Those draw as they would alone: an experiment must not see its neighbours.
         """
         E = belief.members
         xp = array_namespace(E)
         N, n = E.shape[-2:]
         u = uniform(rng, E[..., 0, 0])
-        moves = not isinstance(width, float) or width > 0
-        z = normal(rng, (N, min(n, N)), E) if moves else None
         if not bool(xp.any(due)):
             return E, log_w
+        moves = not isinstance(width, float) or width > 0
+        z = normal(rng, (N, min(n, N)), E, due) if moves else None
         due = due[..., None]
         ancestors = systematic(belief.weights, u)
         E = xp.where(due[..., None], picked(E, ancestors), E)

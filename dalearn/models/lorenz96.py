@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..array import Array, array_namespace
+from ..grid import blockwise
 from ..integrate import rk4
 
 
@@ -33,11 +35,17 @@ class Lorenz96:
 
     def tendency(self, x: Array) -> Array:
         """dx/dt, `(..., n) -> (..., n)`; one concatenation does the work of three rolls."""
+        return self._flow(x, self.forcing)
+
+    def _flow(self, x: Array, forcing: Any) -> Array:
         xp = array_namespace(x)
         ring = xp.concat((x[..., -2:], x, x[..., :1]), axis=-1)
-        return (ring[..., 3:] - ring[..., :-3]) * ring[..., 1:-2] - x + self.forcing
+        return (ring[..., 3:] - ring[..., :-3]) * ring[..., 1:-2] - x + forcing
 
     def __call__(self, x: Array) -> Array:
         if x.shape[-1] != self.n:
             raise ValueError(f"Lorenz96(n={self.n}) met a state of shape {tuple(x.shape)}")
-        return rk4(self.tendency, x, self.dt)
+        return blockwise(self._step, x, 1, self.forcing)
+
+    def _step(self, x: Array, forcing: Any) -> Array:
+        return rk4(partial(self._flow, forcing=forcing), x, self.dt)
