@@ -100,7 +100,7 @@ def grid_cycles(side: int, workers: int, cycles: int) -> dict[str, Any]:
     )
     where = Localization.plane((side, side), GRID_RADIUS)
     method = LETKF(GRID_MEMBERS, where, 1.02, workers=workers)
-    reached = np.mean((where.near(where.coordinates[:])[0].weight > 0).sum(-1))
+    reached = np.mean((where.near(where.coordinates)[0].weight > 0).sum(-1))
     wall, cpu = [time.perf_counter()], [time.process_time()]
     for _ in method.run(problem.validated(), Streams(0, 0, ())):
         wall.append(time.perf_counter())

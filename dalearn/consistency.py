@@ -121,11 +121,13 @@ def effective_size(result: xr.Dataset) -> xr.DataArray:
     N for equal weights, 1 where one member has them all. Needs kept members, else ValueError.
     Source: Kong, Liu and Wong, J. Am. Stat. Assoc. 89, 1994.
     """
-    members = _members(result)
+    import xarray as xr
+
+    result = _with_members(result)
     if "weights" in result:
         return (1 / (result["weights"] ** 2).sum("member")).rename("effective_size")
-    N = members.isel(x=0, drop=True).notnull().sum("member")  # a method with fewer is padded
-    return N.astype(float).rename("effective_size")
+    one = result["members"].isel(x=0, member=0, drop=True)
+    return xr.full_like(one, result.sizes["member"], dtype=float).rename("effective_size")
 
 
 def effective_dimension(result: xr.Dataset) -> xr.DataArray:
@@ -142,9 +144,10 @@ def effective_dimension(result: xr.Dataset) -> xr.DataArray:
         G = X @ np.swapaxes(X, -1, -2) if X.shape[-2] < X.shape[-1] else np.swapaxes(X, -1, -2) @ X
         return np.trace(G, axis1=-2, axis2=-1) ** 2 / (G * G).sum((-2, -1))
 
+    result = _with_members(result)
     weights = [result["weights"]] if "weights" in result else []
     return xr.apply_ufunc(
-        *(dimension, _members(result), *weights),
+        *(dimension, result["members"], *weights),
         input_core_dims=[["member", "x"], *([["member"]] * len(weights))],
         dask="parallelized",
         output_dtypes=[float],
@@ -154,7 +157,8 @@ def effective_dimension(result: xr.Dataset) -> xr.DataArray:
 # --- what they share ----------------------------------------------------------------------------
 
 
-def _members(result: xr.Dataset) -> xr.DataArray:
+def _with_members(result: xr.Dataset) -> xr.Dataset:
+    """A result that kept members, of one number, without what pads them beside a larger method."""
     if "members" not in result:
         raise ValueError("the result holds no members; run assimilate(..., keep=('members',))")
     sizes = np.unique(result["ensemble_size"])
@@ -163,7 +167,7 @@ def _members(result: xr.Dataset) -> xr.DataArray:
             f"met ensembles of sizes {sizes.tolist()} (nan: a case that failed, or a method "
             "without members); wanted one: select one method first"
         )
-    return result["members"]
+    return result.isel(member=slice(int(sizes[0]))) if sizes[0] else result
 
 
 def _check_problem(result: xr.Dataset, problem: Any, kept: str) -> None:
@@ -195,17 +199,14 @@ def _each(result: xr.Dataset, names: tuple[str, ...], at: Callable) -> list:
 
 def _fit(result: xr.Dataset, problem: Any, localization: Localization | None) -> xr.Dataset:
     problem = problem.validated()
-    size = _members(result).sizes["member"]
-    result = result.isel(member=slice(int(np.max(result["ensemble_size"])) or size))
+    result = _with_members(result)
     taper = tapers(problem, localization)
     like = problem.like
 
-    def at(k: int, E: np.ndarray, w: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def at(k: int, *E: np.ndarray) -> dict[str, np.ndarray]:  # members, and weights if any
         with no_grad(like):
             observe, y = problem.at(k)
-            forecast = Ensemble.unchecked(convert(E, like))
-            if w is not None:
-                object.__setattr__(forecast, "weights", convert(w, like))
+            forecast = Ensemble.unchecked(*(convert(a, like) for a in E))
             fit = agreement(forecast, observe, y, taper(observe))
             return {name: to_numpy(v) for name, v in fit.items()}
 

@@ -160,9 +160,8 @@ def _prior(one: xr.Dataset, problem: Problem, k: int, localization: Any) -> _Pri
     like = problem.like
     with no_grad(like):
         observe, y = problem.at(k)
-        E = Ensemble.unchecked(convert(forecast["members"].values[:size], like))
-        if "weights" in one:
-            object.__setattr__(E, "weights", convert(forecast["weights"].values[:size], like))
+        names = [name for name in ("members", "weights") if name in one]
+        E = Ensemble.unchecked(*(convert(forecast[v].values[:size], like) for v in names))
         Y = observe(E.members)
         h, Z = (to_numpy(a).astype(float) for a in images(E, Y))
         X = to_numpy(images(E, E.members)[1]).astype(float)

@@ -60,6 +60,8 @@ def test_a_weighted_method_leaves_its_neighbours_in_a_comparison_alone():
     scores = (da.crps(r).isel(method=0) for r in (kept, alone))
     np.testing.assert_allclose(*scores, rtol=1e-12)  # equal weights, summed as weights
     np.testing.assert_allclose(da.effective_size(kept.isel(method=0)), 5, rtol=1e-12)
+    wide = (da.effective_dimension(r.isel(method=0)) for r in (kept, alone))  # not of the padding
+    np.testing.assert_allclose(*wide, rtol=1e-12)
     single = kept.isel(method=0, seed=0)
     told = da.explain(single, problem[0], time=3).verdict
     assert told == da.explain(alone.isel(method=0, seed=0), problem[0], time=3).verdict

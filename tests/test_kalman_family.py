@@ -319,33 +319,22 @@ def scores(problem, method, skip):
 
 # Published with two or three digits (DAPPER's tables beside Sakov et al. 2012 and Sakov and Oke
 # 2008); DAPPER's OI starts from the mean of the truth run, 3D-Var cycles a fraction of its B.
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "published", "slack"),
-    [
-        (da.Climatology(), 7.6, 0.1),
-        (da.OI(cycled=False), 1.25, 0.02),
-        (da.OI(factor=0.1), 1.04, 0.03),
-    ],
-    ids=["climatology", "OI", "3D-Var"],
-)
-def test_lorenz63_yardsticks(method, published, slack):
-    found = scores(lorenz63(cycles=1000, batch=20), method, 64)
-    assert abs(float(found["rmse"].median()) - published) <= slack
+YARDSTICKS = {
+    "63 climatology": (da.Climatology(), 7.6, 0.1),
+    "63 OI": (da.OI(cycled=False), 1.25, 0.02),
+    "63 3D-Var": (da.OI(factor=0.1), 1.04, 0.03),
+    "96 climatology": (da.Climatology(), 3.6, 0.05),
+    "96 OI": (da.OI(cycled=False), 0.95, 0.01),
+    "96 3D-Var": (da.OI(factor=0.02), 0.41, 0.01),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("method", "published", "slack"),
-    [
-        (da.Climatology(), 3.6, 0.05),
-        (da.OI(cycled=False), 0.95, 0.01),
-        (da.OI(factor=0.02), 0.41, 0.01),
-    ],
-    ids=["climatology", "OI", "3D-Var"],
-)
-def test_lorenz96_yardsticks(method, published, slack):
-    found = scores(lorenz96(cycles=4000, batch=20), method, 400)
+@pytest.mark.parametrize("name", YARDSTICKS)
+def test_yardsticks(name):
+    method, published, slack = YARDSTICKS[name]
+    twin = lorenz63(cycles=1000, batch=20) if name < "9" else lorenz96(cycles=4000, batch=20)
+    found = scores(twin, method, 64 if name < "9" else 400)
     assert abs(float(found["rmse"].median()) - published) <= slack
 
 

@@ -266,10 +266,8 @@ def _weighted(part: xr.Dataset) -> xr.Dataset:
 
     if "weights" in part or "members" not in part:
         return part
-    members = part["members"]
-    sizes = {d: n for d, n in members.sizes.items() if d != "x"}
-    equal = np.full(tuple(sizes.values()), 1 / sizes["member"], members.dtype)
-    return part.assign(weights=xr.DataArray(equal, dims=tuple(sizes)))
+    one = part["members"].isel(x=0, drop=True)
+    return part.assign(weights=xr.full_like(one, 1 / one.sizes["member"]))
 
 
 def _absent(like: xr.Dataset | None, pattern: xr.Dataset, case: Case) -> xr.Dataset:
