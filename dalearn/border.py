@@ -88,3 +88,9 @@ def change_parameters(model: Any, batch: tuple[int, ...], n: int, change: Callab
 def pick_parameters(model: Any, b: Any, batch: tuple[int, ...], n: int) -> Any:
     """The model with parameters `(*batch, 1, 1)` or `(*batch, 1, n)` cut to experiment b."""
     return change_parameters(model, batch, n, lambda p, axes: p[batch_index(b, axes, batch)])
+
+
+def has_parameters(problem: Any) -> bool:
+    """Whether the model of a problem has a parameter for each experiment of its batch."""
+    model, batch = problem.model, problem.batch
+    return change_parameters(model, batch, problem.n, lambda p, axes: p[...]) is not model

@@ -53,6 +53,10 @@ def _tendency(x, F):
     return np.roll(x, 1, -1) * (np.roll(x, -1, -1) - np.roll(x, 2, -1)) - x + F
 
 
+def _noise(r):
+    return r.T @ r / len(r)
+
+
 def _cov(E):
     return (E - E.mean(0)).T @ (E - E.mean(0)) / (len(E) - 1)
 
@@ -84,6 +88,11 @@ def _log_density(d, V):
     return -0.5 * (size + d @ np.linalg.solve(V, d))
 
 
+def _di01_step(lam, g):
+    v = lam + 1
+    return np.sum(lam * g**2 / v**2) / np.sum(lam / v), np.sum(g**2 / v**2) / np.sum(1 / v)
+
+
 def _back(xa, A, M, xb, B, xs, As):
     G = A @ M.T @ np.linalg.inv(B)
     return xa + G @ (xs - xb), A + G @ (As - B) @ G.T
@@ -110,6 +119,19 @@ def _flux(left, right):
     return np.maximum(np.maximum(left, 0) ** 2, np.minimum(right, 0) ** 2) / 2
 
 
+def _gradient_in_v(v, L, H, d, r):
+    return v - L.T @ H.T @ (d - H @ L @ v) / r**2
+
+
+def _window_gradient(x, y, dt, steps):
+    """dJ/dx0 of J = (x_K - y)^2 / 2 for Euler steps of x' = x - x^3: forward, then back."""
+    slope = 1.0
+    for _ in range(int(steps)):
+        slope *= 1 + dt * (1 - 3 * x**2)
+        x = x + dt * (x - x**3)
+    return slope * (x - y)
+
+
 def _h(u):
     return np.sqrt(u[:, 0] ** 2 + u[:, 1] ** 2).reshape(len(u), -1)
 
@@ -128,6 +150,12 @@ def _all_moved(E, Y, y, R):
     """Each member moved by the gain, as its mean should be."""
     N, X, S = len(E), E - E.mean(0), Y - Y.mean(0)
     return E + (y - Y) @ np.linalg.solve(S.T @ S / (N - 1) + R, S.T @ X / (N - 1))
+
+
+def _forward(x, dt, steps):
+    for _ in range(int(steps)):
+        x = x + dt * (x - x**3)
+    return x
 
 
 def _power(A, exponent):
@@ -174,14 +202,20 @@ _ANOMALIES = tuple((S - S.mean(0),) for S in (_draw(4, 2), _draw(6, 10)))
 _PASTS = tuple((_draw(len(E), 4) + 2, *rest) for E, *rest in _ENKFS)
 _LOGS = (_draw(5),), (3 * _draw(40),), (-1e4 + 10 * _draw(7),)  # e^-10000 underflows
 _WEIGHTS = tuple((_weights(2 * logs),) for (logs,) in _LOGS[:2])
+_RESIDUALS = [(np.array([[1.0, 2.0], [0.5, -1.0], [3.0, 0.5]]),), (np.array([[0.2], [0.4]]),)]
 _INNOVATIONS = tuple((_draw(m), _spd(m)) for m in (1, 2, 5))
 _BACKS = _back_case(2), _back_case(3)
+_CONTROLS = tuple(
+    (_draw(n), _draw(n, n), _draw(m, n), _draw(m), r) for n, m, r in ((3, 2, 0.5), (5, 7, 2.0))
+)
+_STARTS = (0.3, 0.8, 0.1, 12), (-1.4, 0.2, 0.05, 30), (0.7, -0.5, 0.1, 1)
 _RATIO = 0.0973  # Q / R, given in the exercise
 _STEADY = (math.sqrt(_RATIO**2 + 4 * _RATIO) - _RATIO) / 2
 _MEMORY = math.log(0.1) / math.log(1 - _STEADY)
 _SPREADS = (3 + _draw(8, 4), 0.3 * _draw(9, 4)[1:], 0.3), (_draw(5, 3), 1 + _draw(6, 3)[1:], 0.9)
 _CORRELATIONS = (np.linspace(-1, 1, 9), 7), (np.array([0.0, 0.1, 0.9]), 40)
 _WEIGHED = (0.5, 1.0, 1.0), (0.1, 4.0, 0.2), (0.9, 0.3, 2.0)
+_EIGEN = (_draw(6) ** 2, _draw(6)), (_draw(9) ** 2, 2 * _draw(9))
 _WINDS = (_draw(1, 2, 8, 8),), (_draw(3, 2, 8, 8),)
 _SPEEDS = (_draw(30), -_draw(31)[1:]), (_draw(4, 20), _draw(20, 4).T)
 _LONGEST = 10e3 / math.sqrt(2 * 9.81 * 4000)  # cells of 10 km on an ocean 4 km deep
@@ -561,6 +595,118 @@ exercises: Mapping[str, Judge] = {
             "more members": "both have ten.",
             "more inflation": "both have 1.02.",
         }),
+    "second-town": number(
+        17.6, "a covariance of 2 over 5, times an innovation of 4.",
+        hints={
+            19.2: "that is the gain of the first town, 4/5, with a correlation of 1.",
+            18.56: "that is the answer for the correlation 0.8 of the text.",
+            18.0: "the gain is `B_21 / (B_11 + R)`: do not forget R.",
+            1.6: "this is the increment; add the background.",
+        }, unit="degrees"),
+    "cg-steps": number(
+        4, "three that the data bend, and 1 itself; n does not matter.",
+        hints={
+            1e6: "that is n; but `G^T G` has the rank of the data.",
+            3: "three differ from 1; count 1 itself as well.",
+        }),
+    "gradient-in-v": function(
+        _gradient_in_v, _CONTROLS, "from controls to data, and back the same way: no inverse.",
+        hints={
+            lambda v, L, H, d, r: v + L.T @ H.T @ (d - H @ L @ v) / r**2:
+                "the misfit enters with a minus: more v, less misfit.",
+            lambda v, L, H, d, r: v - L.T @ H.T @ (d - H @ L @ v) / r:
+                "r is a standard deviation; its square is needed.",
+            lambda v, L, H, d, r: v - H.T @ (d - H @ L @ v) / r**2:
+                "the last `L.T` is missing: go back to the controls.",
+            lambda v, L, H, d, r: v - L @ H.T @ (d - H @ L @ v) / r**2:
+                "on the way back L is transposed.",
+            lambda v, L, H, d, r: -L.T @ H.T @ (d - H @ L @ v) / r**2:
+                "the background's term is missing: its gradient is v.",
+            lambda v, L, H, d, r: v - L.T @ H.T @ d / r**2:
+                "this is the gradient with `v = 0` in the misfit, `d - H L v`.",
+        }),
+    "increment-correlation": number(
+        0.5, "an increment is a column of B, so a map of increments is a map of correlations.",
+        hints={
+            2: "that is the covariance; divide by the variance.",
+            0.4: "the increment at i is not the innovation: it is `d B_ii / (B_ii + R) = 4`.",
+        }),
+    "adjoint-chain": function(
+        _window_gradient, _STARTS, "one run forward, one backward, whatever the number of inputs.",
+        hints={
+            lambda x, y, dt, steps: _window_gradient(x, y, dt, steps) ** 2:
+                "this is a square; the gradient has one factor of the misfit.",
+            lambda x, y, dt, steps: _forward(x, dt, steps) - y:
+                "this is the gradient at the end; carry it back through the steps.",
+            lambda x, y, dt, steps:
+                (1 + dt * (1 - 3 * x**2)) ** steps * (_forward(x, dt, steps) - y):
+                "each step has its own slope: that at its own state, not at the start.",
+            lambda x, y, dt, steps: -_window_gradient(x, y, dt, steps):
+                "the sign: J grows with `x_K - y`, not with `y - x_K`.",
+        }),
+    "window-start": number(
+        2.0, "the increment at the end, 4, is twice what it was: the model has carried it there.",
+        hints={
+            4.0: "that is the increment at the end; the model doubles what happens at the start.",
+            2.5: "that is the whole innovation, carried back; the data have an error as well.",
+            1.0: "the variance at the end is `M B M = 4`, not 2.",
+            5.0: "that is the innovation; weigh it, and carry it back.",
+        }),
+    "gradient-cost": choice(
+        "a few", {
+            "a few": "one forward and one backward, which costs two to four of them.",
+            "n + 1": "so do finite differences; the adjoint carries all n at once.",
+            "n^2": "not even the Jacobian costs that many.",
+            "2 n": "so do central differences; the adjoint carries all n at once.",
+        }),
+    "one-observation": number(
+        0.8, "half of what it changes at the thermometer, 1.6: the correlation is 0.5.",
+        unit="degrees",
+        hints={
+            1.6: "so much at the thermometer; elsewhere the covariance, 0.5 times 4, is above.",
+            1.0: "the error of the thermometer is missing: divide by `4 + 1`.",
+            0.2: "the correlation is not the covariance: multiply by the variance, 4.",
+            2.0: "this is the covariance; times the innovation 2, over `4 + 1`.",
+            0.4: "the innovation is 2 degrees, not 1.",
+        }),
+    "both-doubled": choice(
+        "analysis stays, variance doubles", {
+            "analysis stays, variance doubles":
+                "the gain knows the ratio alone, the reported variance the size.",
+            "both stay": "the gain stays, but `A = (I - K H) B` has one more B.",
+            "analysis doubles, variance stays": "the gain is `B / (B + R)`: double both.",
+            "both double": "the gain is `B / (B + R)`: double both.",
+        }),
+    "nmc-factor": number(
+        1.25, "the more the two forecasts share, the more the NMC variance is too small.",
+        hints={
+            0.5: "that is for independent errors; theirs are correlated by 0.6.",
+            0.8: "this is the variance of the difference, for variances of 1: invert it.",
+            2.5: "the difference has two errors: its variance is `2 (1 - 0.6)`.",
+            0.3125: "the covariance is subtracted: `2 (1 - 0.6)`.",
+            1 / 0.8**0.5: "the factor is for the variance: no root.",
+        }),
+    "di01-step": function(
+        _di01_step, _EIGEN, "sums of m numbers: that is all that an iteration costs.",
+        returns=("s_b", "s_o"),
+        hints={
+            lambda lam, g: tuple(2 * s for s in _di01_step(lam, g)):
+                "twice too large: `J` has a factor 1/2, which the 2 cancels.",
+            lambda lam, g: _di01_step(lam, g)[::-1]: "s_b and s_o have changed places.",
+            lambda lam, g: (np.sum(lam * g**2 / (lam + 1)) / np.sum(lam / (lam + 1)),
+                            np.sum(g**2 / (lam + 1)) / np.sum(1 / (lam + 1))):
+                "one `1 / (lam + 1)` for each V^-1, and there are two: square it above.",
+            lambda lam, g: (np.sum(lam * g**2 / (lam + 1) ** 2) / len(lam),
+                            np.sum(g**2 / (lam + 1) ** 2) / len(lam)):
+                "divide by the traces, `sum(lam / (lam + 1))` and the rest, not by m.",
+        }),
+    "hybrid-controls": number(
+        2.1e7, "a field for the static part and one for each member.",
+        hints={
+            1e6 + 20: "so it is without localization; with it each member has a field of weights.",
+            2e7: "the static part has its own million.",
+            1e6: "this is n; `controls` counts what `color` takes.",
+        }),
     "particles-needed": choice(
         "exponential", {
             "exponential": "with the variance of the log-likelihood, which grows with n.",
@@ -614,6 +760,45 @@ exercises: Mapping[str, Judge] = {
             lambda left, right: np.where(left + right > 0, left, right) ** 2 / 2:
                 "right for shocks; where fluid parts, left < 0 < right, the flux is 0.",
             lambda left, right: 2 * _flux(left, right): "the flux is `u**2 / 2`.",
+        }),
+    "history-state": number(
+        4 * 16, "a method sees the window as one long state.",
+        hints={
+            16: "this is the newest latent alone; the network also needs those before it.",
+            4: "these are the times in the window; each holds 16 numbers.",
+            4 + 16: "multiply: each of the 4 times holds 16 numbers.",
+            5 * 16: "the new state comes in and the oldest leaves: still 4 times.",
+            4 * 1024: "the fields stay with the decoder; the model moves latents of 16 numbers.",
+        }),
+    "surrogate-noise": function(
+        _noise, _RESIDUALS, "its root is what the network adds to the error at each step.",
+        hints={
+            lambda r: np.cov(r, rowvar=False):
+                "this takes the mean away first; a network that errs on one side errs as well.",
+            lambda r: r.T @ r: "divide by the number of residuals.",
+            lambda r: r @ r.T / len(r): "turned: Q is (n, n), one row for each component.",
+            lambda r: (r**2).mean(0):
+                "these are the variances; the errors of the components go together: `r.T @ r`.",
+            lambda r: np.sqrt((r**2).mean(0)): "these are standard deviations; Q is a covariance.",
+        }),
+    "split-leak": choice(
+        "by trajectory", {
+            "by trajectory": "no state of the test set has a neighbour in training.",
+            "by time step":
+                "the state 0.05 later is nearly the same one: the network has seen the answer.",
+            "every other step":
+                "each test state then lies between two that were trained on.",
+            "by pair":
+                "a pair's neighbours, one step earlier and later, are trained on.",
+        }),
+    "latent-noise": choice(
+        "of sensors and networks", {
+            "of sensors and networks": "R is all that separates y from H(x) of the true state.",
+            "of the sensors":
+                "then H is taken for perfect: the network's own error is fitted as if it were "
+                "signal.",
+            "of the networks": "the sensors err too, and the encoder passes that on.",
+            "zero": "then every wiggle of the data is reproduced, the false ones as well.",
         }),
     "own-operator": function(
         _h, _WINDS, "any function of this form is an observation operator.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .array import Array, array_namespace, convert, convert_tree, eye, is_tensor, library
+from .array import Array, array_namespace, convert, convert_tree, eye, is_tensor, library, to_numpy
 
 
 def linearize(f: Callable, x: Array) -> tuple[Array, Array]:
@@ -39,7 +40,10 @@ def linearize(f: Callable, x: Array) -> tuple[Array, Array]:
     with torch.enable_grad():
         if is_tensor(out) and out.requires_grad:
             total = out.diagonal(dim1=0, dim2=-1).sum()
-            (g,) = torch.autograd.grad(total, copies, allow_unused=True)
+            try:
+                (g,) = torch.autograd.grad(total, copies, allow_unused=True)
+            except RuntimeError as error:  # what a derivative needs was written over
+                raise TypeError(f"{_name(f)} has no derivative ({error}); {_ADVICE}") from error
     if g is None:
         raise ValueError(f"{_name(f)} breaks the graph (detached or constant); {_ADVICE}")
     return convert(value, x), convert(torch.movedim(g, 0, -2), x)
@@ -65,3 +69,59 @@ def finite_difference(f: Callable, x: Array) -> tuple[Array, Array]:
     forward, backward = x + h * steps, x - h * steps  # (n, ..., n)
     width = xp.sum((forward - backward) * steps, axis=-1)[..., None]  # the step really taken
     return f(x), xp.moveaxis((f(forward) - f(backward)) / width, 0, -1)
+
+
+def as_tensor(x: Array) -> Any:
+    """`x` as a torch tensor of its own dtype; a tensor as it is."""
+    import torch
+
+    return x if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+
+
+def transpose(f: Callable, x: Any, n: int) -> Any:
+    """The transpose of a linear `f: (..., n) -> (..., m)` applied to a tensor `x (..., m)`."""
+    import torch
+
+    with torch.enable_grad():
+        z = torch.zeros((*x.shape[:-1], n), dtype=x.dtype, device=x.device, requires_grad=True)
+        (g,) = torch.autograd.grad((f(z) * x).sum(), z, create_graph=x.requires_grad)
+    return g
+
+
+def linear(forward: Callable, adjoint: Callable, x: Array) -> Array:
+    """`forward(x)` for a linear function that knows NumPy only, on any library, with derivatives.
+
+    `forward` and `adjoint` take and give `(..., n)` and `(..., m)` and are each other's transpose:
+    what a sparse solver needs to be differentiated. Derivatives of any order, both ways.
+    """
+    if not is_tensor(x):
+        return forward(x)
+    return _bridge().apply(x, forward, adjoint)
+
+
+@lru_cache(maxsize=1)
+def _bridge() -> Any:
+    import torch
+
+    class Bridge(torch.autograd.Function):
+        @staticmethod
+        def forward(x, forward, adjoint):
+            return convert(np.ascontiguousarray(forward(to_numpy(x))), x)
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            _, ctx.forward, ctx.adjoint = inputs
+
+        @staticmethod
+        def backward(ctx, g):  # type: ignore[override]
+            return Bridge.apply(g, ctx.adjoint, ctx.forward), None, None
+
+        @staticmethod
+        def jvp(ctx, t, *_):  # type: ignore[override]
+            return Bridge.apply(t, ctx.forward, ctx.adjoint)
+
+        @staticmethod
+        def vmap(info, dims, x, forward, adjoint):
+            return Bridge.apply(x.movedim(dims[0], 0), forward, adjoint), 0
+
+    return Bridge

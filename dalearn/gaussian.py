@@ -14,13 +14,14 @@ from .array import (
     Array,
     array_namespace,
     as_floats,
+    convert,
     convert_tree,
     eye,
     is_array,
     is_float,
     normal,
 )
-from .derivative import linearize
+from .derivative import as_tensor, linearize, transpose
 
 
 class Covariance:
@@ -29,13 +30,26 @@ class Covariance:
     n: int
     batch: tuple[int, ...]
 
+    @property
+    def controls(self) -> int:
+        """How many independent numbers `color` takes for one error: n, unless L is not square."""
+        return self.n
+
     def color(self, z: Array) -> Array:
-        """`z (..., k, n)` with independent entries -> `z L^T` with covariance C."""
+        """`z (..., k, controls)` with independent entries -> `z L^T` with covariance C."""
         raise NotImplementedError
 
     def whiten(self, x: Array) -> Array:
         """`x (..., k, n)` with covariance C -> `x L^-T` with independent entries."""
         raise NotImplementedError
+
+    def times(self, x: Array) -> Array:
+        """`x (..., k, n) -> x C`, the matrix never made: `color` after its own transpose.
+
+        A row of the identity gives a column of C: what one observation there would change.
+        """
+        t, inside = as_tensor(x), convert_tree(self, as_tensor(x))
+        return convert(inside.color(transpose(inside.color, t, self.controls)), x)
 
     def variance(self) -> Array:
         """The diagonal of C, `(..., n)`."""
@@ -289,7 +303,7 @@ class Gaussian:
 
     def sample(self, rng: Any, members: int) -> Array:
         """Draws `(..., members, n)`; `rng` is Streams or a `numpy.random.Generator`."""
-        shape = (members, self.mean.shape[-1])
+        shape = (members, self.cov.controls)
         if not hasattr(rng, "batch"):  # a NumPy generator: draw for our own batch axes
             shape = (*self.mean.shape[:-1], *shape)
         cov = convert_tree(self.cov, self.mean)

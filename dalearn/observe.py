@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .array import Array, array_namespace, as_floats, is_array
+from .border import Border
 from .gaussian import Covariance, Dense, Diagonal
 
 
@@ -164,3 +165,15 @@ class Moving:
     def at(self, k: int) -> Observation:
         """The observing system at the k-th observation time."""
         return self.observations[k]
+
+
+def is_linear(operator: Any) -> bool:
+    """Whether an operator is known to be linear: identity, Every, Subset, Linear, or said so.
+
+    An operator of your own may say so by an attribute `linear = True`; then it is applied to
+    increments as it is, and never differentiated.
+    """
+    if isinstance(operator, Border):
+        operator = operator.f
+    known = operator is identity or isinstance(operator, (Every, Subset, Linear))
+    return known or getattr(operator, "linear", False) is True

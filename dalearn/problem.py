@@ -211,7 +211,7 @@ class Problem:
         for _ in range(self._counts[k]):
             x = step(x, *drawn)
             if rng is not None and self.noise is not None:
-                x = x + self.noise.color(normal(rng, tuple(x.shape[-2:]), x))
+                x = x + self.noise.color(normal(rng, (x.shape[-2], self.noise.controls), x))
         return x
 
     def at(self, k: int) -> tuple[Observation, Array]:

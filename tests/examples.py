@@ -82,6 +82,7 @@ class MethodExample:
     linear_only: bool = False
     local: bool = False  # wants to know where observations are, and independent errors
     cycled: bool = True  # carries something from one time to the next, so bad data can break it
+    noisy: bool = False  # wants to know how much the model errs at each step
     yardstick: bool = False  # uses no data: its error is the climatological spread
     tracks: Any = field(default=None)  # the settings that track Lorenz-63 (None: the same)
 
@@ -107,6 +108,20 @@ METHODS = (
     MethodExample(da.OI(), tracks=da.OI(factor=0.1)),
     MethodExample(da.OI(cycled=False), cycled=False),
     MethodExample(da.Climatology(), cycled=False, yardstick=True),
+    MethodExample(da.Var3D(), tracks=da.Var3D(factor=0.1)),
+    MethodExample(
+        da.Var3D(window=2, solver=da.IncrementalCG()),
+        tracks=da.Var3D(None, 0.1, solver=da.IncrementalCG()),
+    ),
+    MethodExample(da.Var4D(2), tracks=da.Var4D(2, factor=0.05)),
+    MethodExample(
+        da.Var4D(2, 1, evolve=True), tracks=da.Var4D(1, None, None, 0.1, True, inflation=1.1)
+    ),
+    MethodExample(da.Var3D(solver=da.LBFGS()), tracks=da.Var3D(None, 0.1, solver=da.LBFGS())),
+    MethodExample(da.EnVar4D(10, 1, inflation=1.02), wide=lambda N: da.EnVar4D(N)),
+    MethodExample(da.EnVar4D(10, 2, inflation=1.02, rotate="haar")),
+    MethodExample(da.WeakVar4D(1), exact=True, noisy=True),
+    MethodExample(da.WeakVar4D(2), noisy=True),
     MethodExample(da.EnKF(12, 1.02), wide=lambda N: da.EnKF(N), matched=False),
     MethodExample(da.ETKF(10, 1.02), wide=lambda N: da.ETKF(N)),
     MethodExample(

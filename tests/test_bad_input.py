@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 
 import dalearn as da
+from dalearn import kernels
 from dalearn.array import (
     Streams,
     array_namespace,
@@ -25,8 +26,10 @@ from dalearn.array import (
     no_grad,
     streams,
 )
+from dalearn.chain import WeakCost
 from dalearn.diagnostics import crps_gaussian
 from dalearn.methods import Cycle, enkf, etkf, gauss_newton, kalman_update, oi, reweight, ukf
+from dalearn.tridiagonal import block_cholesky
 
 ones = np.ones
 R3 = da.Diagonal(ones(3))
@@ -148,6 +151,13 @@ class Shift:
         return x + (0.0 if self.by is None else self.by)
 
 
+def weak(prior=PRIOR, **settings):
+    return run(twin(prior=prior, noise=ones(3)), da.WeakVar4D(**settings))
+
+
+CHAIN = WeakCost(da.Lorenz63(), ones(3), None, R3, [(4, SEE, ones(3))])
+
+
 def joint(names: Any = "rho", prior: Any = None, problem: Any = None, p=1, **settings):
     prior = da.Gaussian(ones(p), ones(p)) if prior is None else prior
     return da.with_parameters(problem or twin(), names, prior, **settings)
@@ -185,6 +195,7 @@ D64 = Y64 - Y64.mean(0)
 Q4 = da.Diagonal(ones(4))
 CLOUD = da.Ensemble(E64)
 FOUR = da.Linear(0.5 * np.eye(4))
+SEA = ones((3, 3), bool)
 MEMORY = da.History(LINEAR, 2)
 CHANCE_NET = torch.nn.Linear(3, 3)
 CHANCE_NET.stochastic = True
@@ -192,6 +203,77 @@ CHANCE_NET.stochastic = True
 V, T, X, F = ValueError, TypeError, IndexError, FloatingPointError
 # id, what is done, the exception, words of its message: the met, the wanted, the way out
 TABLE = [
+    # --- covariances of fields, of ensembles, and their tuning
+    ("grid-shape", lambda: da.OnGrid((2, 3, 4), 1.0), V, ["(rows, columns)", "(2, 3, 4)"]),
+    ("grid-empty", lambda: da.OnGrid(0, 1.0), V, ["shape", "met 0"]),
+    ("grid-length-0", lambda: da.OnGrid(9, 0.0), V, ["length", "positive", "0.0"]),
+    ("grid-length-negative", lambda: da.OnGrid((9, 9), (1, -2)), V, ["length", "(1, -2)"]),
+    ("grid-length-nan", lambda: da.OnGrid(9, np.nan), V, ["length", "nan"]),
+    ("grid-length-words", lambda: da.OnGrid(9, "long"), V, ["length", "'long'"]),
+    ("grid-length-endless", lambda: da.OnGrid((99, 99), 1e4), V, ["too many", "no longer than"]),
+    ("grid-spacing", lambda: da.OnGrid(9, 1.0, spacing=(1, 1)), V, ["spacing", "(1, 1)"]),
+    ("grid-kernel", lambda: da.OnGrid(9, 1.0, np.exp), T, ["Kernel", "matern(1.5)", "exp"]),
+    ("grid-std", lambda: da.OnGrid(9, 1.0, std=ones(8)), V, ["std", "(9,)", "(8,)"]),
+    ("grid-std-0", lambda: da.OnGrid(9, 1.0, std=0.0), V, ["std", "positive", "least 0"]),
+    ("grid-std-nan", lambda: da.OnGrid(9, 1.0, std=np.nan), V, ["finite", "least nan"]),
+    ("grid-periodic", lambda: da.OnGrid((9, 9), 1.0, periodic=(True,)), V, ["periodic", "2"]),
+    ("grid-fields", lambda: da.OnGrid(9, 1.0, fields=0), V, ["fields", "0"]),
+    ("grid-nugget", lambda: da.OnGrid(9, 1.0, nugget=1.0), V, ["nugget", "[0, 1)", "1.0"]),
+    ("grid-smooth", lambda: da.OnGrid(60, 6.0, kernels.gaussian), V, ["least", "nugget"]),
+    ("grid-box", lambda: da.OnGrid(40, 5.0, da.boxcar), V, ["not positive", "correlation"]),
+    ("grid-width", lambda: da.OnGrid(9, 1.0).whiten(ones((1, 8))), V, ["(1, 8)", "k, 9"]),
+    ("matern-0", lambda: kernels.matern(0), V, ["nu", "above 0", "met 0"]),
+    ("points-twice", lambda: kernels.at_points([0, 0, 1], 1.0), V, ["not positive definite"]),
+    ("points-std", lambda: kernels.at_points([0, 1], 1.0, std=[1, -1]), V, ["std", "[1, -1]"]),
+    ("separable-matrix", lambda: da.Separable(np.eye(2), R3), T, ["Covariance", "ndarray"]),
+    ("separable-none", da.Separable, T, ["one Covariance for each axis"]),
+    ("wet-numbers", lambda: da.Diffusion(ones((3, 3)), 1.0), V, ["booleans", "float64"]),
+    ("wet-dry", lambda: da.Diffusion(np.zeros((3, 3), bool), 1.0), V, ["True", "0 wet"]),
+    ("diffusion-odd", lambda: da.Diffusion(SEA, 1.0, 3), V, ["even", ">= 4", "met 3"]),
+    ("diffusion-few", lambda: da.Diffusion(SEA, 1.0, 2), V, ["even", ">= 4", "met 2"]),
+    ("diffusion-length", lambda: da.Diffusion(SEA, -1.0), V, ["length", "-1.0"]),
+    ("diffusion-samples", lambda: da.Diffusion(SEA, 1.0, samples=1), V, ["samples", "met 1"]),
+    ("low-rank-one", lambda: da.LowRank(ones((1, 3))), V, ["N >= 2", "no spread"]),
+    ("low-rank-vector", lambda: da.LowRank(ones(3)), V, ["(..., N, n)", "(3,)"]),
+    ("low-rank-nan", lambda: da.LowRank(np.full((2, 3), np.nan)), V, ["anomalies", "NaN"]),
+    ("low-rank-inverse", lambda: da.LowRank(D64).whiten(D64), V, ["rank 4", "no inverse"]),
+    ("localized-width", lambda: da.Localized(D64, Q4), V, ["3 components", "4"]),
+    (
+        "localized-scaled",
+        lambda: da.Localized(D64, da.Diagonal(2 * ones(3))),
+        V,
+        ["variances 1", "2 to 2"],
+    ),
+    ("localized-matrix", lambda: da.Localized(D64, np.eye(3)), T, ["Covariance", "Dense(C)"]),
+    ("hybrid-none", da.Hybrid, V, ["at least one"]),
+    ("hybrid-bare", lambda: da.Hybrid(R3), T, ["(weight, Covariance)"]),
+    ("hybrid-negative", lambda: da.Hybrid((-0.5, R3)), V, ["not negative", "-0.5"]),
+    ("hybrid-widths", lambda: da.Hybrid((1, R3), (1, Q4)), V, ["[3, 4]", "the same"]),
+    ("hybrid-0", lambda: da.Hybrid((0, R3)).whiten(D64), V, ["weight 0", "positive"]),
+    (
+        "hybrid-controls",
+        lambda: da.Hybrid((1, R3)).color(ones((1, 4))),
+        V,
+        ["3 control", "(1, 4)"],
+    ),
+    ("nmc-shapes", lambda: da.nmc(ones((4, 3)), ones((5, 3))), V, ["(4, 3)", "(5, 3)"]),
+    ("nmc-one", lambda: da.nmc(ones((1, 3)), ones((1, 3))), V, ["N >= 2"]),
+    ("nmc-factor", lambda: da.nmc(D64, E64, -1.0), V, ["factor", "positive", "-1.0"]),
+    (
+        "pairs-leads",
+        lambda: da.forecast_pairs(twin(), ones((4, 3)), 2, 2),
+        V,
+        ["short = 2", "long = 2", "0 < short < long < K"],
+    ),
+    ("pairs-shape", lambda: da.forecast_pairs(twin(), ones((5, 3))), V, ["(5, 3)", "(..., 4, 3)"]),
+    ("di01-vector", lambda: da.di01(ones(3), np.eye(3), R3), V, ["(3,)", "d[None]"]),
+    ("di01-none", lambda: da.di01(np.full((2, 3), np.nan), np.eye(3), R3), V, ["nothing was"]),
+    ("di01-inf", lambda: da.di01(np.full((2, 3), np.inf), np.eye(3), R3), V, ["infinite"]),
+    ("di01-widths", lambda: da.di01(D64, np.eye(4), R3), V, ["of 3 numbers", "(4, 4)"]),
+    ("di01-zero", lambda: da.di01(D64, np.zeros((3, 3)), R3), V, ["not all zero"]),
+    ("di01-negative", lambda: da.di01(D64, np.diag([1.0, 2, -1]), R3), V, ["-1", "none negative"]),
+    ("di01-H", lambda: da.di01(D64, R3, R3, ones((3, 4))), V, ["(3, 4)", "(..., m, 3)"]),
+    ("di01-iterations", lambda: da.di01(D64, R3, R3, iterations=0), V, ["iterations >= 1", "0"]),
     # --- covariances and beliefs
     ("variance-number", lambda: da.Diagonal(2.0), V, ["single number", "Diagonal(2 * ones(n))"]),
     ("variance-negative", lambda: da.Diagonal([1, -2.0]), V, ["not negative", "-2", "entry 1"]),
@@ -755,6 +837,22 @@ TABLE = [
     ("ienks-iterations", lambda: da.IEnKS(5, iterations=0), V, ["iterations", ">= 1", "0"]),
     ("ienks-tolerance", lambda: da.IEnKS(5, tolerance=-1.0), V, ["tolerance", "[0, 1000]", "-1"]),
     ("ienks-rotate", lambda: da.IEnKS(5, rotate="left"), V, ["householder", "'left'"]),
+    ("weak-window", lambda: da.WeakVar4D(0), V, ["window", ">= 1", "0"]),
+    ("weak-iterations", lambda: da.WeakVar4D(iterations=1.5), V, ["iterations", "1.5"]),
+    ("weak-damping", lambda: da.WeakVar4D(damping=-1.0), V, ["damping", "-1"]),
+    ("weak-no-Q", lambda: run(twin(), da.WeakVar4D()), V, ["wants Q", "none", "noise=", "Var4D"]),
+    ("weak-Q", lambda: run(twin(), da.WeakVar4D(Q=ones(4))), V, ["Q", "state's dimension 3", "4"]),
+    ("weak-B", lambda: weak(B=ones(2)), V, ["wants B", "dimension 3", "dimension 2"]),
+    ("weak-Q-zero", lambda: run(twin(), da.WeakVar4D(Q=0 * ones(3))), V, ["zero variance"]),
+    ("weak-point", lambda: weak(prior=da.Point(ones(3))), V, ["Point prior", "no inverse", "B="]),
+    ("weak-start", lambda: weak(start=ones((4, 3))), V, ["start", "(4, 3)", "(..., 5, 3)"]),
+    ("weak-short", lambda: CHAIN(ones((2, 3))), V, ["(2, 3)", "(..., T + 1, 3)", "at least 4"]),
+    (
+        "blocks",
+        lambda: block_cholesky(ones((3, 2, 2)), ones((3, 2, 2))),
+        V,
+        ["(3, 2, 2)", "T - 1"],
+    ),
     (
         "ienks-image",
         lambda: gauss_newton(CLOUD, first, Y64[:4], ones(3), R3),

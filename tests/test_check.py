@@ -102,7 +102,34 @@ def _sum(A, M, B, As):
     return A + G @ As @ G.T
 
 
+def chain(x, y, dt, steps, sign=1, slope=lambda path, dt: 1 + dt * (1 - 3 * path[:-1] ** 2)):
+    """The gradient at the start of a window of Euler steps: all states, then their slopes."""
+    path = [x]
+    for _ in range(int(steps)):
+        path.append(path[-1] + dt * (path[-1] - path[-1] ** 3))
+    path = np.array(path)
+    return sign * np.prod(slope(path, dt)) * (path[-1] - y)
+
+
+def _slope_at_start(path, dt):
+    return (1 + dt * (1 - 3 * path[0] ** 2)) * np.ones(len(path) - 1)
+
+
+def di01_step(lam, g):
+    inverse = np.diag(1 / (1 + lam))  # V^-1 for R = I
+    solved = inverse @ g
+    gain = np.diag(lam) @ inverse
+    return (
+        solved @ np.diag(lam) @ solved / np.trace(gain),
+        solved @ solved / np.trace(np.eye(len(lam)) - gain),
+    )
+
+
 RIGHT = {
+    "history-state": 64,
+    "surrogate-noise": lambda r: np.einsum("si,sj->ij", r, r) / r.shape[0],
+    "split-leak": "by trajectory",
+    "latent-noise": "of sensors and networks",
     "bayes-mean": 22.4,  # 20 + 4/5 * 3
     "bayes-variance": 0.8,  # 1 / (1/4 + 1)
     "bayes-two-sensors": 22.0,  # (20/4 + 23 + 21/2) / (1/4 + 1 + 1/2) = 38.5 / 1.75
@@ -114,6 +141,11 @@ RIGHT = {
     "lorenz63-fixed-point": [C, C, 27],
     "predictability-horizon": 4.136,
     "ks-wavelength": 4.443,
+    "one-observation": 0.8,  # 0.5 * 4 * 2 / (4 + 1)
+    "both-doubled": "analysis stays, variance doubles",
+    "nmc-factor": 1.25,  # 1 / (2 - 2 * 0.6)
+    "di01-step": di01_step,
+    "hybrid-controls": 21_000_000,
     "kalman-steady-gain": 0.26705,  # K^2 = 0.0973 (1 - K)
     "kalman-memory": 7.411,  # log 0.1 / log 0.73295
     "kalman-surprise": "stayed as it was",
@@ -134,6 +166,13 @@ RIGHT = {
     "smoother-wait": 1.0,  # 4 * 25 * 0.01
     "enks-update": earlier,
     "ienks-why": "another linearization",
+    "second-town": 17.6,  # 16 + 2 / 5 * 4
+    "cg-steps": 4,
+    "gradient-in-v": lambda v, L, H, d, r: v - (H @ L).T @ (d - (H @ L) @ v) / r**2,
+    "increment-correlation": 0.5,  # 2 = 5 B_ij / 5
+    "adjoint-chain": lambda x, y, dt, steps: chain(x, y, dt, steps),
+    "window-start": 2.0,  # 2 / (4 + 1) * 5
+    "gradient-cost": "a few",
     "particles-needed": "exponential",
     "courant-step": 35.696,
     "laminar-amplitude": 8.6207,
@@ -194,6 +233,53 @@ def underflown(logs):
 
 
 WRONG = [
+    ("one-observation", 1.6, "at the thermometer"),
+    ("one-observation", 1, "error of the thermometer"),
+    ("one-observation", 0.2, "multiply by the variance"),
+    ("one-observation", 2, "this is the covariance"),
+    ("one-observation", 0.4, "2 degrees, not 1"),
+    ("both-doubled", "both stay", "one more B"),
+    ("both-doubled", "analysis doubles, variance stays", "double both"),
+    ("both-doubled", "both double", "double both"),
+    ("nmc-factor", 0.5, "independent"),
+    ("nmc-factor", 0.8, "invert it"),
+    ("nmc-factor", 2.5, "two errors"),
+    ("nmc-factor", 0.3125, "subtracted"),
+    ("nmc-factor", 1.118, "no root"),
+    ("di01-step", lambda a, g: tuple(2 * s for s in di01_step(a, g)), "factor 1/2"),
+    ("di01-step", lambda a, g: di01_step(a, g)[::-1], "changed places"),
+    (
+        "di01-step",
+        lambda a, g: (
+            (g**2 * a / (1 + a)).sum() / (a / (1 + a)).sum(),
+            (g**2 / (1 + a)).sum() / (1 / (1 + a)).sum(),
+        ),
+        "square it",
+    ),
+    (
+        "di01-step",
+        lambda a, g: ((g**2 * a / (1 + a) ** 2).mean(), (g**2 / (1 + a) ** 2).mean()),
+        "not by m",
+    ),
+    ("hybrid-controls", 1_000_020, "field of weights"),
+    ("hybrid-controls", 2e7, "its own million"),
+    ("hybrid-controls", 1e6, "this is n"),
+    ("history-state", 16, "newest latent alone"),
+    ("history-state", 4, "times in the window"),
+    ("history-state", 20, "multiply"),
+    ("history-state", 80, "oldest leaves"),
+    ("history-state", 4096, "the decoder"),
+    ("surrogate-noise", lambda r: np.cov(r, rowvar=False), "on one side"),
+    ("surrogate-noise", lambda r: r.T @ r, "divide by"),
+    ("surrogate-noise", lambda r: r @ r.T / len(r), "turned"),
+    ("surrogate-noise", lambda r: (r**2).mean(0), "go together"),
+    ("surrogate-noise", lambda r: (r**2).mean(0) ** 0.5, "standard deviations"),
+    ("split-leak", "by time step", "seen the answer"),
+    ("split-leak", "every other step", "between two"),
+    ("split-leak", "by pair", "neighbours"),
+    ("latent-noise", "of the sensors", "taken for perfect"),
+    ("latent-noise", "of the networks", "sensors err too"),
+    ("latent-noise", "zero", "false ones"),
     ("rtps", lambda F, A, a: A * (1 + a * (F.std(0) / A.std(0) - 1)), "anomalies"),
     ("rtps", lambda F, A, a: relaxed(F, A, a) - A.mean(0), "add the mean"),
     ("rtps", lambda F, A, a: relaxed(F, A, 1 - a), "changed places"),
@@ -448,6 +534,31 @@ WRONG = [
     ("ienks-why", "more data", "up to k"),
     ("ienks-why", "more members", "ten"),
     ("ienks-why", "more inflation", "1.02"),
+    ("second-town", 19.2, "correlation of 1"),
+    ("second-town", 18.56, "0.8 of the text"),
+    ("second-town", 18.0, "forget R"),
+    ("second-town", 1.6, "add the background"),
+    ("cg-steps", 1_000_000, "rank of the data"),
+    ("cg-steps", 3, "1 itself"),
+    ("gradient-in-v", lambda v, L, H, d, r: v + (H @ L).T @ (d - H @ L @ v) / r**2, "minus"),
+    ("gradient-in-v", lambda v, L, H, d, r: v - (H @ L).T @ (d - H @ L @ v) / r, "its square"),
+    ("gradient-in-v", lambda v, L, H, d, r: v - H.T @ (d - H @ L @ v) / r**2, "is missing: go"),
+    ("gradient-in-v", lambda v, L, H, d, r: v - L @ H.T @ (d - H @ L @ v) / r**2, "transposed"),
+    ("gradient-in-v", lambda v, L, H, d, r: -(H @ L).T @ (d - H @ L @ v) / r**2, "term is mis"),
+    ("gradient-in-v", lambda v, L, H, d, r: v - (H @ L).T @ d / r**2, "`v = 0` in the misfit"),
+    ("increment-correlation", 2, "the covariance"),
+    ("increment-correlation", 0.4, "not the innovation"),
+    ("adjoint-chain", lambda *a: chain(*a) ** 2, "a square"),
+    ("adjoint-chain", lambda *a: chain(*a, slope=lambda p, dt: np.ones(1)), "at the end"),
+    ("adjoint-chain", lambda *a: chain(*a, slope=_slope_at_start), "its own slope"),
+    ("adjoint-chain", lambda *a: chain(*a, sign=-1), "the sign"),
+    ("window-start", 4.0, "at the end"),
+    ("window-start", 2.5, "have an error"),
+    ("window-start", 1.0, "not 2"),
+    ("window-start", 5.0, "weigh it"),
+    ("gradient-cost", "n + 1", "finite differences"),
+    ("gradient-cost", "n^2", "not even"),
+    ("gradient-cost", "2 n", "central"),
     ("particles-needed", "linear", "forecast"),
     ("particles-needed", "quadratic", "covariance"),
     ("particles-needed", "constant", "degenerate"),

@@ -14,8 +14,16 @@ FLOORS = {
     "border": 1,
     "integrate": 1,
     "grid": 1,
+    "chain": 2.5,  # of beliefs about a trajectory
     "inflate": 2.5,  # acts on ensembles
     "localize": 1,
+    "tridiagonal": 1,
+    "roots": 1.1,
+    "kernels": 1.2,  # correlations; they know the tapers
+    "correlation": 1.4,
+    "separable": 1.4,
+    "diffusion": 1.6,
+    "covariances": 1.6,
     "models": 2,
     "observe": 2,
     "belief": 2,
@@ -24,6 +32,7 @@ FLOORS = {
     "generate": 3,
     "nature": 3.5,  # what makes problems: from a model, or from another problem
     "joint": 3.5,
+    "differences": 3.5,  # makes covariances from a problem's cycle
     "methods": 4,
     "innovations": 4.5,
     "cycle": 5,
@@ -32,6 +41,8 @@ FLOORS = {
     "consistency": 6.2,  # reads results as diagnostics do
     "statistics": 6.2,
     "increments": 6.2,
+    "verify": 6,
+    "tuning": 6.2,  # reads innovations
     "judges": 6,
     "plot": 6,
     "widgets": 7,
@@ -104,7 +115,9 @@ def test_methods_import_each_other_only_through_the_contract():
         parts = module_of(path)
         if parts[0] == "methods" and parts[-1] != "__init__":
             own = {n.split(".")[2] for _, n in imports(path) if n.startswith("dalearn.methods.")}
-            assert own <= {"base", "ensemble", "transform"}, f"{path} imports {own}"
+            shared = {"base", "ensemble", "transform"}  # and, of the variational ones:
+            shared |= {"paths", "variational", "windows", "minimise", "newton"}
+            assert own <= shared, f"{path} imports {own}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: "/".join(module_of(p)))

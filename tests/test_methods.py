@@ -7,6 +7,9 @@ from examples import METHODS, Rotation, linear_gaussian, lorenz63
 
 import dalearn as da
 
+# torch inside: other kernels for other sizes
+TORCH = (da.KF, da.ExtendedKF, da.RTS, da.Var3D, da.Var4D, da.WeakVar4D)
+pytestmark = pytest.mark.filterwarnings("ignore::dalearn.NotConverged")  # hard windows among them
 each = pytest.mark.parametrize("example", METHODS, ids=str)
 
 
@@ -14,7 +17,12 @@ def easy(example, **settings):
     """A problem that the method accepts."""
     if example.linear_only:
         return linear_gaussian(cycles=6, **settings)
-    return lorenz63(cycles=6, **settings)
+    return lorenz63(cycles=6, **noise_of(example), **settings)
+
+
+def noise_of(example):
+    """What a twin has to be told for the sake of a method that wants model noise."""
+    return {"noise": da.Diagonal(0.02 * np.ones(3))} if example.noisy else {}
 
 
 def run(problem, method, seed=0, **settings):
@@ -62,9 +70,7 @@ def test_a_batch_is_the_experiments_one_by_one(example):
     for flat, b in enumerate(np.ndindex(2, 2)):
         alone = run(problem[b], example.method, seed=7 + flat)
         here = together.isel(case0=b[0], case1=b[1])
-        if isinstance(
-            example.method, (da.KF, da.ExtendedKF, da.RTS)
-        ):  # torch inside: other kernels
+        if isinstance(example.method, TORCH):
             assert np.allclose(here["mean"], alone["mean"], rtol=0, atol=1e-8)
         else:
             assert np.array_equal(here["mean"], alone["mean"])
@@ -105,8 +111,10 @@ def test_one_diverging_experiment_leaves_the_others_exact(example):
     a, b = run(problem, example.method), run(broken, example.method)
     assert bool(b["diverged"][1]) == example.cycled
     if example.cycled:
-        seen_from = 2 - (getattr(example.method, "lag", None) or 0)  # a smoother's past is hit too
-        first = (0,) if example.linear_only else range(seen_from, 4)
+        back = [getattr(example.method, name, None) or 0 for name in ("lag", "window")]
+        seen_from = 2 - max(back)  # a smoother's past is hit too
+        until = 3 + (getattr(example.method, "window", None) or 1)  # a window's end is the start
+        first = (0,) if example.linear_only else range(seen_from, until)
         assert int(b["diverged_at"][1]) in first
     assert not b["diverged"][[0, 2]].any()
     for case in (0, 2):
@@ -181,7 +189,7 @@ def test_beats_climatology_on_lorenz63(example):
         result = run(problem, example.method)
         assert da.rmse(result).sel(stage="analysis").mean() < da.climatology(result)
         return
-    problem = lorenz63(cycles=120, batch=(8,))
+    problem = lorenz63(cycles=120, batch=(8,), **noise_of(example))
     result = run(problem, example.tracks or example.method)
     error = da.rmse(result).sel(stage="analysis").isel(time=slice(64, None)).mean("time")
     if example.yardstick:  # says the same whatever is seen

@@ -12,11 +12,21 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..array import Array, array_namespace, device, eye, sane, where_ok
+from ..array import (
+    Array,
+    array_namespace,
+    as_floats,
+    convert_tree,
+    device,
+    eye,
+    sane,
+    where_ok,
+)
 from ..belief import Belief, Ensemble, Gaussian
-from ..gaussian import Covariance, Diagonal
+from ..gaussian import Covariance, Dense, Diagonal
 from ..inflate import check_inflation
 from ..problem import Problem
+from ..roots import Rows
 
 Info = dict[str, Any]
 
@@ -134,6 +144,32 @@ def climate(problem: Problem, wanted: str) -> tuple[Array, Array]:
     B = X.mT @ X / (x.shape[-2] - 1)
     mean = xp.broadcast_to(mean[..., 0, :], (*problem.batch, problem.n))
     return mean, xp.broadcast_to(B, (*problem.batch, problem.n, problem.n))
+
+
+def as_covariance(C: Any, name: str) -> Covariance | None:
+    """A matrix as Dense, a vector of variances as Diagonal; None stays None."""
+    if C is None or isinstance(C, Covariance):
+        return C
+    C = as_floats(C, name)
+    return Dense(C) if C.ndim > 1 else Diagonal(C)
+
+
+def given_covariance(C: Covariance | None, problem: Problem, wanted: str) -> Covariance:
+    """The covariance in the problem's library, or that of the truth run where it is None."""
+    if C is None:  # by its eigenvectors: a short run, or a quiet model, leaves it singular
+        B, ok = sane(climate(problem, wanted)[1])
+        xp = array_namespace(B)
+        s, V = xp.linalg.eigh(B)
+        return Rows(where_ok(ok, (V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5).mT))
+    if C.n != problem.n:
+        raise ValueError(f"the covariance has dimension {C.n}, wanted the state's {problem.n}")
+    return convert_tree(C, problem.like)
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is an integer, at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be an integer >= 1, met {value!r}")
 
 
 def tangent(jacobian: Callable, f: Callable, x: Array) -> tuple[Array, Array]:

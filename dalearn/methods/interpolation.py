@@ -22,7 +22,6 @@ from ..array import (
     array_namespace,
     as_floats,
     convert,
-    convert_tree,
     eye,
     lift,
     no_grad,
@@ -31,10 +30,10 @@ from ..array import (
 )
 from ..belief import Gaussian
 from ..derivative import linearize
-from ..gaussian import Covariance, Dense, Diagonal
+from ..gaussian import Covariance, Dense
 from ..inflate import check_between
 from ..problem import Problem
-from .base import Cycle, climate, moments, solve, tangent
+from .base import Cycle, as_covariance, climate, given_covariance, moments, solve, tangent
 
 
 def oi(x: Array, B: Array, h: Array, H: Array, y: Array, R: Covariance) -> tuple[Array, Array]:
@@ -81,13 +80,15 @@ class OI:
 
     def __post_init__(self):
         check_between("factor", self.factor, 0, 1e12, open_low=True)
-        object.__setattr__(self, "B", _wrapped(self.B, "B"))
+        object.__setattr__(self, "B", as_covariance(self.B, "B"))
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
         with no_grad(problem.like):
             xa = moments(problem)[0]
-            B = _cov(self.B, problem, "give OI(B=...), a covariance or variances").matrix()
+            B = given_covariance(
+                self.B, problem, "give OI(B=...), a covariance or variances"
+            ).matrix()
             B = lift(self.factor, problem.like, problem.batch, "factor") * B
             mean = None if self.cycled else climate(problem, "use OI(cycled=True)")[0]
         for k in range(len(problem)):
@@ -114,7 +115,7 @@ class Climatology:
     cov: Any = None
 
     def __post_init__(self):
-        object.__setattr__(self, "cov", _wrapped(self.cov, "cov"))
+        object.__setattr__(self, "cov", as_covariance(self.cov, "cov"))
         if self.mean is not None:
             object.__setattr__(self, "mean", as_floats(self.mean, "mean"))
 
@@ -123,7 +124,7 @@ class Climatology:
         xp = array_namespace(problem.like)
         with no_grad(problem.like):
             wanted = "give Climatology(mean, cov)"
-            cov = _cov(self.cov, problem, wanted)
+            cov = given_covariance(self.cov, problem, wanted)
             if self.mean is None:
                 mean = climate(problem, wanted)[0]
             elif tuple(self.mean.shape) not in ((problem.n,), (*problem.batch, problem.n)):
@@ -136,20 +137,3 @@ class Climatology:
             belief = Gaussian.unchecked(xp.broadcast_to(mean, (*problem.batch, problem.n)), cov)
         for _ in range(len(problem)):
             yield Cycle(belief, belief)
-
-
-def _wrapped(C: Any, name: str) -> Covariance | None:
-    """A matrix as Dense, a vector as Diagonal."""
-    if C is None or isinstance(C, Covariance):
-        return C
-    C = as_floats(C, name)
-    return Dense(C) if C.ndim > 1 else Diagonal(C)
-
-
-def _cov(C: Covariance | None, problem: Problem, wanted: str) -> Covariance:
-    """The covariance in the problem's library, or that of the truth run where it is None."""
-    if C is None:
-        return Dense.unchecked(climate(problem, wanted)[1])
-    if C.n != problem.n:
-        raise ValueError(f"the covariance has dimension {C.n}, wanted the state's {problem.n}")
-    return convert_tree(C, problem.like)

@@ -2,75 +2,25 @@
 
 Scores come from `dalearn.diagnostics`; these functions place them on axes. Each takes `ax` and
 returns it; without one it opens a figure in the book's look and leaves matplotlib's own settings
-alone (`use_style` changes them for a session). Colours are those of Okabe and Ito ("Color
-Universal Design", 2008), made for colour-blind readers; in grey, lines and markers differ.
+alone (`use_style` changes them for a session).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-from cycler import cycler
+
+from .look import axes_or_new, legend, palette, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import DataArray, Dataset
 
 
-def _role(color, linestyle, marker=None, **more):
-    return MappingProxyType({"color": color, "linestyle": linestyle, "marker": marker, **more})
-
-
-# The truth is thin and on top, the analysis wide and below it: where they agree, both are seen.
-palette: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "truth": _role("black", "-", linewidth=1.1, zorder=3),
-        "observation": _role("#E69F00", "none", "x", markersize=5, markeredgewidth=1.4, zorder=4),
-        "background": _role("#0072B2", "--", linewidth=1.6, zorder=2.2),
-        "forecast": _role("#0072B2", "--", linewidth=1.6, zorder=2.2),
-        "analysis": _role("#009E73", "-", linewidth=2.6, zorder=2.1),
-        "smoothed": _role("#D55E00", ":", linewidth=2.2, zorder=2.3),
-        "start": _role("#56B4E9", (0, (6, 1, 1, 1, 1, 1)), linewidth=1.6, zorder=2.2),
-        "learned": _role("#CC79A7", "-.", linewidth=2.0, zorder=2.3),
-        "ensemble": _role("0.6", "-", linewidth=0.6, zorder=1.8),
-    }
-)
-
-settings: dict[Any, Any] = {
-    "figure.figsize": (7.0, 3.2),
-    "figure.dpi": 120,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",  # not transparent: black stays readable on a dark page
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.fontsize": "small",
-    # Solid lines first, or each line that sets only its colour would be dashed.
-    "axes.prop_cycle": cycler(
-        color=["#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"],
-        linewidth=[1.2, 2.4, 2.2, 2.0, 1.6, 1.1],
-        linestyle=["-", "-", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), "--"],
-    ),
-}
 _POINTS = (("#0072B2", "o"), ("#D55E00", "^"), ("#009E73", "s"), ("#CC79A7", "D"), ("black", "v"))
-
-
-def style(role: str, **changes: Any) -> dict[str, Any]:
-    """Arguments that draw a role of `palette`: `ax.plot(t, x, **style("truth", label="x"))`."""
-    if role not in palette:
-        raise ValueError(f"no style for {role!r}; the roles are {', '.join(palette)}")
-    return {**palette[role], **changes}
-
-
-def use_style() -> None:
-    """Give every figure made from now on the book's look: write `settings` to `rcParams`."""
-    mpl.rcParams.update(settings)
 
 
 def trajectories(
@@ -95,7 +45,7 @@ def trajectories(
         lines.insert(0, ("truth", _one(result, "truth", ("time", "x"), component)))
     if observed is not None:
         lines.append(("observation", _one(result, "observation", ("time", "y"), observed)))
-    ax, time = _axes(ax), mean["time"].values
+    ax, time = axes_or_new(ax), mean["time"].values
     for role, line in lines:
         ax.plot(time, line.values, **_look(role, label=role))
     if stages and interval > 0:
@@ -104,7 +54,7 @@ def trajectories(
         shade["label"] = f"± {interval:g} std"
         ax.fill_between(time, middle - width, middle + width, **shade)
     ax.set(xlabel=_name(mean["time"], "time"), ylabel=f"component {component} of the state")
-    return _legend(ax)
+    return legend(ax)
 
 
 def ensemble(members: Any, time=None, component=0, *, ax=None) -> Axes:
@@ -118,12 +68,12 @@ def ensemble(members: Any, time=None, component=0, *, ax=None) -> Axes:
     time = x["time"].values if time is None else np.asarray(time)
     if time.shape != (x.sizes["time"],):
         raise ValueError(f"time has shape {time.shape}, wanted ({x.sizes['time']},) as members")
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     alpha = float(np.clip(6 / np.sqrt(x.shape[1]), 0.3, 1.0))  # many are faint: density shows
     lines = ax.plot(time, x.values, **style("ensemble", alpha=alpha))
     lines[0].set_label(f"{len(lines)} members")
     ax.set(xlabel=_name(x["time"], "time"), ylabel=f"component {component} of the state")
-    return _legend(ax)
+    return legend(ax)
 
 
 def hovmoeller(
@@ -141,7 +91,7 @@ def hovmoeller(
     limits     (lowest, highest), to compare panels; by default those of the data
     """
     data = _labelled(data, ("time", "x"), "data")
-    values, ax = np.asarray(data.values, dtype=float), _axes(ax)
+    values, ax = np.asarray(data.values, dtype=float), axes_or_new(ax)
     cells = _scale([values], cmap, symmetric, limits) | {"shading": "nearest", "rasterized": True}
     image = ax.pcolormesh(data["x"].values, data["time"].values, values, **cells)
     ax.figure.colorbar(image, ax=ax, pad=0.02, label=label or _name(data, ""))
@@ -156,7 +106,7 @@ def field(panels, *, axes=None, cmap=None, label=None, symmetric=False, limits=N
     are returned. With a label there is a bar; cmap, symmetric and limits as in `hovmoeller`.
     """
     panels = panels if isinstance(panels, Mapping) else {"": panels}
-    axes = np.asarray(_axes(axes, ncols=len(panels)), dtype=object).reshape(-1)
+    axes = np.asarray(axes_or_new(axes, ncols=len(panels)), dtype=object).reshape(-1)
     scale = _scale(map(np.asarray, panels.values()), cmap, symmetric, limits) | {"origin": "lower"}
     for ax, (title, value) in zip(axes, panels.items(), strict=True):
         image = ax.imshow(_labelled(value, ("rows", "columns"), "a field"), **scale)
@@ -188,14 +138,14 @@ def rank_histogram(counts: Any, *, independent=None, ax=None) -> Axes:
     draws = int(total if independent is None else independent)
     if total == 0 or draws < 1:
         raise ValueError(f"no ranks to show: counts sum to {total}, independent is {draws}")
-    (low, high), ax = binom.ppf([0.025, 0.975], draws, 1 / bins) / draws, _axes(ax)
+    (low, high), ax = binom.ppf([0.025, 0.975], draws, 1 / bins) / draws, axes_or_new(ax)
     look = {"color": _look(stage)["color"], "alpha": 0.75, "edgecolor": "white"}
     ax.bar(np.arange(bins), counts / total, width=1.0, linewidth=0.5, **look)
     ax.axhspan(low, high, color="black", alpha=0.2, linewidth=0, label="95 % of reliable draws")
     ax.axhline(1 / bins, color="black", linestyle="--", linewidth=1.2, label="reliable")
     ax.set(xlabel=f"rank of the truth among {bins - 1} members", ylabel="relative frequency")
     ax.locator_params(axis="x", integer=True)
-    return _legend(ax)
+    return legend(ax)
 
 
 def spread_skill(rmse: DataArray, spread: DataArray, *, ax=None) -> Axes:
@@ -205,13 +155,13 @@ def spread_skill(rmse: DataArray, spread: DataArray, *, ax=None) -> Axes:
     """
     stage = _stage(rmse)
     rmse, spread = _pair(rmse, spread, ("time",))
-    ax, time = _axes(ax), rmse["time"].values
+    ax, time = axes_or_new(ax), rmse["time"].values
     ax.fill_between(time, 0, spread.values, color="0.85", linewidth=0)
     ax.plot(time, spread.values, color="0.3", linestyle=":", linewidth=1.4, label="spread")
     look = _look(stage, label=f"RMSE of the {stage}" if stage else "RMSE", linewidth=1.6)
     ax.plot(time, rmse.values, **look)
     ax.set(xlabel=_name(rmse["time"], "time"), ylabel="RMSE and spread", ylim=(0, None))
-    return _legend(ax)
+    return legend(ax)
 
 
 def spread_skill_scatter(rmse: DataArray, spread: DataArray, *, ax=None) -> Axes:
@@ -230,7 +180,7 @@ def spread_skill_scatter(rmse: DataArray, spread: DataArray, *, ax=None) -> Axes
     names = [str(m) for m in rmse["method"].values] if "method" in rmse.coords else [""]
     error, width = (a.transpose("method", ...).values for a in (rmse, spread))
     top = 1.08 * np.nanmax(np.where(np.isfinite([error, width]), [error, width], 0)) or 1.0
-    ax = _axes(ax, figsize=(4.4, 3.8))
+    ax = axes_or_new(ax, figsize=(4.4, 3.8))
     ax.plot([0, top], [0, top], color="black", linestyle="--", linewidth=1, label="reliable")
     for k, (name, e, s) in enumerate(zip(names, error, width, strict=True)):
         color, marker = _POINTS[k % len(_POINTS)]
@@ -262,7 +212,7 @@ def attractor(x: Any, *, components=(0, 2), ax=None, **changes: Any) -> Axes:
         raise ValueError(f"components are {components}, wanted two or three of {n} positions")
     if ax is not None and (ax.name == "3d") != space:
         raise ValueError(f"{len(components)} components do not fit axes of kind {ax.name!r}")
-    ax = _axes(ax, figsize=(4.4, 3.8), subplot_kw={"projection": "3d" if space else None})
+    ax = axes_or_new(ax, figsize=(4.4, 3.8), subplot_kw={"projection": "3d" if space else None})
     thin = {"color": "black", "linewidth": 0.5, "linestyle": "-"}
     for path in x.reshape(-1, *x.shape[-2:]):
         ax.plot(*path[:, components].T, **(thin | changes))
@@ -270,13 +220,6 @@ def attractor(x: Any, *, components=(0, 2), ax=None, **changes: Any) -> Axes:
         ax.set_box_aspect(None, zoom=0.88)  # type: ignore  # room for the labels on the right
     ax.set(**{f"{axis}label": f"component {i}" for axis, i in zip("xyz", components)})  # noqa: B905
     return ax
-
-
-def _axes(ax, **figure) -> Axes:
-    if ax is not None:
-        return ax
-    with mpl.rc_context(settings):
-        return plt.subplots(**figure)[1]
 
 
 def _scale(values, cmap, symmetric, limits):
@@ -340,11 +283,3 @@ def _look(role, **changes):
 def _name(data, default):
     name, units = data.attrs.get("long_name", default or data.name), data.attrs.get("units")
     return f"{name} ({units})" if units else f"{name or ''}"
-
-
-def _legend(ax):
-    """Above the axes on the right, where it covers no data; titles stand on the left."""
-    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2}
-    if count := len(ax.get_legend_handles_labels()[0]):
-        ax.legend(ncols=count, frameon=False, fontsize="small", columnspacing=1.4, **place)
-    return ax

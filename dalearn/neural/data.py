@@ -1,0 +1,157 @@
+"""Trajectories as training sets: split by trajectory, scaled by what training may know.
+
+Two neighbouring times of one trajectory are nearly the same state. A split that deals single
+times to training and test tests the memory of a network, not what it has learned; here whole
+trajectories are dealt. In the same spirit a Normalisation is fitted on training data alone.
+Leakage in published work: S. Kapoor and A. Narayanan, Leakage and the reproducibility crisis in
+machine-learning-based science, Patterns 4, 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..array import Array, array_namespace, convert, is_array
+
+
+class Split(NamedTuple):
+    """Numbers of trajectories for training, validation (early stop, settings) and test."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def split(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15), *, seed: int = 0) -> Split:
+    """Deal `count` trajectories to training, validation and test, each to one of them.
+
+        parts = split(len(states), seed=1)          # states (trajectories, times, *shape)
+        train = states[parts.train]
+
+    Arguments: `count`; `fractions`, three that sum to 1; every part whose fraction is not 0 gets
+    at least one trajectory; `seed`. Returns sorted indices.
+    Raises ValueError for other fractions, or fewer trajectories than parts.
+    """
+    f = np.asarray(fractions, float)
+    if f.shape != (3,) or (f < 0).any() or abs(f.sum() - 1) > 1e-9 or f[0] == 0:
+        raise ValueError(
+            "split wants three fractions that sum to 1, for training (not 0), validation and "
+            f"test, met {fractions!r}"
+        )
+    if not isinstance(count, (int, np.integer)) or count < (f > 0).sum():
+        raise ValueError(
+            f"split deals whole trajectories, met {count!r} of them for {(f > 0).sum()} parts; "
+            "wanted at least one each. One long run can be cut into stretches first, with gaps "
+            "between them that are longer than the memory of the system"
+        )
+    sizes = np.maximum(np.floor(f * count + 0.5).astype(int), f > 0)
+    sizes[0] = count - sizes[1:].sum()
+    while sizes[0] < 1:  # rounding and minima together may have given too much away
+        sizes[1 + int(np.argmax(sizes[1:]))] -= 1
+        sizes[0] += 1
+    order = np.random.default_rng(seed).permutation(count)
+    cuts = np.cumsum(sizes)[:-1]
+    return Split(*(np.sort(part) for part in np.split(order, cuts)))
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """x -> (x - mean) / std, and back. From `Normalisation.fit`, on training data only.
+
+    Arguments: `mean` and `std`, arrays that broadcast against states, std > 0.
+    """
+
+    mean: Array
+    std: Array
+
+    def __post_init__(self):
+        for name in ("mean", "std"):
+            if not is_array(getattr(self, name)):
+                object.__setattr__(self, name, np.asarray(getattr(self, name), float))
+        xp = array_namespace(self.mean, self.std)
+        if not bool(xp.all(self.std > 0)) or not bool(xp.all(xp.isfinite(self.mean + self.std))):
+            raise ValueError("Normalisation wants finite means and standard deviations > 0")
+
+    @classmethod
+    def fit(cls, train: Array, *, per: Sequence[int] = (-1,)) -> Normalisation:
+        """Mean and standard deviation of the training data.
+
+        `per`: the axes, counted from the end, whose entries each have their own: (-1,) for the
+        components of vectors, (-3,) for the channels of fields `(..., c, h, w)`, () for one number
+        for all. An entry that never changes gets the standard deviation 1, so that it becomes 0.
+        Raises ValueError for NaN, or axes that the data do not have.
+        """
+        xp = array_namespace(train)
+        if any(a >= 0 or -a > train.ndim for a in per):
+            raise ValueError(f"per wants axes from -1 to -{train.ndim}, met {tuple(per)}")
+        if not bool(xp.all(xp.isfinite(train))):
+            raise ValueError("the training data hold NaN or infinity; wanted them left out first")
+        axes = tuple(i for i in range(train.ndim) if i - train.ndim not in per)
+        last = -min(per, default=0)
+        mean, std = xp.mean(train, axis=axes, keepdims=True), None
+        std = xp.std(train, axis=axes, keepdims=True)
+        # round-off alone gives a constant a standard deviation of eps |mean|
+        least = 8 * math.sqrt(train.size if isinstance(train, np.ndarray) else train.numel())
+        still = std <= least * float(xp.finfo(train.dtype).eps) * xp.abs(mean)
+        std = xp.where(still, xp.ones_like(std), std)
+        shape = tuple(mean.shape[mean.ndim - last :])
+        return cls(xp.reshape(mean, shape), xp.reshape(std, shape))
+
+    def __call__(self, x: Array) -> Array:
+        """States in units of their own variability."""
+        return (x - convert(self.mean, x)) / convert(self.std, x)
+
+    def inverse(self, x: Array) -> Array:
+        """Back to the units of the data."""
+        return x * convert(self.std, x) + convert(self.mean, x)
+
+
+def pairs(states: Array, *, step: int = 1) -> tuple[Array, Array]:
+    """All (now, `step` times later) of trajectories `(S, T, *shape)`: two `(S (T - step), ...)`.
+
+    No pair reaches from one trajectory into another. Raises ValueError where T is too short.
+    """
+    now, later = windows(states, 1, step=step)
+    return now[:, 0], later
+
+
+def windows(states: Array, length: int, *, step: int = 1, ahead: int = 0) -> tuple[Array, Array]:
+    """Windows of `length` consecutive states, and the state `step` times after the window's end.
+
+    Arguments: `states (S, T, *shape)`; `ahead`, if not 0: as targets the next `ahead` states,
+    for training on the network's own forecasts.
+    Returns `(S w, length, *shape)` and `(S w, *shape)`, or `(S w, ahead, *shape)`, with
+    w = T - length - step + 1 windows (T - length - ahead + 1) in each trajectory; no window
+    reaches from one trajectory into another. Raises ValueError where T is too short.
+    """
+    for name, value in (("length", length), ("step", step), ("ahead", ahead + 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"windows wants integers length, step >= 1, ahead >= 0; met {name}")
+    if states.ndim < 3:
+        raise ValueError(
+            f"wanted trajectories (S, T, *shape), met shape {tuple(states.shape)}; for one "
+            "trajectory use states[None]"
+        )
+    S, T = states.shape[:2]
+    reach = ahead if ahead else step
+    w = T - length - reach + 1
+    if w < 1:
+        raise ValueError(
+            f"trajectories of {T} times hold no window of {length} and a target {reach} later; "
+            f"wanted at least {length + reach} times"
+        )
+    xp = array_namespace(states)
+
+    def gathered(first: int, count: int) -> Any:
+        parts = [states[:, first + i : first + i + w] for i in range(count)]
+        out = xp.stack(parts, axis=2)
+        return xp.reshape(out, (S * w, count, *states.shape[2:]))
+
+    before = gathered(0, length)
+    after = gathered(length, ahead) if ahead else gathered(length + step - 1, 1)[:, 0]
+    return before, after

@@ -1,0 +1,285 @@
+"""Small networks of known shapes: multi-layer perceptron, convolutions, autoencoder, LSTM.
+
+Each is a `torch.nn.Module` without dropout or batch normalisation, so that a row never depends on
+its neighbours and training mode changes nothing: as the model or operator of a Problem it is a
+pure function. Activations are smooth by default: 4D-Var differentiates through them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Activation = Callable[[], nn.Module]
+
+
+def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
+    """`make(*args, **settings)`, with the first weights that belong to this seed.
+
+    torch draws them from a state shared by the whole process; here that state is put back after.
+
+        net = seeded(0, MLP, 3, 3, (32, 32))
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make(*args, **settings)
+
+
+def parameters(module: nn.Module) -> int:
+    """How many numbers the module learns."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def _check_sizes(name: str, **sizes: Any) -> None:
+    for what, value in sizes.items():
+        for number in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ValueError(f"{name} wants {what} >= 1, integers, met {value!r}")
+
+
+def _check_input(name: str, x: Tensor, wanted: tuple[int, ...], lead: str = "...") -> None:
+    if tuple(x.shape[x.ndim - len(wanted) :]) != wanted or x.ndim < len(wanted):
+        shape = ", ".join(map(str, wanted))
+        raise ValueError(f"{name} wants ({lead}, {shape}), met shape {tuple(x.shape)}")
+
+
+class MLP(nn.Module):
+    """The multi-layer perceptron, f(x) = W_L s(... s(W_1 x + b_1) ...) + b_L.
+
+    With `residual` it is x + f(x), which as a model starts from persistence.
+
+    Arguments: `inputs` and `outputs`, the widths outside; `hidden`, those inside; `activation`, s.
+    Shapes: `(..., inputs) -> (..., outputs)`. Raises ValueError for sizes that do not fit.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: Sequence[int] = (64, 64),
+        *,
+        activation: Activation = nn.Tanh,
+        residual: bool = False,
+    ):
+        super().__init__()
+        _check_sizes("MLP", inputs=inputs, outputs=outputs, hidden=tuple(hidden))
+        if residual and inputs != outputs:
+            raise ValueError(f"a residual MLP wants outputs = inputs, met {inputs} -> {outputs}")
+        widths, layers = (inputs, *hidden), []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), activation()]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+        self.inputs, self.residual = inputs, residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        _check_input("MLP", x, (self.inputs,))
+        return x + self.layers(x) if self.residual else self.layers(x)
+
+
+class CNN(nn.Module):
+    """Convolutions on a line or in a plane: the same small network at every point of the grid.
+
+    `periodic`: the grid is a ring or a torus, and the field keeps its size. Otherwise nothing is
+    assumed beyond the rim (a valid, unpadded convolution): each of the L layers takes kernel - 1
+    points away, so that h becomes h - L (kernel - 1).
+
+    Arguments: `channels` in and `outputs` out; `hidden`, channels between; `kernel`, odd; `axes`,
+    1 or 2; `residual`: x + f(x), for periodic models with as many channels out as in.
+    Shapes: `(b, channels, [h,] w) -> (b, outputs, [h',] w')`. Raises ValueError for sizes that do
+    not fit.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        hidden: Sequence[int] = (32, 32),
+        *,
+        kernel: int = 5,
+        axes: int = 2,
+        periodic: bool = True,
+        activation: Activation = nn.SiLU,
+        residual: bool = False,
+    ):
+        super().__init__()
+        _check_sizes(
+            "CNN", channels=channels, outputs=outputs, hidden=tuple(hidden), kernel=kernel
+        )
+        if axes not in (1, 2) or kernel % 2 == 0:
+            raise ValueError(f"CNN wants axes 1 or 2 and an odd kernel, met {axes} and {kernel}")
+        if residual and not (periodic and channels == outputs):
+            raise ValueError("a residual CNN wants periodic=True and as many channels out as in")
+        conv = (nn.Conv1d, nn.Conv2d)[axes - 1]
+        pad: Any = {"padding": kernel // 2, "padding_mode": "circular"} if periodic else {}
+        widths, layers = (channels, *hidden), []
+        for before, after in pairwise(widths):
+            layers += [conv(before, after, kernel, **pad), activation()]
+        self.layers = nn.Sequential(*layers, conv(widths[-1], outputs, kernel, **pad))
+        self.channels, self.axes, self.residual = channels, axes, residual
+        self.least = kernel // 2 + 1 if periodic else (len(hidden) + 1) * (kernel - 1) + 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = tuple(x.shape[-self.axes :])
+        if x.ndim != self.axes + 2 or x.shape[1] != self.channels or min(size) < self.least:
+            grid = ", ".join("hw"[2 - self.axes :])
+            raise ValueError(
+                f"CNN wants (b, {self.channels}, {grid}) with a grid of at least {self.least} "
+                f"points a side, met shape {tuple(x.shape)}"
+            )
+        return x + self.layers(x) if self.residual else self.layers(x)
+
+
+class Autoencoder(nn.Module):
+    """Two networks back to back, x ~ D(E(x)): fields `(..., *shape)` <-> latents `(..., latent)`.
+
+    From an encoder and a decoder of your own, or by `Autoencoder.dense` and `.convolutional`.
+    `encode` and `decode` take any leading axes; the module itself is D o E, what training wants.
+    The networks see fields in units of `mean` and `std`, two numbers that are stored with the
+    weights: 0 and 1 unless `scaled` has set them. Raises ValueError for sizes that do not fit.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, shape: Sequence[int], latent: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+        _check_sizes("Autoencoder", shape=tuple(shape), latent=latent)
+        self.encoder, self.decoder = encoder, decoder
+        self.shape, self.latent = tuple(shape), latent
+
+    @classmethod
+    def dense(
+        cls,
+        n: int,
+        latent: int,
+        hidden: Sequence[int] = (64,),
+        *,
+        activation: Activation = nn.SiLU,
+    ) -> Autoencoder:
+        """Of vectors `(..., n)`, by two MLPs that mirror each other."""
+        there = MLP(n, latent, hidden, activation=activation)
+        back = MLP(latent, n, tuple(reversed(hidden)), activation=activation)
+        return cls(there, back, (n,), latent)
+
+    @classmethod
+    def convolutional(
+        cls,
+        shape: Sequence[int],
+        latent: int,
+        channels: Sequence[int] = (8, 16, 32),
+        *,
+        activation: Activation = nn.SiLU,
+    ) -> Autoencoder:
+        """Of fields `(..., c, h, w)`; each of the layers halves the grid and sees 4 x 4 points.
+
+        h and w must be divisible by 2^layers. Points beyond the rim count as 0.
+        """
+        _check_sizes("Autoencoder", shape=tuple(shape), channels=tuple(channels))
+        times = 2 ** len(channels)
+        if len(shape) != 3 or shape[1] % times or shape[2] % times:
+            raise ValueError(
+                f"a convolutional Autoencoder of {len(channels)} layers wants a shape (c, h, w) "
+                f"with h and w divisible by {times}, met {tuple(shape)}"
+            )
+        small = (channels[-1], shape[1] // times, shape[2] // times)
+        down, up, widths = [], [], (shape[0], *channels)
+        for i, (a, b) in enumerate(pairwise(widths)):
+            down += [nn.Conv2d(a, b, 4, stride=2, padding=1), activation()]
+            out = nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
+            up = [out, *([activation()] if i else []), *up]
+        n = math.prod(small)
+        there = nn.Sequential(*down, nn.Flatten(), nn.Linear(n, latent))
+        up = [nn.Linear(latent, n), nn.Unflatten(1, small), activation(), *up]
+        return cls(there, nn.Sequential(*up), shape, latent)
+
+    def scaled(self, train: Tensor) -> Autoencoder:
+        """This autoencoder, with the mean and standard deviation of the training data."""
+        with torch.no_grad():
+            self.mean.copy_(train.mean())
+            self.std.copy_(train.std())
+        return self
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Fields `(..., *shape)` -> latents `(..., latent)`."""
+        _check_input("Autoencoder.encode", x, self.shape)
+        lead = x.shape[: x.ndim - len(self.shape)]
+        x = (x.reshape(-1, *self.shape) - self.mean) / self.std
+        return self.encoder(x).reshape(*lead, self.latent)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents `(..., latent)` -> fields `(..., *shape)`."""
+        _check_input("Autoencoder.decode", z, (self.latent,))
+        x = self.decoder(z.reshape(-1, self.latent)) * self.std + self.mean
+        return x.reshape(*z.shape[:-1], *self.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+
+class LSTM(nn.Module):
+    """A long short-term memory that reads a window and says what comes next.
+
+        (x_1, ..., x_L) -> x_L + W h_L + b     (without x_L unless `residual`)
+
+    h_L is the memory after the last state (Hochreiter and Schmidhuber, Neural Computation 9,
+    1997). The module of a `History(module, length)`, which makes it a model.
+
+    Arguments: `n`, the width of a state; `hidden`, of the memory; `layers`.
+    Shapes: windows `(b, L, n) -> (b, n)`, any L. Raises ValueError for sizes that do not fit.
+    """
+
+    batch_first = True  # what History asks a sequence network
+
+    def __init__(self, n: int, hidden: int = 64, layers: int = 1, *, residual: bool = True):
+        super().__init__()
+        _check_sizes("LSTM", n=n, hidden=hidden, layers=layers)
+        self.memory = nn.LSTM(n, hidden, layers, batch_first=True)
+        self.out = nn.Linear(hidden, n)
+        self.n, self.residual = n, residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 3 or x.shape[-1] != self.n:
+            raise ValueError(f"LSTM wants windows (b, L, {self.n}), met shape {tuple(x.shape)}")
+        new = self.out(self.memory(x)[0][:, -1])
+        return x[:, -1] + new if self.residual else new
+
+
+class Normalised(nn.Module):
+    """A network between two scalings, x -> s' f((x - m) / s) + m': it learns numbers of size 1.
+
+    Arguments: `module`, f; `before`, the Normalisation of what comes in; `after`, of what goes out
+    (that of the input unless given). They are stored with the weights, and `scaled` changes them.
+    """
+
+    before_mean: Tensor
+    before_std: Tensor
+    after_mean: Tensor
+    after_std: Tensor
+
+    def __init__(self, module: nn.Module, before: Any, after: Any = None):
+        super().__init__()
+        self.module = module
+        for name, scale in (("before", before), ("after", before if after is None else after)):
+            for part in ("mean", "std"):
+                value = torch.as_tensor(getattr(scale, part), dtype=torch.get_default_dtype())
+                self.register_buffer(f"{name}_{part}", value.detach().clone())
+        self.batch_first = getattr(module, "batch_first", True)
+
+    def scaled(self, before: Any, after: Any = None) -> Normalised:
+        """This network, with other scalings of the same shapes."""
+        with torch.no_grad():
+            for name, scale in (("before", before), ("after", before if after is None else after)):
+                for part in ("mean", "std"):
+                    getattr(self, f"{name}_{part}").copy_(torch.as_tensor(getattr(scale, part)))
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.module((x - self.before_mean) / self.before_std)
+        return y * self.after_std + self.after_mean

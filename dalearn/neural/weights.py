@@ -1,0 +1,154 @@
+"""Trained weights in files that hold numbers only, each with a card that says where it is from.
+
+The format is safetensors: a header of names, shapes and types, then the bytes. Reading one never
+runs code, which reading a pickle does. The card stands in the header: the command, data and seed
+that made the weights, what was measured on them, on what, with which versions, and a hash of all
+that was stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import struct
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where weights come from.
+
+    Arguments: `command`, that makes them again; `data`, what they were trained on; `seed`;
+    `metric`, what was measured and on which data; `hardware`, its class; `notes`. The network's
+    own text, the versions and the hash are filled in by `save_weights`.
+    """
+
+    command: str
+    data: str
+    seed: int
+    metric: dict[str, Any]
+    hardware: str = field(default_factory=lambda: f"CPU, {platform.machine()}")
+    notes: str = ""
+    network: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card:
+    """Write the module's parameters and buffers with their card; returns the card, completed.
+
+    The file appears whole or not at all. Raises ValueError for weights that are not finite.
+    """
+    from safetensors.torch import save
+
+    tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    bad = [k for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
+    if bad:
+        raise ValueError(f"the weights {bad[:3]} hold NaN or infinity; they were not saved")
+    given = asdict(card) | {
+        "network": repr(module),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "sha256": _hash(tensors),
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(save(tensors, {"card": json.dumps(given)}))
+    os.replace(part, path)
+    return Card(**given)
+
+
+def load_weights(module: nn.Module, path: str | os.PathLike) -> Card:
+    """Put the weights of a file into the module, of the same names, shapes and dtypes.
+
+    Returns their card, and leaves the module in evaluation mode. Raises ValueError, naming the
+    file and what differs, for a file that is damaged, that has no card, or that belongs to
+    another network; then the module is unchanged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    card = read_card(path)
+    try:
+        tensors = load(Path(path).read_bytes())
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _damaged(path, error) from error
+    if _hash(tensors) != card.sha256:
+        raise _damaged(path, "the numbers do not have the hash that the card names")
+    own = module.state_dict()
+    told = []
+    if missing := sorted(set(own) - set(tensors)):
+        told.append(f"it lacks {missing[:3]}")
+    if extra := sorted(set(tensors) - set(own)):
+        told.append(f"it holds {extra[:3]}, unknown to the module")
+    for name in sorted(set(own) & set(tensors)):
+        met, wanted = tensors[name], own[name]
+        if met.shape != wanted.shape:
+            told.append(f"{name} is {tuple(met.shape)}, wanted {tuple(wanted.shape)}")
+        elif met.dtype != wanted.dtype:
+            told.append(
+                f"{name} is {met.dtype}, wanted {wanted.dtype} (load first, then module.to)"
+            )
+    if told:
+        raise ValueError(
+            f"{path} belongs to another network: {'; '.join(told[:3])}. It was saved from\n"
+            f"{card.network}"
+        )
+    module.load_state_dict(tensors)
+    module.eval()
+    return card
+
+
+def read_card(path: str | os.PathLike) -> Card:
+    """The card of a file of weights. Raises ValueError where there is none."""
+    try:
+        with open(path, "rb") as f:
+            (size,) = struct.unpack("<Q", f.read(8))
+            if size > 2**24:
+                raise ValueError("its header is longer than 16 MB")
+            header = json.loads(f.read(size))
+        told = json.loads(header["__metadata__"]["card"])
+        names = {f.name for f in fields(Card)}
+        return Card(**{k: v for k, v in told.items() if k in names})
+    except FileNotFoundError:
+        raise
+    except (struct.error, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
+
+
+def shipped(name: str) -> Path:
+    """The path of weights that come with the package, such as `shipped("lorenz63-lstm")`.
+
+    Raises ValueError, naming those there are, for another name.
+    """
+    folder = Path(str(resources.files("dalearn.data"))) / "weights"
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        there = sorted(p.stem for p in folder.glob("*.safetensors"))
+        raise ValueError(f"no weights {name!r} are shipped with dalearn; there are {there}")
+    return path
+
+
+def _damaged(path: Any, error: Any) -> ValueError:
+    return ValueError(
+        f"{path} is not a file of weights that save_weights wrote, or it is damaged ({error}); "
+        "wanted a fresh copy, or run the command again that made it"
+    )
+
+
+def _hash(tensors: dict[str, Tensor]) -> str:
+    """Over names, types, shapes and bytes, in the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
