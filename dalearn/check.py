@@ -103,6 +103,12 @@ def _rtps(F, A, alpha):
     return A.mean(0) + (A - A.mean(0)) * (1 + alpha * (before - after) / after)
 
 
+def _block(M, H, Q, R, before=1, after=1, data=1):
+    """One state's block of the precision of a chain."""
+    held, pulled = np.linalg.inv(Q), M.T @ np.linalg.solve(Q, M)
+    return before * held + after * pulled + data * H.T @ np.linalg.solve(R, H)
+
+
 def _taper(c, N):
     return (N - 1) * c**2 / (1 + N * c**2)
 
@@ -203,6 +209,7 @@ _PASTS = tuple((_draw(len(E), 4) + 2, *rest) for E, *rest in _ENKFS)
 _LOGS = (_draw(5),), (3 * _draw(40),), (-1e4 + 10 * _draw(7),)  # e^-10000 underflows
 _WEIGHTS = tuple((_weights(2 * logs),) for (logs,) in _LOGS[:2])
 _RESIDUALS = [(np.array([[1.0, 2.0], [0.5, -1.0], [3.0, 0.5]]),), (np.array([[0.2], [0.4]]),)]
+_CHAINS = tuple((_draw(n, n), _draw(m, n), _spd(n), _spd(m)) for n, m in ((3, 2), (2, 4)))
 _INNOVATIONS = tuple((_draw(m), _spd(m)) for m in (1, 2, 5))
 _BACKS = _back_case(2), _back_case(3)
 _CONTROLS = tuple(
@@ -706,6 +713,33 @@ exercises: Mapping[str, Judge] = {
             1e6 + 20: "so it is without localization; with it each member has a field of weights.",
             2e7: "the static part has its own million.",
             1e6: "this is n; `controls` counts what `color` takes.",
+        }),
+    "weak-cost": number(
+        2.0, "100 squares, 96 unknowns, and half of what is left: half of the number of data.",
+        hints={
+            4: "this is 2J: the cost has a half in front of each square.",
+            50: "this is J at the truth; the minimum has used up 96 unknowns.",
+            48.5: "at the truth, without the background; count the unknowns as well.",
+            0.5: "this is without the background, which has three squares more.",
+            0.05: "the paper's number; below what the noise of the data alone leaves.",
+            0: "with more squares than unknowns not all can vanish.",
+        }),
+    "weak-block": function(
+        _block, _CHAINS, "held from behind, pulled from ahead, and seen.",
+        hints={
+            lambda *a: _block(*a, before=0): "the state is held by the one before too: `Q^-1`.",
+            lambda *a: _block(*a, after=0): "the next state pulls as well: `M^T Q^-1 M`.",
+            lambda *a: _block(*a, data=0): "the datum is missing: `H^T R^-1 H`.",
+            lambda M, H, Q, R: _block(M.T, H, Q, R): "`M^T Q^-1 M`: the transpose comes first.",
+            lambda M, H, Q, R: -np.linalg.solve(Q, M): "this is the block below the diagonal.",
+            lambda *a: np.linalg.inv(_block(*a)): "no inverse: the precision itself.",
+        }),
+    "weak-tail": choice(
+        "the first guess", {
+            "the first guess": "the mean is made by starts in the basin of a wrong valley.",
+            "the tolerance": "they have converged, to the wrong place.",
+            "the observation error": "the median would fall a little; the wrong valleys remain.",
+            "the order of the sweep": "the linear problem is solved exactly in any order.",
         }),
     "particles-needed": choice(
         "exponential", {

@@ -100,10 +100,9 @@ def di01(
             f"wanted iterations >= 1 and a tolerance above 0, met {iterations!r} and {tolerance!r}"
         )
     R = convert_tree(_wrapped(R, "R"), d)
-    lam, square, left, ok = _spectra(d, _observed(B, H, d), R)
-    fit = _Fit(lam, square, left)
+    fit, ok = _spectra(d, _observed(B, H, d), R)
     xp = array_namespace(d)
-    b = r = xp.ones_like(xp.sum(square, axis=(-2, -1)))
+    b = r = xp.ones_like(xp.sum(fit.square, axis=(-2, -1)))
     done = xp.zeros_like(b) > 0
     paths = [(b, r)]
     for _ in range(iterations):
@@ -126,11 +125,15 @@ def di01(
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """`lam (..., 1 or K, m)`, `square = g^2 (..., K, m)`; `left`, 1 where seen, as `lam`."""
+    """Eigenvalues, squares g^2 and `left`, 1 where seen, all `(..., K, m)`.
+
+    Where `times` share one spectrum the squares are summed over them, and K is 1.
+    """
 
     lam: Array
     square: Array
     left: Array
+    times: int
 
     def _shares(self, b: Array, r: Array) -> tuple[Array, Array, Array]:
         b, r = b[..., None, None], r[..., None, None]
@@ -158,13 +161,11 @@ class _Fit:
         return e_b, e_o
 
     def _traced(self, v: Array) -> Array:
-        """The sum over m, and over the times, which may share one spectrum."""
-        times = self.square.shape[-2] // v.shape[-2]
-        return times * array_namespace(v).sum(v, axis=(-2, -1))
+        return self.times * array_namespace(v).sum(v, axis=(-2, -1))
 
 
-def _spectra(d: Array, S: Array, R: Covariance) -> tuple[Array, Array, Array, Any]:
-    """Eigenvalues, squared coefficients, what is seen, and which experiments are finite."""
+def _spectra(d: Array, S: Array, R: Covariance) -> tuple[_Fit, Any]:
+    """What the iteration needs, and which experiments are finite."""
     xp, m = array_namespace(d), d.shape[-1]
     if R.n != m or tuple(S.shape[-2:]) != (m, m):
         raise ValueError(
@@ -193,17 +194,19 @@ def _spectra(d: Array, S: Array, R: Covariance) -> tuple[Array, Array, Array, An
             f"H B H^T has eigenvalues from {low:.3g} to {top:.3g} in units of R; wanted a "
             "covariance: none negative and not all zero"
         )
-    lam = xp.clip(lam, 0.0, None)
+    lam, times = xp.clip(lam, 0.0, None), 1
     if left is not None:
-        g, lam = g @ U, lam[..., None, :]
+        square, lam = xp.sum((g @ U) ** 2, axis=-2, keepdims=True), lam[..., None, :]
+        times = d.shape[-2]
     else:
-        g = (g @ U)[..., 0, :]
+        square = (g @ U)[..., 0, :] ** 2
         gaps = m - xp.sum(xp.astype(seen, d.dtype), axis=-1)  # the least eigenvalues are theirs
         order = xp.astype(xp.arange(m), d.dtype)
         left = xp.astype(convert(order, d) >= gaps[..., None], d.dtype)
         ok = ok if ok is True else xp.all(ok, axis=-1)
-    lead = np.broadcast_shapes(tuple(lam.shape[:-2]), tuple(g.shape[:-2]))
-    return lam, xp.broadcast_to(g * g, (*lead, *g.shape[-2:])), left, ok
+    lead = np.broadcast_shapes(tuple(lam.shape[:-2]), tuple(square.shape[:-2]))
+    square = xp.broadcast_to(square, (*lead, *square.shape[-2:]))
+    return _Fit(lam, square, left, times), ok
 
 
 def _between(S: Array, R: Covariance) -> Array:

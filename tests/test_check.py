@@ -69,6 +69,18 @@ def back(xa, A, M, xb, B, xs, As):
     return xa + K @ (y - xb), A - K @ M @ A
 
 
+def chained(M, H, Q, R):
+    """Half the curvature of the three squares that hold this state, by differences."""
+    n = len(M)
+
+    def cost(x):
+        squares = (x, Q), (M @ x, Q), (H @ x, R)
+        return 0.5 * sum(v @ np.linalg.inv(C) @ v for v, C in squares)
+
+    e = np.eye(n)
+    return np.array([[cost(a + b) - cost(a) - cost(b) for a in e] for b in e])
+
+
 def relaxed(F, A, alpha):
     """Each spread part of the way back, by its definition."""
     wanted = (1 - alpha) * A.std(0, ddof=1) + alpha * F.std(0, ddof=1)
@@ -173,6 +185,9 @@ RIGHT = {
     "adjoint-chain": lambda x, y, dt, steps: chain(x, y, dt, steps),
     "window-start": 2.0,  # 2 / (4 + 1) * 5
     "gradient-cost": "a few",
+    "weak-cost": 0.5 * (3 + 31 * 3 + 4 - 96),
+    "weak-block": chained,
+    "weak-tail": "the first guess",
     "particles-needed": "exponential",
     "courant-step": 35.696,
     "laminar-amplitude": 8.6207,
@@ -559,6 +574,21 @@ WRONG = [
     ("gradient-cost", "n + 1", "finite differences"),
     ("gradient-cost", "n^2", "not even"),
     ("gradient-cost", "2 n", "central"),
+    ("weak-cost", 4, "this is 2J"),
+    ("weak-cost", 50, "at the truth"),
+    ("weak-cost", 48.5, "without the background"),
+    ("weak-cost", 0.5, "three squares more"),
+    ("weak-cost", 0.05, "the noise"),
+    ("weak-cost", 0, "not all can vanish"),
+    ("weak-block", lambda M, H, Q, R: chained(M, H, Q, R) - np.linalg.inv(Q), "one before"),
+    ("weak-block", lambda M, H, Q, R: chained(0 * M, H, Q, R), "next state pulls"),
+    ("weak-block", lambda M, H, Q, R: chained(M, 0 * H, Q, R), "datum is missing"),
+    ("weak-block", lambda M, H, Q, R: chained(M.T, H, Q, R), "transpose comes first"),
+    ("weak-block", lambda M, H, Q, R: -np.linalg.inv(Q) @ M, "below the diagonal"),
+    ("weak-block", lambda *a: np.linalg.inv(chained(*a)), "precision itself"),
+    ("weak-tail", "the tolerance", "wrong place"),
+    ("weak-tail", "the observation error", "remain"),
+    ("weak-tail", "the order of the sweep", "any order"),
     ("particles-needed", "linear", "forecast"),
     ("particles-needed", "quadratic", "covariance"),
     ("particles-needed", "constant", "degenerate"),

