@@ -140,7 +140,8 @@ class OnGrid(Grid):
         periodic: whether the grid closes on itself, or has walls; one answer, or one each axis.
         fields: how many uncorrelated fields of this shape a state holds, one after another.
         nugget: share of the variance that is uncorrelated noise, in [0, 1). Needed where the
-            spectrum meets round-off: the least eigenvalue must exceed 1e-14 of the largest.
+            spectrum meets round-off: the least eigenvalue must exceed 1e-14 of the largest (for
+            single precision give 1e-5).
 
     On a ring all images of a point are summed; near a wall the correlation is that of the field
     and its reflection. `color`, `whiten` and `variance` cost n log n and no matrix.

@@ -872,6 +872,8 @@ TABLE = [
         ["localization", "4", "3"],
     ),
     ("envar-solver", lambda: da.EnVar4D(9, solver=da.LBFGS()), T, ["GaussNewton", "LBFGS"]),
+    ("var4d-evolve", lambda: da.Var4D(evolve=True, solver=da.LBFGS()), V, ["evolve", "LBFGS"]),
+    ("cost-first", lambda: da.Var4D(B=ones(3)).cost(twin(), 4), V, ["first", "0 to 3", "4"]),
     (
         "cost-control",
         lambda: da.Var4D(B=ones(3)).cost(twin())(np.zeros(4)),

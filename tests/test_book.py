@@ -20,10 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book"
 SITE = ROOT / "_build" / "html"
 CODE = [p for p in sorted(BOOK.rglob("*.md")) if p.read_text("utf8").startswith("---\njupytext:")]
-NUMBERED = ("foundations", "filters", "variational")  # folders whose pages are chapters
-CHAPTERS = [
-    p for p in CODE if p.parent.name in NUMBERED and not p.name.startswith("coming-from")
-]
+NUMBERED = ("foundations", "filters", "variational", "learning")  # folders whose pages are chapters
+CHAPTERS = [p for p in CODE if p.parent.name in NUMBERED and not p.name.startswith("coming-from")]
 MAX_LINES, MAX_WIDTH = 15, 92
 MAX_BYTES = 3_000_000
 

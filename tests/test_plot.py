@@ -379,3 +379,20 @@ def test_attractor_refuses(result):
         plot.attractor(x, components=(0, 1, 2), ax=plt.figure().gca())
     with pytest.raises(ValueError, match=r'x\.sel\(stage="analysis"\)'):
         plot.attractor(result["mean"])
+
+
+def test_cost_profile_and_gradient_test_are_drawn():
+    import dalearn as da
+
+    def cost(x):
+        return (x**2).sum(-1) ** 2
+
+    ax = drawn(plot.cost_profile(da.profile(cost, np.zeros(2), np.ones(2), points=21)))
+    assert ax.lines[-1].get_ydata().tolist() == [0.0, 4.0]  # the two points themselves
+    test = da.gradient_test(cost, np.ones(2))
+    ax = drawn(plot.gradient_test(test))
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert np.array_equal(ax.lines[0].get_ydata(), test["error"].values)
+    for draw in (plot.cost_profile, plot.gradient_test):
+        with pytest.raises(ValueError, match="wanted the Dataset"):
+            draw(np.zeros(3))

@@ -307,7 +307,7 @@ def test_what_has_not_converged_says_so_and_is_quiet(recwarn):
     assert long["converged"].all()
     assert float(long["gradient"].max()) <= 0.03 < float(short["gradient"].min())
     assert float(long["cost"][0]) < float(short["cost"][0])
-    names = ("cost_background", "cost_model", "cost_observation")
+    names = ("cost_background", "cost_model", "cost_observations")
     assert np.allclose(long["cost"], sum(long[name] for name in names), rtol=1e-12)
     assert not recwarn.list
 

@@ -22,6 +22,16 @@ class Window(NamedTuple):
     end: int
 
 
+def window_at(problem: Problem, first: int, length: int) -> Window:
+    """The window of `length` observations from `first` on, or as many as there are.
+
+    Raises ValueError where the problem has no observation `first`.
+    """
+    if not 0 <= first < len(problem):
+        raise ValueError(f"first must be in 0 to {len(problem) - 1}, met {first}")
+    return Window(first, first, min(first + length, len(problem)))
+
+
 @dataclass(frozen=True, eq=False)
 class Increments:
     """A path that is linear in v: x_k = b_k + v L_k^T.

@@ -25,7 +25,7 @@ from ..problem import Problem
 from ..roots import Scaled
 from .base import Cycle, as_covariance, check_count, given_covariance
 from .newton import GaussNewton
-from .paths import Increments, Window
+from .paths import Increments, Window, window_at
 from .variational import Cost
 from .windows import windows
 
@@ -68,7 +68,7 @@ class Var3D:
         """
         problem = problem.validated()
         x = problem.prior.mean if background is None else background
-        root, window = self._root(problem), Window(first, first, first + self.window)
+        root, window = self._root(problem), window_at(problem, first, self.window)
         path = self._path(problem, x[..., None, :], root, window)
         return Cost(problem, path, window, root.controls)
 

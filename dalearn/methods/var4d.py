@@ -25,7 +25,7 @@ from ..problem import Problem
 from ..roots import Scaled
 from .base import Cycle, as_covariance, check_count, given_covariance
 from .newton import GaussNewton
-from .paths import Trajectory, Window
+from .paths import Trajectory, Window, window_at
 from .variational import Cost
 from .windows import windows
 
@@ -69,6 +69,11 @@ class Var4D:
             raise ValueError(
                 f"shift must be at most the window's {self.window} observations, met {self.shift}"
             )
+        if self.evolve and getattr(self.solver, "differentiates", False):
+            raise ValueError(
+                f"evolve=True carries covariances as matrices, met {type(self.solver).__name__}, "
+                "which has none; wanted GaussNewton"
+            )
         check_between("factor", self.factor, 0, 1e12, open_low=True)
         check_inflation(self.inflation)
         object.__setattr__(self, "B", as_covariance(self.B, "B"))
@@ -91,7 +96,7 @@ class Var4D:
         """
         problem = problem.validated()
         x = problem.prior.mean if background is None else background
-        root, window = self._root(problem), Window(first, first, first + self.window)
+        root, window = self._root(problem), window_at(problem, first, self.window)
         path = self._path(problem, x[..., None, :], root, window)
         return Cost(problem, path, window, root.controls)
 

@@ -58,7 +58,7 @@ def weak4d(
     `tolerance` posterior standard deviations: (grad J^T A^-1 grad J)^1/2, the "gradient" of
     `info`. Else it ends after `iterations`, or when no step lowers J. `damping` > 0 is the first l
     of Levenberg-Marquardt. `info` also has "cost", its terms "cost_background", "cost_model" and
-    "cost_observation", "iterations" (linearizations from which a step was tried) and "converged".
+    "cost_observations", "iterations" (linearizations from which a step was tried) and "converged".
     """
     with no_grad(start):
         return _minimised(cost, start, iterations, tolerance, damping, jacobian)
@@ -100,7 +100,7 @@ def _minimised(
     converged = good & (size <= tolerance)
     X = where_ok(good, xp.where(converged[..., None, None], X + dX, X))
     b, e, d = cost.terms(X)
-    info = {"cost": b + e + d, "cost_background": b, "cost_model": e, "cost_observation": d}
+    info = {"cost": b + e + d, "cost_background": b, "cost_model": e, "cost_observations": d}
     info |= {"gradient": size, "iterations": count, "converged": converged}
     covariances, between = factor.inverse()
     return Found(X, where_ok(good, covariances), where_ok(good, between), info)
