@@ -12,6 +12,7 @@ import numpy as np
 
 from .array import Array, array_namespace, library, no_grad, streams, to_numpy
 from .belief import Belief, Ensemble
+from .gaussian import Covariance
 from .innovations import agreement
 from .methods.base import Cycle, Method
 from .methods.ensemble import tapers
@@ -55,7 +56,8 @@ def assimilate(
     from tqdm.auto import tqdm
 
     problem, keep = checked(problem, [method], keep)
-    record = Record(problem, keep, getattr(method, "localization", None))
+    local = getattr(method, "localization", None)  # some take a Covariance: no taper of members
+    record = Record(problem, keep, None if isinstance(local, Covariance) else local)
     start = time.perf_counter()
     cycles = method.run(problem, streams(1, seed, problem.batch))
     bar = tqdm(cycles, total=len(problem), delay=2.0, leave=False, disable=not progress)

@@ -229,3 +229,132 @@ def test_memory_for_moving_sensors_does_not_grow_with_time():
         recall(observe)
     assert recall(systems[-1]) == 2 * HELD  # held
     assert recall(systems[0]) == 2 * HELD + 1  # made anew
+
+
+# --- variational methods -------------------------------------------------------------------------
+
+QUIET = pytest.mark.filterwarnings("ignore::dalearn.NotConverged")
+
+
+def gaps(problem, value):
+    """The problem with `value` in the data of experiment 1 at times 2 to 4."""
+    data = problem.data.copy()
+    data[1, 2:5] = value
+    return dataclasses.replace(problem, data=data)
+
+
+def test_lbfgs_leaves_alone_what_has_no_data():
+    """At a gradient of 0 there is no direction to go: 0 / 0."""
+    problem = gaps(lorenz63(cycles=6, batch=(3,)), np.nan)
+    method = da.Var3D(np.ones(3), solver=da.LBFGS())
+    result = run(problem, method)
+    assert np.isfinite(result["mean"]).all()
+    assert result["converged"].all()
+    for b in range(3):
+        alone = run(problem[b], method, seed=b)
+        for name in ("mean", "step", "iterations"):
+            np.testing.assert_array_equal(result[name][b], alone[name])
+
+
+@QUIET
+@pytest.mark.parametrize(
+    "method",
+    [
+        da.Var3D(np.ones(3)),
+        da.Var3D(np.ones(3), solver=da.IncrementalCG()),
+        da.Var3D(np.ones(3), solver=da.LBFGS()),
+        da.Var4D(2, B=np.ones(3)),
+        da.WeakVar4D(2, Q=np.ones(3)),
+        da.EnVar4D(5, 2),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_what_has_diverged_has_not_converged(method):
+    problem = lorenz63(cycles=6, batch=(3,))
+    a, b = run(problem, method), run(gaps(problem, 1e200), method)
+    assert b["diverged"].values.tolist() == [False, True, False]
+    assert not (b["converged"][1, 2:] == 1).any()
+    for name in ("mean", "std", "cost", "iterations", "converged"):
+        np.testing.assert_array_equal(a[name][[0, 2]], b[name][[0, 2]])
+
+
+@pytest.mark.parametrize("B", [1.0, 1e8])
+@pytest.mark.parametrize("solver", [da.GaussNewton(), da.IncrementalCG()], ids=["dense", "cg"])
+def test_perfect_data_in_float32(solver, B):
+    """R = 1e-12: a gradient of 1e13 or 1e17, whose curvature is beyond the largest float32."""
+    observe = da.Observation(da.identity, 1e-12 * np.ones(3))
+    prior = da.Gaussian(np.array([1.5, -1.5, 25.0]), np.ones(3))
+    data = np.array([[2.0, -4.0, 20.0]])
+    problem = da.Problem(da.Lorenz63(), observe, prior, data, 5).to(np.zeros(1, np.float32))
+    result = run(problem, da.Var3D(B * np.ones(3), solver=solver)).sel(stage="analysis")
+    np.testing.assert_allclose(result["mean"], data, rtol=3e-7)  # the last digit of float32
+    if isinstance(solver, da.GaussNewton):
+        np.testing.assert_allclose(result["std"], 1e-6, rtol=1e-5)
+
+
+def test_conjugate_gradients_that_end_too_early_have_not_converged():
+    rng = np.random.default_rng(0)
+    observe = da.Observation(rng.normal(size=(20, 20)), np.ones(20))
+    prior = da.Gaussian(np.zeros(20), np.ones(20))
+    problem = da.Problem(da.Linear(np.eye(20)), observe, prior, rng.normal(size=(1, 20)))
+    exact = run(problem, da.Var3D(np.ones(20)))["mean"]
+    with pytest.warns(da.NotConverged):
+        early = run(problem, da.Var3D(np.ones(20), solver=da.IncrementalCG(1, inner=4)))
+    assert not early["converged"].any()
+    again = run(problem, da.Var3D(np.ones(20), solver=da.IncrementalCG(50, 0.01, inner=4)))
+    assert again["converged"].all()
+    assert (again["iterations"] > 1).all()
+    # it ends when a step is 0.01 standard deviations; restarts of four products are slow
+    gap = [float(abs(r["mean"] - exact).max()) for r in (early, again)]
+    assert gap[1] < 0.05 < gap[0]
+
+
+def test_a_minimisation_that_cannot_move_ends_at_once():
+    """The square root at 0 has no slope: no number comes of it, and it is told."""
+
+    def root(x):
+        return da.array.array_namespace(x).sqrt(x)
+
+    observe = da.Observation(root, np.array([0.1, 0.1]))
+    prior = da.Gaussian(np.zeros(2), np.ones(2))
+    problem = da.Problem(da.Linear(np.eye(2)), observe, prior, np.ones((1, 2)))
+    with pytest.warns(da.NotConverged):
+        result = run(problem, da.Var3D(np.ones(2), solver=da.IncrementalCG()))
+    assert not result["converged"].any()
+    assert float(result["iterations"].max()) == 1
+    assert float(abs(result["mean"]).max()) == 0
+
+
+def test_the_other_variational_methods_warn_too():
+    problem = lorenz63(cycles=4, noise=0.02 * np.ones(3))
+    with pytest.warns(da.NotConverged, match="WeakVar4D\\(iterations=1"):
+        run(problem, da.WeakVar4D(4, iterations=1))
+    bent = dataclasses.replace(
+        problem, observation=da.Observation(lambda x: x * x, np.ones(3)), noise=None
+    )
+    with pytest.warns(da.NotConverged, match="GaussNewton\\(iterations=1"):
+        run(bent, da.EnVar4D(5, 2, solver=da.GaussNewton(1)))
+
+
+@QUIET
+def test_batches_of_covariances_fit_the_problems():
+    problem, B = lorenz63(cycles=2), da.Diagonal(np.ones((2, 3)))
+    for method in (da.Var3D(B), da.Var4D(B=B), da.WeakVar4D(B=B, Q=np.ones(3)), da.WeakVar4D(Q=B)):
+        with pytest.raises(ValueError, match=r"batch axes \(2,\), wanted axes that broadcast"):
+            run(problem, method)
+        assert run(problem.expand((2,)), method).sizes["case"] == 2
+
+
+def test_4denvar_with_localization_keeps_innovations():
+    near = da.Dense(0.5 * np.eye(3) + 0.5)
+    result = run(lorenz63(cycles=4), da.EnVar4D(5, localization=near), keep=("innovation",))
+    assert np.isfinite(result["chi2"]).all()
+
+
+def test_a_gradient_test_in_float32_knows_right_from_wrong():
+    def cost(x):
+        return 0.5 * (x**2).sum(-1) + 0.25 * (x**4).sum(-1)
+
+    x = np.random.default_rng(0).normal(size=30).astype("f4")
+    assert da.gradient_test(cost, x).attrs["passed"]
+    assert not da.gradient_test(cost, x, gradient=lambda x: x + 1.1 * x**3).attrs["passed"]

@@ -283,7 +283,7 @@ def found(name, method, cycles, steps, batch):
 
 ESTIMATES = {
     "rho, EnKF": ("rho", da.EnKF(100, 1.01), 80, 25, 0.3),
-    "rho, 4D-Var": ("rho", Var4D(window=6, evolve=True), 24, 10, 0.3),
+    "rho, 4D-Var": ("rho", Var4D(window=4, evolve=True), 24, 10, 0.3),
     "forcing, ETKF": ("forcing", da.ETKF(40, 1.01), 60, 1, 0.06),
     "forcing, EnKF": ("forcing", da.EnKF(100, 1.02), 60, 1, 0.06),
     "forcing, 4D-Var": ("forcing", Var4D(window=6, evolve=True), 24, 1, 0.2),
@@ -299,7 +299,6 @@ def test_a_parameter_is_found_with_its_error_bar(case):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*minimisations ended")  # a window or two of hundreds
 @pytest.mark.parametrize("case", ESTIMATES.values(), ids=ESTIMATES)
 def test_the_error_bars_of_parameters_are_calibrated(case):
     name, method, cycles, steps, _ = case
@@ -309,6 +308,21 @@ def test_the_error_bars_of_parameters_are_calibrated(case):
     assert 0.6 < (z**2).mean() ** 0.5 < 1.35
     assert (np.abs(z) < 3).mean() > 0.97
     assert abs(z.mean()) < 0.6  # no bias beyond half a bar
+
+
+@pytest.mark.slow
+def test_a_parameter_from_a_window_too_long_is_wrong_only_where_the_result_says_so():
+    """Windows of six: a few of 96 runs end in another valley, and just these did not converge."""
+    p = joint(*CASES["rho"][:2], *CASES["rho"][3], 24, 10, 96)
+    with pytest.warns(UserWarning, match="minimisations ended"):
+        result = run(p, Var4D(window=6, B=p.prior.cov, evolve=True))
+    _, theta = da.state_and_parameters(result, p)
+    last = theta.sel(x="rho", stage="analysis").isel(time=-1)
+    z = np.abs((last["mean"] - 28) / last["std"]).values
+    marked = (result["converged"].min("time") < 1).values
+    assert 0 < (z > 3).sum() < 10
+    assert marked[z > 3].all()
+    assert (z[~marked] < 3.5).all()
 
 
 @dataclass(frozen=True, eq=False)
@@ -423,7 +437,7 @@ def test_torchdas_shallow_water_case():
 
     alone, floor = error(free), error(z[:, due])
     assert alone > 0.2
-    for method in (Var3D(B=cov, factor=0.1), Var4D(window=2, B=cov, evolve=True, inflation=1.05)):
+    for method in (Var3D(B=cov, factor=0.03), Var4D(window=2, B=cov, evolve=True)):
         mean = run(p, method)["mean"].sel(stage="analysis").values
         found = error(torch.from_numpy(mean[..., -16:]))
         assert found < alone / 4

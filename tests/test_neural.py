@@ -329,55 +329,55 @@ def test_a_loss_that_is_not_finite_stops_the_run(bad, tmp_path):
         assert all(torch.isfinite(v).all() for v in state["module"].values())
 
 
-RUN = """
-import sys, time, torch
-from torch import nn
-sys.path.insert(0, {tests!r})
-from test_neural import small, task
-from dalearn.neural import fit
-from dalearn.neural.train import adam, cosine
-torch.set_num_threads(1)
 class Slow(nn.Module):
-    def __init__(self):
+    """A network with dropout, whose random state a resumed run has to find again."""
+
+    def __init__(self, pause):
         super().__init__()
-        self.inner, self.drop = small(), nn.Dropout(0.2)
+        self.inner, self.drop, self.pause = small(), nn.Dropout(0.2), pause
+
     def forward(self, x):
-        time.sleep({pause})
+        time.sleep(self.pause)
         return self.drop(self.inner(x))
-net = Slow()
-record = fit(net, task(), task(50, seed=1), epochs=12, batch=32, optimiser=adam(1e-2),
-             schedule=cosine(12), seed=5, checkpoint={path!r}, every=0, progress=False)
-torch.save((net.state_dict(), record.train, record.validation, record.best), {out!r})
-"""
 
 
-def start(folder, path, out, pause=0.0):
-    code = RUN.format(tests=str(Path(__file__).parent), path=str(path), out=str(out), pause=pause)
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", code], env=env, cwd=folder)
+def slowly(path, pause=0.0):
+    net, threads = Slow(pause), torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in the same order, wherever this runs
+    record = fit(
+        net,
+        task(),
+        task(50, seed=1),
+        epochs=12,
+        batch=32,
+        optimiser=adam(1e-2),
+        schedule=cosine(12),
+        seed=5,
+        checkpoint=path,
+        every=0,
+        progress=False,
+    )
+    torch.set_num_threads(threads)
+    return net.state_dict(), (record.train, record.validation, record.best)
 
 
 def test_a_run_killed_half_way_goes_on_to_the_same_bits(tmp_path):
-    whole = start(tmp_path, tmp_path / "a", tmp_path / "whole")
-    killed = start(tmp_path, tmp_path / "b", tmp_path / "never", pause=0.02)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:  # some epochs are done, more are to come
+    path, here = tmp_path / "killed", str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {here!r})\n"
+    code += f"import test_neural\ntest_neural.slowly({str(path)!r}, 0.03)"
+    killed = subprocess.Popen([sys.executable, "-c", code])
+    deadline, epoch = time.monotonic() + 120, 0
+    while time.monotonic() < deadline and epoch < 4:  # some epochs are done, more are to come
         time.sleep(0.05)
-        try:
-            if torch.load(tmp_path / "b", weights_only=True)["epoch"] >= 4:
-                break
-        except FileNotFoundError:
-            continue
+        if path.exists():
+            epoch = torch.load(path, weights_only=True)["epoch"]
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert not (tmp_path / "never").exists()
-    held = torch.load(tmp_path / "b", weights_only=True)
-    assert 4 <= held["epoch"] < 12
-    assert start(tmp_path, tmp_path / "b", tmp_path / "resumed").wait() == 0
-    assert whole.wait() == 0
-    a, b = (torch.load(tmp_path / name, weights_only=True) for name in ("whole", "resumed"))
-    assert a[1:] == b[1:]
-    assert all(torch.equal(a[0][k], b[0][k]) for k in a[0])
+    assert 4 <= torch.load(path, weights_only=True)["epoch"] < 12
+    weights, told = slowly(path)
+    whole, wanted = slowly(tmp_path / "whole")
+    assert told == wanted
+    assert all(torch.equal(weights[k], whole[k]) for k in whole)
 
 
 def test_a_finished_run_returns_at_once_and_another_is_refused(tmp_path):

@@ -163,7 +163,21 @@ def given_covariance(C: Covariance | None, problem: Problem, wanted: str) -> Cov
         return Rows(where_ok(ok, (V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5).mT))
     if C.n != problem.n:
         raise ValueError(f"the covariance has dimension {C.n}, wanted the state's {problem.n}")
+    check_batch(C, problem, "the covariance")
     return convert_tree(C, problem.like)
+
+
+def check_batch(C: Covariance, problem: Problem, name: str) -> None:
+    """Raise ValueError unless the batch axes of `C` broadcast to the problem's."""
+    try:
+        fits = np.broadcast_shapes(C.batch, problem.batch) == problem.batch
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} has batch axes {C.batch}, wanted axes that broadcast to the problem's "
+            f"{problem.batch}; for a sweep use problem.expand({C.batch})"
+        )
 
 
 def check_count(name: str, value: Any) -> None:

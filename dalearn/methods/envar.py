@@ -34,6 +34,7 @@ from .newton import GaussNewton, Hessian
 from .paths import Increments, Window
 from .transform import check_rotation, rotations
 from .variational import Cost
+from .windows import unfinished, warn_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,7 @@ class EnVar4D:
             turns = rotations(self.rotate, rng, N, like)
             E = problem.prior.sample(rng, N)
             E = array_namespace(E).broadcast_to(E, (*problem.batch, *E.shape[-2:]))
+        failed = 0
         for first in range(0, len(problem), self.window):
             w = Window(first, first, min(first + self.window, len(problem)))
             with no_grad(like):
@@ -97,6 +99,7 @@ class EnVar4D:
                 path = Increments([e._mean for e in forecasts], roots)
                 cost = Cost(problem, path, w, roots[0].controls)
                 found = self.solver(cost)
+                failed += unfinished(found.info)
                 if roots[0] is own[0]:
                     X = [found.left(r).values for r in own]
                 else:
@@ -111,6 +114,7 @@ class EnVar4D:
                 E = last.members
             for e, a in zip(forecasts, [*analyses[:-1], last], strict=True):
                 yield Cycle(e, a, {**found.info, **more})
+        warn_of(failed, self.solver)
 
     def _mixed(self, own: Rows, local: Covariance | None, static: Covariance | None) -> Covariance:
         """The background's covariance from the ensemble's."""

@@ -44,12 +44,14 @@ class LBFGS:
         for _ in range(self.iterations):
             if not bool(xp.any(going)):
                 break
-            length = xp.clip(2 * at.cost / squares(g) ** 0.5, None, 1.0)  # J cannot fall below 0
-            plain = -g * (length / squares(g) ** 0.5)[..., None, None]
+            size = xp.where(going, squares(g), xp.ones_like(step)) ** 0.5
+            length = xp.clip(2 * at.cost / size, None, 1.0)  # J cannot fall below 0
+            plain = -g * (length / size)[..., None, None]
             dv = -descent(g, pairs) if pairs else plain
             known = sum((rho[..., 0, 0] > 0) for _, _, rho in pairs) > 0 if pairs else step > 0
             uphill = ~known | (xp.sum(dv * g, axis=(-2, -1)) >= 0)
             dv = xp.where(uphill[..., None, None], plain, dv)
+            dv = xp.where(going[..., None, None], dv, 0 * at.v)
             slope = xp.sum(dv * g, axis=(-2, -1))
             new = halved(cost, at, dv, xp.astype(going, g.dtype), slope)
             g_new = cost.gradient(new.v[..., 0, :])[..., None, :]
@@ -57,7 +59,8 @@ class LBFGS:
             sy = xp.sum(s * y, axis=(-2, -1))
             good = sy > 1e-10 * squares(y)  # a pair of no curvature is not used
             rho = xp.where(good, 1 / xp.where(good, sy, xp.ones_like(sy)), 0 * sy)
-            count, step = count + xp.astype(going, g.dtype), squares(s) ** 0.5
+            count = count + xp.astype(going, g.dtype)
+            step = xp.where(going, squares(s) ** 0.5, step)
             moved = (step > 0)[..., None, None]  # if not, start again from the gradient
             pairs = [(s, y, xp.where(moved, r, 0 * r)) for s, y, r in pairs]
             pairs = [*pairs, (s, y, rho[..., None, None])][-self.memory :]

@@ -16,11 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..array import Array, array_namespace, eye, sane
+from ..array import Array, array_namespace, eye, sane, where_ok
 from ..gaussian import Covariance
 from ..roots import Updated
 from .base import check_count
-from .minimise import Found, check_stop, halved, squares, taken, told, zero
+from .minimise import Found, check_stop, halved, moved, squares, taken, told, zero
 from .variational import BROKEN, Cost
 
 
@@ -69,8 +69,9 @@ def conjugate_gradients(product: Any, b: Array, count: int, tolerance: float) ->
     Residuals are kept orthogonal to all earlier ones. Returns x, how many products `(...)`, and
     the Ritz vectors `(..., r, c)` and values `(..., r)`; 1 where a direction was not needed.
     """
-    xp = array_namespace(b)
-    x, r, p, old = xp.zeros_like(b), b, b, squares(b)
+    xp, length = array_namespace(b), squares(b) ** 0.5
+    b = b / xp.where(length > 0, length, xp.ones_like(length))[..., None, None]
+    x, r, p, old = xp.zeros_like(b), b, b, squares(b)  # of length 1: no overflow in float32
     limit, products = tolerance**2 * old, xp.zeros_like(old)
     active, basis, diagonal, beside = old > 0, [], [], []
     alpha_before, beta = xp.ones_like(old), xp.zeros_like(old)
@@ -94,7 +95,7 @@ def conjugate_gradients(product: Any, b: Array, count: int, tolerance: float) ->
         beside.append(xp.where(active, -(beta**0.5) / safe, 0 * beta))
         p = r + beta[..., None, None] * p
     vectors, values = ritz(xp.concat(basis, axis=-2), diagonal, beside[: len(basis) - 1])
-    return x, products, vectors, values
+    return x * length[..., None, None], products, vectors, values
 
 
 def ritz(Q: Array, diagonal: list[Array], beside: list[Array]) -> tuple[Array, Array]:
@@ -140,27 +141,31 @@ class IncrementalCG:
         at = before = taken(cost, zero(cost))
         xp = array_namespace(at.v)
         count = work = most = step = slope = xp.zeros_like(at.cost)
-        going = xp.ones_like(count) > 0
+        going, ended = xp.ones_like(count) > 0, xp.ones_like(count) < 0
         kept: list[Array] = []
         for _ in range(self.iterations):
             tangent = Tangent(cost, at.v)
             b = -tangent.gradient()
-            b = xp.where(going[..., None, None] & xp.isfinite(b), b, xp.zeros_like(b))
+            slope = xp.where(going, squares(b) ** 0.5, slope)
+            right = (going & xp.isfinite(slope))[..., None, None]
+            b = xp.where(right, b, xp.zeros_like(b))
             solved = conjugate_gradients(tangent.hessian, b, self.inner, self.accuracy)
             dv, products, *leading = solved
+            dv = where_ok(xp.isfinite(at.cost), dv)
             del tangent  # and its graph
             more = going & (products >= most)  # a gradient of round-off tells nothing
             kept = merged(more, leading, kept) if kept else leading
             most = xp.where(more, products, most)
             size = xp.sum(dv * b, axis=(-2, -1)) ** 0.5
             count, work = count + xp.astype(going, b.dtype), work + products
-            slope = xp.where(going, squares(b) ** 0.5, slope)
             step = xp.where(going, size, step)
-            at = halved(cost, at, dv, xp.astype(going, b.dtype))
-            going = going & (size > self.tolerance) & (not cost.linear)
+            old, at = at, halved(cost, at, dv, xp.astype(going, b.dtype))
+            done = (size <= self.tolerance) | ((products < self.inner) & cost.linear)
+            ended = xp.where(going, done, ended)
+            going = going & ~done & moved(old, at)
             if not bool(xp.any(going)):
                 break
-        info = {**told(at, slope, step, count, ~going), "products": work}
+        info = {**told(at, slope, step, count, ended), "products": work}
 
         def left(root: Covariance) -> Updated:
             return Updated(root, *kept)

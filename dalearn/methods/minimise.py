@@ -86,8 +86,15 @@ def halved(cost: Cost, at: Step, dv: Array, going: Array, slope: Any = 0.0) -> S
     return new
 
 
+def moved(old: Step, new: Step) -> Array:
+    """Which experiments have gone anywhere, `(...)`: from where it was one would stay for ever."""
+    return array_namespace(new.v).any(new.v != old.v, axis=(-2, -1))
+
+
 def told(end: Step, gradient: Array, step: Array, count: Array, converged: Array) -> dict:
-    """The info of a minimisation: numbers `(...)` for each experiment."""
+    """The info of a minimisation: numbers `(...)` for each experiment; NaN has not converged."""
+    xp = array_namespace(step)
+    converged = converged & xp.isfinite(end.cost) & xp.isfinite(gradient) & xp.isfinite(step)
     return {
         "cost": end.cost,
         "cost_background": end.background,
@@ -95,5 +102,5 @@ def told(end: Step, gradient: Array, step: Array, count: Array, converged: Array
         "gradient": gradient,
         "step": step,
         "iterations": count,
-        "converged": array_namespace(step).astype(converged, step.dtype),
+        "converged": xp.astype(converged, step.dtype),
     }

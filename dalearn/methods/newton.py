@@ -23,7 +23,7 @@ from ..derivative import linearize
 from ..gaussian import Covariance
 from ..roots import Rows
 from .base import solve
-from .minimise import Found, check_stop, halved, squares, taken, told, zero
+from .minimise import Found, check_stop, halved, moved, squares, taken, told, zero
 from .variational import Cost
 
 
@@ -57,9 +57,10 @@ class Hessian:
         S, ok = sane(self._gram)
         s, U = xp.linalg.eigh(S)
         s = xp.clip(s, 0.0, None)
-        V = T @ U if self._dual else U
         f = (1 + s) ** -0.5
-        f = -f / (1 + (1 + s) ** 0.5) if self._dual else f - 1  # (f - 1) / s, without 0 / 0
+        if not self._dual:
+            return where_ok(ok, (U * f[..., None, :]) @ U.mT)
+        V, f = T @ U, -f / (1 + (1 + s) ** 0.5)  # (f - 1) / s, without 0 / 0
         return where_ok(ok, eye(T.shape[-2], T) + (V * f[..., None, :]) @ V.mT)
 
 
@@ -121,15 +122,15 @@ class GaussNewton:
             b = at.d @ rows[-1].mT - at.v
             dv = Hessian(rows[-1]).solve(b)
             count = count + xp.astype(going, b.dtype)
-            at = halved(cost, at, dv, xp.astype(going, b.dtype))
+            old, at = at, halved(cost, at, dv, xp.astype(going, b.dtype))
             size, slope = (dv @ b.mT)[..., 0, 0] ** 0.5, squares(b) ** 0.5
             step = xp.where(going, size, step)
             gradient = xp.where(going, slope, gradient)
-            going = going & (size > self.tolerance) & (not cost.linear)
+            going = going & (size > self.tolerance) & (not cost.linear) & moved(old, at)
             if not bool(xp.any(going)):
                 break
         W = Hessian(rows[-1]).root()
-        info = told(at, gradient, step, count, ~going)
+        info = told(at, gradient, step, count, cost.linear | (step <= self.tolerance))
 
         def left(root: Covariance) -> Rows:
             return Rows(W @ root.color(one))

@@ -39,7 +39,8 @@ from ..derivative import linearize
 from ..inflate import check_between, check_factor
 from ..problem import Problem
 from ..tridiagonal import block_cholesky
-from .base import Cycle, as_covariance, check_count, definite, moments
+from .base import Cycle, as_covariance, check_batch, check_count, definite, moments
+from .windows import unfinished, warn_of
 
 HALVINGS = 12  # of a step that raises the cost, at most
 
@@ -69,7 +70,8 @@ def _minimised(
 ) -> Found:
     xp, one = array_namespace(X), eye(X.shape[-1], X)
     J = cost(X)
-    count, weight, fit = 0 * J, damping + 0 * J, 1 + 64 * float(xp.finfo(X.dtype).eps)
+    count, fit = xp.zeros_like(J), 1 + 64 * float(xp.finfo(X.dtype).eps)
+    weight = damping + count
     going = good = xp.isfinite(J)
     for i in range(iterations + 1):
         D, O, g = cost.linearized(X, jacobian)
@@ -150,7 +152,7 @@ class WeakVar4D:
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; a window's last comes with the next window."""
-        K, place, held = len(problem), 0, None
+        K, place, held, failed = len(problem), 0, None, 0
         with no_grad(problem.like):
             x, P, Q, start, factor = self._given(problem)
         for first in range(0, K, self.window or K):
@@ -164,6 +166,7 @@ class WeakVar4D:
                 guess = free.states if start is None else start[..., place : later + 1, :]
                 options = self.iterations, self.tolerance, self.damping, self.jacobian
                 found, cycles = weak4d(cost, guess, *options), []
+                failed += unfinished(found.info)
                 for t in ends:
                     info = found.info | {"smoothed": found.at(t)}
                     cycles.append(Cycle(free.at(t), found.at(t), info))
@@ -175,6 +178,7 @@ class WeakVar4D:
             held = cycles[-1]
         if held is not None:
             yield held
+        warn_of(failed, f"WeakVar4D(iterations={self.iterations}, tolerance={self.tolerance})")
 
     def _given(self, problem: Problem) -> tuple:
         """Background mean and covariance at time 0, Q, the first guess or None, the factor."""
@@ -188,12 +192,14 @@ class WeakVar4D:
                     f"WeakVar4D wants {name} of the state's dimension {n}, met {met}; give the "
                     "problem noise=, or WeakVar4D(Q=...); Var4D is for a model without errors"
                 )
+            check_batch(C, problem, name)
         P = P if self.B is None else convert_tree(self.B, like).matrix() + 0 * P
         factor = lift(self.factor, like, problem.batch, "factor")
         if self.background and not definite(P):
+            given = f"a {type(problem.prior).__name__} prior" if self.B is None else "the B given"
             raise ValueError(
-                "the background's covariance has no inverse, met that of the problem's "
-                f"{type(problem.prior).__name__} prior; give WeakVar4D(B=...)"
+                f"the background's covariance has no inverse, met that of {given}; wanted "
+                "WeakVar4D(B=...) of full rank"
             )
         start, S = self.start, 1 + sum(problem.steps_to(k) for k in range(len(problem)))
         if start is not None:

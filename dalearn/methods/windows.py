@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, convert, convert_tree, is_tensor, no_grad
+from ..array import (
+    Array,
+    array_namespace,
+    convert,
+    convert_tree,
+    is_tensor,
+    no_grad,
+    to_numpy,
+)
 from ..belief import Gaussian
 from ..gaussian import Covariance
 from ..problem import Problem
@@ -18,6 +27,24 @@ from .variational import Cost
 
 class NotConverged(UserWarning):
     """Windows whose minimisation ended before the step was as short as its tolerance."""
+
+
+def unfinished(info: dict) -> int:
+    """How many experiments have a finite cost and have not converged."""
+    cost, converged = to_numpy(info["cost"]), to_numpy(info["converged"])
+    return int((np.isfinite(cost) & (converged == 0)).sum())
+
+
+def warn_of(failed: int, solver: Any) -> None:
+    """Warn of NotConverged if there were any; `solver` is what has the settings."""
+    if failed:
+        warnings.warn(
+            f"{failed} minimisations ended before their step was as short as the tolerance of "
+            f"{solver}; raise its iterations, shorten the window, or look at `converged` in the "
+            "result: the cost may have several minima",
+            NotConverged,
+            stacklevel=3,
+        )
 
 
 def windows(
@@ -58,8 +85,7 @@ def windows(
                 return Gaussian.unchecked(convert(x, like)[..., 0, :], convert_tree(cov, like))
 
             info = {name: convert(value, like) for name, value in found.info.items()}
-            done = ~xp.isfinite(found.info["cost"]) | (found.info["converged"] > 0)
-            failed += int(xp.sum(xp.astype(~done, xp.int64)))
+            failed += unfinished(found.info)
             left = [found.left(r) for r in found.roots]
             for k in range(window.first, window.end):
                 i = k - first
@@ -80,11 +106,4 @@ def windows(
         for k in [k for k in waiting if k < after - 1]:
             yield waiting.pop(k)
         first, new = after, window.end
-    if failed:
-        warnings.warn(
-            f"{failed} minimisations ended before their step was as short as the tolerance of "
-            f"{solver!r}; raise its iterations, shorten the window, or look at `converged` and "
-            "`step` in the result: the cost may have several minima",
-            NotConverged,
-            stacklevel=2,
-        )
+    warn_of(failed, solver)

@@ -97,8 +97,7 @@ def fit(
             data (the last ones where there are none), in evaluation mode, on the CPU or `device`.
         data: tensors of equal length, such as (inputs, targets); rows of them are the examples.
         validation: the same for data that are not trained on: of other trajectories, see `split`.
-        loss: `loss(module, *rows) -> ()`, the mean over the rows; the mean square error if None is
-            given.
+        loss: `loss(module, *rows) -> ()`, a mean over the rows; by default the mean square error.
         epochs, batch: passes over the data, and rows in a step (of the last, what is left).
         optimiser: makes one from the parameters: Adam with rate 1e-3 unless given (`adam(rate)`).
         schedule: makes one from the optimiser, stepped after each epoch (`cosine(epochs)`).
