@@ -88,7 +88,7 @@ def test_the_start_of_the_window_is_the_smoothers():
     assert np.allclose(left, B - K @ G @ B, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("window, shift", [(1, 1), (2, 2), (3, 3), (3, 1), (2, 1)])
+@pytest.mark.parametrize(("window", "shift"), [(1, 1), (2, 2), (3, 3), (3, 1), (2, 1)])
 def test_evolved_covariances_make_it_the_kalman_filter(window, shift):
     problem = perfect(6)
     a = run(problem, da.Var4D(window, shift, problem.prior.cov, evolve=True))
@@ -193,7 +193,8 @@ def test_solvers_agree_on_a_nonlinear_window():
         # each stops where its next step is below 1e-6 standard deviations
         assert np.allclose(other["mean"], found[0]["mean"], rtol=0, atol=1e-5)
         assert np.allclose(other["cost"], found[0]["cost"], rtol=1e-8)
-    assert (found[1]["iterations"] < 20).all() and (found[1]["products"] > 0).all()
+    assert (found[1]["iterations"] < 20).all()
+    assert (found[1]["products"] > 0).all()
     terms = found[0]["cost_background"] + found[0]["cost_observations"]
     assert np.allclose(found[0]["cost"], terms)
 
@@ -364,7 +365,7 @@ KINKS = ("motion", "inertia", "linear", "Advection")  # interpolation: only piec
 
 
 def seen_by(example):
-    """A short twin of a model, a third of its numbers observed, with a B and its cost's controls."""
+    """A short twin of a model, a third of its numbers observed, and a covariance B."""
     size = example.x.size
     scale = 0.1 * float(np.std(example.x)) or 0.1
     prior = da.Gaussian(example.x.ravel(), da.Diagonal(scale**2 * np.ones(size)))
@@ -435,7 +436,8 @@ def test_profile_shows_both_terms():
     a, b = rng.normal(size=(2, 40))
     line = da.profile(cost, a, b, points=5)
     assert line["along"].values.tolist() == [-0.5, 0.0, 0.5, 1.0, 1.5]
-    assert np.allclose(line["cost"][1], cost(a)) and np.allclose(line["cost"][3], cost(b))
+    assert np.allclose(line["cost"][1], cost(a))
+    assert np.allclose(line["cost"][3], cost(b))
     assert np.allclose(line["cost"], line["background"] + line["observations"])
     assert np.allclose(line["background"][1], 0.5 * (a**2).sum())
     grid = cost(rng.normal(size=(3, 4, 40)))  # any leading axes are so many evaluations

@@ -100,10 +100,8 @@ class EnVar4D:
                 cost = Cost(problem, path, w, roots[0].controls)
                 found = self.solver(cost)
                 failed += unfinished(found.info)
-                if roots[0] is own[0]:
-                    X = [found.left(r).values for r in own]
-                else:
-                    X = perturbed(cost, found, own, rng, self.solver.jacobian)
+                analysed = transformed if roots[0] is own[0] else perturbed
+                X = analysed(cost, found, own, rng, self.solver.jacobian)
                 analyses = [
                     Ensemble.of(x, (N - 1) ** 0.5 * A)
                     for x, A in zip(found.states, X, strict=True)
@@ -124,6 +122,13 @@ class EnVar4D:
         if static is None:
             return ensemble
         return Hybrid((self.weight, static), (1 - self.weight, ensemble))
+
+
+def transformed(cost: Cost, found: Found, own: list[Rows], rng: Any, jacobian: Callable) -> list:
+    """Analysis anomalies (..., N, n) / (N - 1)^1/2 at each time, by the symmetric root."""
+    X = [r.values for r in own]
+    W = Hessian(cost.sensitivity(found.states, X, jacobian)).root()
+    return [W @ x for x in X]
 
 
 def perturbed(cost: Cost, found: Found, own: list[Rows], rng: Any, jacobian: Callable) -> list:

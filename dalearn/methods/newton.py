@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from ..array import Array, array_namespace, eye, sane, where_ok
 from ..border import has_parameters
 from ..derivative import linearize
@@ -49,6 +51,18 @@ class Hessian:
         if self._dual:
             return where_ok(ok, b - solve(A, T.mT @ b.mT).mT @ T.mT)
         return where_ok(ok, solve(A, b.mT).mT)
+
+    def half(self) -> Array:
+        """A square root W of the inverse, W^T W, `(..., c, c)`: the cheapest there is."""
+        if self._dual:
+            return self.root()
+        one = eye(self._gram.shape[-1], self._gram)
+        A, ok = sane(self._gram + one)
+        try:
+            L = array_namespace(A).linalg.cholesky(A)
+        except (np.linalg.LinAlgError, RuntimeError):  # round-off, where data are far too good
+            return self.root()
+        return where_ok(ok, solve(L, one))
 
     def root(self) -> Array:
         """The symmetric square root of the inverse, `(..., c, c)`."""
@@ -129,11 +143,11 @@ class GaussNewton:
             going = going & (size > self.tolerance) & (not cost.linear) & moved(old, at)
             if not bool(xp.any(going)):
                 break
-        W = Hessian(rows[-1]).root()
+        W = Hessian(rows[-1]).half()
         info = told(at, gradient, step, count, cost.linear | (step <= self.tolerance))
 
         def left(root: Covariance) -> Rows:
-            return Rows(W @ root.color(one))
+            return Rows(W @ (root.values if isinstance(root, Rows) else root.color(one)))
 
         roots: list[Covariance] = [Rows(D) for D in rows[:-1]]
         states, first = cost.path.seen(at.states), cost.path.seen(before.states)
