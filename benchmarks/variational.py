@@ -262,7 +262,7 @@ def large(report: Report, quick: bool) -> None:
         report.row("3D-Var", n, n // 10, round(seconds, 2), count, round(peak), None)
     for n in (40, 200) if quick else (40, 200, 1000):
         first = np.random.default_rng(0).normal(3, 3, n)
-        problem = twin(Lorenz96(n), Observation(identity, np.ones(n)),
+        problem = twin(Lorenz96(n), Observation(identity, Diagonal(np.ones(n))),
                        Gaussian(first, Diagonal(0.05 * np.ones(n))), WINDOW)  # fmt: skip
         times = []
         for solver in (IncrementalCG(), GaussNewton()):
