@@ -18,16 +18,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..array import Array, lift
+from ..array import Array
 from ..gaussian import Covariance
 from ..inflate import check_between
 from ..problem import Problem
-from ..roots import Scaled
-from .base import Cycle, as_covariance, check_count, given_covariance
+from .base import Cycle, as_covariance, check_count
 from .newton import GaussNewton
-from .paths import Increments, Window, window_at
+from .paths import Increments, Window
 from .variational import Cost
-from .windows import windows
+from .windows import cost_of, root_of, windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ class Var3D:
 
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; those of a window come when it is done."""
-        settings = self._root(problem), self.window, self.window, self.solver, self._path
+        settings = root_of(self, problem), self.window, self.window, self.solver, self.path
         yield from windows(problem, *settings)
 
     def cost(self, problem: Problem, first: int = 0, background: Array | None = None) -> Cost:
@@ -66,17 +65,10 @@ class Var3D:
 
         `background (..., n)` is the state before its forecast, by default the prior's mean.
         """
-        problem = problem.validated()
-        x = problem.prior.mean if background is None else background
-        root, window = self._root(problem), window_at(problem, first, self.window)
-        path = self._path(problem, x[..., None, :], root, window)
-        return Cost(problem, path, window, root.controls)
+        return cost_of(self, problem, first, background)
 
-    def _root(self, problem: Problem) -> Scaled:
-        B = given_covariance(self.B, problem, "give Var3D(B=...), a covariance or variances")
-        return Scaled(B, lift(self.factor, problem.like, problem.batch, "factor") ** 0.5)
-
-    def _path(self, problem: Problem, x: Array, root: Covariance, window: Window) -> Increments:
+    def path(self, problem: Problem, x: Array, root: Covariance, window: Window) -> Increments:
+        """How states follow from the control, from the background `x (..., 1, n)` on."""
         states = []
         for k in range(window.first, window.end):
             x = problem.forecast(x, k)

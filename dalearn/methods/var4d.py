@@ -23,11 +23,11 @@ from ..gaussian import Covariance
 from ..inflate import check_between, check_inflation
 from ..problem import Problem
 from ..roots import Scaled
-from .base import Cycle, as_covariance, check_count, given_covariance
+from .base import Cycle, as_covariance, check_count
 from .newton import GaussNewton
-from .paths import Trajectory, Window, window_at
+from .paths import Trajectory, Window
 from .variational import Cost
-from .windows import windows
+from .windows import cost_of, root_of, windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class Var4D:
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; those of a window come when it is done."""
         scale = lift(self.inflation, problem.like, problem.batch, "inflation")
-        settings = self._root(problem), self.window, self._shift, self.solver, self._path
+        settings = root_of(self, problem), self.window, self._shift, self.solver, self.path
         evolved = partial(Scaled, scale=scale) if self.evolve else None
         yield from windows(problem, *settings, evolved)
 
@@ -94,15 +94,8 @@ class Var4D:
 
         `background (..., n)` is the state at its start, by default the prior's mean.
         """
-        problem = problem.validated()
-        x = problem.prior.mean if background is None else background
-        root, window = self._root(problem), window_at(problem, first, self.window)
-        path = self._path(problem, x[..., None, :], root, window)
-        return Cost(problem, path, window, root.controls)
+        return cost_of(self, problem, first, background)
 
-    def _root(self, problem: Problem) -> Scaled:
-        B = given_covariance(self.B, problem, "give Var4D(B=...), a covariance or variances")
-        return Scaled(B, lift(self.factor, problem.like, problem.batch, "factor") ** 0.5)
-
-    def _path(self, problem: Problem, x: Array, root: Covariance, window: Window) -> Trajectory:
+    def path(self, problem: Problem, x: Array, root: Covariance, window: Window) -> Trajectory:
+        """How states follow from the control, from the background `x (..., 1, n)` on."""
         return Trajectory(problem, x, root, window, self.checkpoint)

@@ -14,14 +14,16 @@ from ..array import (
     convert,
     convert_tree,
     is_tensor,
+    lift,
     no_grad,
     to_numpy,
 )
 from ..belief import Gaussian
 from ..gaussian import Covariance
 from ..problem import Problem
-from .base import Cycle
-from .paths import Window
+from ..roots import Scaled
+from .base import Cycle, given_covariance
+from .paths import Window, window_at
 from .variational import Cost
 
 
@@ -45,6 +47,22 @@ def warn_of(failed: int, solver: Any) -> None:
             NotConverged,
             stacklevel=3,
         )
+
+
+def root_of(method: Any, problem: Problem) -> Scaled:
+    """The background's covariance from the settings `B` and `factor` of a method."""
+    wanted = f"give {type(method).__name__}(B=...), a covariance or variances"
+    B = given_covariance(method.B, problem, wanted)
+    return Scaled(B, lift(method.factor, problem.like, problem.batch, "factor") ** 0.5)
+
+
+def cost_of(method: Any, problem: Problem, first: int, background: Array | None) -> Cost:
+    """The cost of a method's window that begins with observation `first`."""
+    problem = problem.validated()
+    x = problem.prior.mean if background is None else background
+    root, window = root_of(method, problem), window_at(problem, first, method.window)
+    path = method.path(problem, x[..., None, :], root, window)
+    return Cost(problem, path, window, root.controls)
 
 
 def windows(
