@@ -58,13 +58,15 @@ unit: $(STAMP)  ## every test that needs neither the site nor a browser
 	$(BIN)/python -m pytest -m "not browser" --ignore=tests/test_book.py
 
 nbval: $(STAMP)  ## run every notebook and compare its `check` cells
-	DALEARN_STATIC=0 $(BIN)/python -m pytest --nbval --nbval-current-env -W default book
+	DALEARN_STATIC=0 $(BIN)/python -m pytest --nbval --nbval-current-env -W default \
+	  -n 2 --dist loadfile book
 
 browser: book  ## the built site, in a real Chromium
 	$(BIN)/python -m pytest tests/test_book.py
 	$(BIN)/python -m pytest -m browser
 
-test: lint  ## everything that CI runs, two things at a time
+# (The site comes first: what waits for it is the longest path.)
+test: lint _build/.package  ## everything that CI runs, two things at a time
 	@$(MAKE) --no-print-directory -j2 --output-sync=target browser unit nbval
 
 check: lint  ## what fits in three minutes: style, types, quick tests
