@@ -54,11 +54,10 @@ class Rows(Covariance):
 
 
 @dataclass(frozen=True, eq=False)
-class Scaled(Covariance):
-    """`scale`^2 C: errors of the covariance `cov` times a number, or `(..., 1, 1)`, one each."""
+class _Changed(Covariance):
+    """A covariance made from another, `cov`, of the same dimension and controls."""
 
     cov: Covariance
-    scale: Any
 
     @property
     def n(self) -> int:
@@ -67,6 +66,13 @@ class Scaled(Covariance):
     @property
     def controls(self) -> int:
         return self.cov.controls
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled(_Changed):
+    """`scale`^2 C: errors of the covariance `cov` times a number, or `(..., 1, 1)`, one each."""
+
+    scale: Any
 
     @property
     def batch(self) -> tuple[int, ...]:
@@ -85,16 +91,13 @@ class Scaled(Covariance):
     def matrix(self):
         return self.scale * self.scale * self.cov.matrix()
 
-    def masked(self, seen):
-        return Scaled(self.cov.masked(seen), self.scale)
-
     def __getitem__(self, b):
         cov = self.cov[b] if self.cov.batch else self.cov
         return Scaled(cov, self.scale if isinstance(self.scale, float) else self.scale[b])
 
 
 @dataclass(frozen=True, eq=False)
-class Updated(Covariance):
+class Updated(_Changed):
     """What data leave of `cov` = L L^T, by some eigenvectors of the Hessian I + G^T G.
 
     C = L (I - sum_j (1 - 1/theta_j) u_j u_j^T) L^T with `vectors` u `(..., r, c)`, orthonormal
@@ -102,17 +105,8 @@ class Updated(Covariance):
     the errors of `cov`: the variance is never too small by it.
     """
 
-    cov: Covariance
     vectors: Array
     theta: Array
-
-    @property
-    def n(self) -> int:
-        return self.cov.n
-
-    @property
-    def controls(self) -> int:
-        return self.cov.controls
 
     @property
     def batch(self) -> tuple[int, ...]:

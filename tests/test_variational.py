@@ -142,8 +142,10 @@ def test_an_ensembles_covariance_keeps_the_analysis_in_its_span():
     # the nugget of 1e-10 changes the analysis by that much
     assert np.allclose(a["mean"], b["mean"], rtol=0, atol=1e-7)
     dx = (a["mean"].sel(stage="analysis") - a["mean"].sel(stage="forecast")).values[0]
-    weights = np.linalg.lstsq((X - X.mean(0)).T, dx, rcond=None)[1]
-    assert weights.size == 0 or float(weights[0]) < 1e-20
+    rows = (X - X.mean(0)).T
+    outside = dx - rows @ np.linalg.lstsq(rows, dx, rcond=None)[0]
+    assert np.abs(dx).max() > 0.01  # there is an increment at all
+    assert np.abs(outside).max() < 1e-12  # round-off of numbers of size 1
 
 
 @pytest.mark.parametrize("solver", [SOLVERS[0], SOLVERS[2]], ids=["dense", "cg"])
@@ -361,7 +363,6 @@ COSTS = (
     da.Var4D(2, factor=0.1),
     da.Var4D(2, factor=0.1, checkpoint=True),
 )
-KINKS = ("motion", "inertia", "linear", "Advection")  # interpolation: only piecewise smooth
 
 
 def seen_by(example):
@@ -391,9 +392,6 @@ def test_the_gradient_of_every_cost_and_model_passes_its_test(example, method):
     cost = dataclasses.replace(method, B=B).cost(problem)
     v = 0.3 * np.random.default_rng(0).normal(size=cost.controls)
     test = da.gradient_test(cost, v)
-    if str(example) in KINKS and not test.attrs["passed"]:  # steps across a kink bend the line
-        assert test["error"].values[:10].min() < 1e-4
-        return
     assert test.attrs["passed"], (test.attrs, test["error"].values)
 
 

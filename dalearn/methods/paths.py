@@ -105,7 +105,7 @@ class Trajectory:
         return [last] * steps  # what is between two observations is asked for by `rows` alone
 
     def rows(self, states: list[Array], one: Array, jacobian: Callable) -> list[Array]:
-        """dx_k/dv as rows `(..., c, n)` at the start and the observations.
+        """dx_k/dv as rows `(..., c, n)` at the observations.
 
         Times go where members go: one call of `jacobian` has the tangents of all model steps.
         """
