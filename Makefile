@@ -19,7 +19,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport JUPYTER_PATH PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test check lint unit nbval browser lab notebooks clean
+.PHONY: help install book test check lint unit nbval browser processor processors lab notebooks
+.PHONY: clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +72,20 @@ test: lint _build/.package  ## everything that CI runs, two things at a time
 
 check: lint  ## what fits in three minutes: style, types, quick tests
 	$(BIN)/python -m pytest -n 2 -m "not slow and not browser and not site"
+
+# Arithmetic as on a processor of 2004: no AVX, no FMA, in OpenBLAS, NumPy, torch and MKL alike.
+AGED := OPENBLAS_CORETYPE=Prescott NPY_DISABLE_CPU_FEATURES=X86_V3 ATEN_CPU_CAPABILITY=default \
+  MKL_CBWR=COMPATIBLE
+
+processor: $(STAMP)  ## a few oracles and one page in the arithmetic of another processor: seconds
+	$(AGED) $(BIN)/python -m pytest -q tests/test_oracles.py -m "not slow"
+	$(AGED) DALEARN_STATIC=0 $(BIN)/python -m pytest -q --nbval --nbval-current-env -W default \
+	  book/variational/coming-from-adao.ipynb
+
+processors: $(STAMP)  ## quick tests and every `check` cell under two others: most of an hour
+	$(AGED) $(BIN)/python -m pytest -n 2 -m "not slow and not browser and not site"
+	$(AGED) $(MAKE) nbval
+	OPENBLAS_CORETYPE=Sandybridge OMP_NUM_THREADS=2 $(MAKE) nbval
 
 lab: $(STAMP)  ## JupyterLab on the chapters
 	@$(BIN)/jupytext-config \
