@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dalearn.cycle import assimilate
-from dalearn.diagnostics import score
-from dalearn.localize import Localization
+from dalearn.diagnostics.scores import score
 from dalearn.methods import (
     ETKF,
     LETKF,
@@ -29,6 +27,8 @@ from dalearn.methods import (
     IEnKS,
     ParticleFilter,
 )
+from dalearn.methods.ensemble.localization import Localization
+from dalearn.run.assimilate import assimilate
 
 from . import peers
 from .common import Report

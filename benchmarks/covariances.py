@@ -9,12 +9,12 @@ from functools import partial
 
 import numpy as np
 
-from dalearn.correlation import OnGrid
-from dalearn.diffusion import Diffusion
-from dalearn.gaussian import Covariance
-from dalearn.kernels import at_points, exponential
-from dalearn.separable import Separable
-from dalearn.tuning import di01
+from dalearn.covariances.base import Covariance
+from dalearn.covariances.diffusion import Diffusion
+from dalearn.covariances.kernels import at_points, exponential
+from dalearn.covariances.on_grid import OnGrid
+from dalearn.covariances.separable import Separable
+from dalearn.diagnostics.di01 import di01
 
 from .common import Report, in_turn
 from .limits import middle, temporaries

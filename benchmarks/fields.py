@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from dalearn import grid
 from dalearn.array import Array, uniform
-from dalearn.models import Advection, Burgers2D, Kolmogorov, Landscape, ShallowWater, Wildfire
+from dalearn.models import (
+    Advection,
+    Burgers2D,
+    Kolmogorov,
+    Landscape,
+    ShallowWater,
+    Wildfire,
+    fields,
+)
 
 from .common import Report, in_turn, ratio
 from .limits import (
@@ -131,7 +138,7 @@ def blocks(report: Report, quick: bool) -> None:
     report.section(
         "Blocks for the cache",
         "A batch of 20, double precision: milliseconds a step of the batch with the default, "
-        f"blocks of 2^{grid.BLOCK.bit_length() - 1} numbers of the state, then the time with "
+        f"blocks of 2^{fields.BLOCK.bit_length() - 1} numbers of the state, then the time with "
         "other blocks divided by that (medians).",
         ("model", "library", "default ms", *sizes),
     )

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from dalearn.localize import Localization
 from dalearn.methods import ETKF, LETKF, EnKF, EnKFN, EnSRF, IEnKS, ParticleFilter
+from dalearn.methods.ensemble.localization import Localization
 
 from . import peers
 from .accuracy import accuracy

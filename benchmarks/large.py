@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from dalearn.array import Streams
-from dalearn.belief import Gaussian
-from dalearn.cycle import assimilate
-from dalearn.diagnostics import score
-from dalearn.gaussian import Diagonal
-from dalearn.localize import Localization
+from dalearn.covariances.matrices import Diagonal
+from dalearn.diagnostics.scores import score
 from dalearn.methods import ETKF, LETKF
-from dalearn.observe import Observation, identity
-from dalearn.problem import Problem
+from dalearn.methods.ensemble.localization import Localization
+from dalearn.problem.belief import Gaussian
+from dalearn.problem.observe import Observation, identity
+from dalearn.problem.problem import Problem
+from dalearn.run.assimilate import assimilate
 
 from .common import Report, gpu_name, in_turn
 from .setups import L96_SKIP, lorenz96, ours

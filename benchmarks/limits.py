@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from dalearn import grid
 from dalearn.array import Array, array_namespace, fft, no_grad
+from dalearn.models import fields
 
 from .common import per_call, ratio
 
@@ -111,7 +111,7 @@ def in_blocks(step: Callable, numbers: int = 2**62) -> Callable:
     """The step with blocks of at most so many numbers of a batch, or on all of it at once."""
 
     def blocked(x: Array) -> Array:
-        with patch.object(grid, "BLOCK", numbers):
+        with patch.object(fields, "BLOCK", numbers):
             return step(x)
 
     return blocked

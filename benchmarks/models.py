@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from dalearn.array import convert
-from dalearn.generate import simulate
 from dalearn.models import (
     Burgers,
     Kolmogorov,
@@ -32,6 +31,7 @@ from dalearn.models import (
     Lorenz96TwoScale,
     ShallowWater,
 )
+from dalearn.run.simulate import simulate
 
 from . import fields
 from .common import Report, caches, gpu_name, parser, run

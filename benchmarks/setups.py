@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from dalearn.belief import Gaussian
-from dalearn.cycle import assimilate
-from dalearn.diagnostics import rmse
-from dalearn.gaussian import Diagonal
+from dalearn.covariances.matrices import Diagonal
+from dalearn.diagnostics.scores import rmse
 from dalearn.models import Lorenz63, Lorenz96
-from dalearn.nature import twin
-from dalearn.observe import Observation, identity
+from dalearn.problem.belief import Gaussian
+from dalearn.problem.observe import Observation, identity
+from dalearn.problem.twin import twin
+from dalearn.run.assimilate import assimilate
 
 L96_SKIP, L63_SKIP = 400, 64  # cycles not scored
 

@@ -19,18 +19,18 @@ import numpy as np
 import torch
 
 from dalearn.array import no_grad
-from dalearn.belief import Gaussian
-from dalearn.correlation import OnGrid
-from dalearn.cycle import assimilate
-from dalearn.derivative import finite_difference
-from dalearn.diagnostics import lost, rmse
-from dalearn.gaussian import Diagonal
+from dalearn.array.derivative import finite_difference
+from dalearn.covariances.matrices import Diagonal
+from dalearn.covariances.on_grid import OnGrid
+from dalearn.diagnostics.scores import lost, rmse
 from dalearn.methods import EnVar4D, GaussNewton, IncrementalCG, NotConverged, Var3D, Var4D
-from dalearn.methods.variational import Cost
+from dalearn.methods.variational.cost import Cost
 from dalearn.models import Lorenz96
-from dalearn.nature import twin
-from dalearn.observe import Observation, Subset, identity
-from dalearn.problem import Problem
+from dalearn.problem.belief import Gaussian
+from dalearn.problem.observe import Observation, Subset, identity
+from dalearn.problem.problem import Problem
+from dalearn.problem.twin import twin
+from dalearn.run.assimilate import assimilate
 
 from .common import Report, in_turn, parser, ratio, run
 from .covariances import operators, scales

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dalearn.chain import WeakCost
-from dalearn.gaussian import Diagonal
-from dalearn.integrate import repeated
+from dalearn.covariances.matrices import Diagonal
 from dalearn.methods import weak4d
+from dalearn.methods.variational.weak_cost import WeakCost
 from dalearn.models import Lorenz63
-from dalearn.observe import Observation, Subset
+from dalearn.models.integrate import repeated
+from dalearn.problem.observe import Observation, Subset
 
 from .common import Report
 

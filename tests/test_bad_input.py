@@ -26,10 +26,10 @@ from dalearn.array import (
     no_grad,
     streams,
 )
-from dalearn.chain import WeakCost
-from dalearn.diagnostics import crps_gaussian
+from dalearn.array.tridiagonal import block_cholesky
+from dalearn.diagnostics.scores import crps_gaussian
 from dalearn.methods import Cycle, enkf, etkf, gauss_newton, kalman_update, oi, reweight, ukf
-from dalearn.tridiagonal import block_cholesky
+from dalearn.methods.variational.weak_cost import WeakCost
 
 ones = np.ones
 R3 = da.Diagonal(ones(3))

@@ -13,7 +13,7 @@ import torch
 import dalearn as da
 from benchmarks import limits, models
 from benchmarks.common import Report, per_call
-from dalearn import grid
+from dalearn.models import fields
 
 ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
@@ -29,14 +29,14 @@ def test_passes_are_counted():
 
 
 def test_passes_count_the_copy_into_blocks(monkeypatch):
-    monkeypatch.setattr(grid, "BLOCK", 10)
+    monkeypatch.setattr(fields, "BLOCK", 10)
 
     def blocked(x):
-        return grid.blockwise(lambda x: 2 * x, x, 1)
+        return fields.blockwise(lambda x: 2 * x, x, 1)
 
     assert limits.passes(blocked, RNG.normal(size=(3, 10))) == 2
     assert limits.passes(limits.in_blocks(blocked), RNG.normal(size=(3, 10))) == 1
-    assert grid.BLOCK == 10
+    assert fields.BLOCK == 10
 
 
 @pytest.mark.parametrize("like", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])

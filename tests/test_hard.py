@@ -10,11 +10,11 @@ from examples import lorenz63, lorenz96
 
 import dalearn as da
 from dalearn import Localization
-from dalearn.belief import Ensemble
-from dalearn.localize import Taper
+from dalearn.array import solve
+from dalearn.covariances.tapers import Taper
 from dalearn.methods import enkf_n, oi
-from dalearn.methods.base import solve
-from dalearn.methods.local_particle import local_particle
+from dalearn.methods.particles.local import local_particle
+from dalearn.problem.belief import Ensemble
 
 
 def run(problem, method, **settings):
@@ -220,7 +220,7 @@ def test_what_no_method_can_use_is_refused():
 
 
 def test_memory_for_moving_sensors_does_not_grow_with_time():
-    from dalearn.methods.ensemble import HELD, remembered
+    from dalearn.methods.ensemble.localization import HELD, remembered
 
     made = []
     recall = remembered(lambda observe: made.append(observe) or len(made))

@@ -9,9 +9,9 @@ from examples import linear_gaussian, lorenz63
 from scipy import integrate, special, stats
 
 import dalearn as da
-from dalearn.diagnostics import crps_ensemble, crps_gaussian
-from dalearn.integrate import euler, rk4, semi_implicit_euler
+from dalearn.diagnostics.scores import crps_ensemble, crps_gaussian
 from dalearn.methods import enkf, etkf
+from dalearn.models.integrate import euler, rk4, semi_implicit_euler
 
 # --- filters --------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ def test_kalman_filter_is_the_conditional_of_the_joint_gaussian(gaps):
 @pytest.mark.parametrize(("N", "n", "m"), [(5, 8, 3), (12, 4, 9), (2, 3, 1), (20, 20, 20)])
 def test_etkf_is_the_kalman_update_under_the_ensemble_covariance(rotation, N, n, m):
     from dalearn.array import streams
-    from dalearn.methods.transform import roots
+    from dalearn.methods.ensemble.transform import roots
 
     rng = np.random.default_rng(N)
     E, H, y = rng.normal(size=(N, n)), rng.normal(size=(m, n)), rng.normal(size=m)
@@ -88,7 +88,7 @@ def test_random_root_is_a_root_of_the_symmetric_one_also_where_it_is_guarded(sca
     Between the two, both lose digits as any solver does: round-off times the condition of C.
     """
     from dalearn.array import streams
-    from dalearn.methods.transform import roots, symmetric_root
+    from dalearn.methods.ensemble.transform import roots, symmetric_root
 
     rng = np.random.default_rng(3)
     S, d = rng.normal(size=(2, 6, 4)), rng.normal(size=(2, 1, 4))

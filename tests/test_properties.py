@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import dalearn as da
-from dalearn.array import Streams, convert, convert_tree, lift, normal, sane, where_ok
-from dalearn.border import Border, batch_index
-from dalearn.gaussian import Masked
+from dalearn.array import Streams, batch_index, convert, convert_tree, lift, normal, sane, where_ok
+from dalearn.covariances.base import Masked
 from dalearn.methods import enkf, etkf, kalman_update
-from dalearn.methods.transform import roots
+from dalearn.methods.ensemble.transform import roots
+from dalearn.problem.border import Border
 
 # the same examples on every run: a red test stays red, and CI sees what the desk sees
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=40)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import xarray as xr
 
+
 # Ten years a row, in 1e8 cubic metres.
 VOLUMES = (
     (1120, 1160, 963, 1210, 1160, 1160, 813, 1230, 1370, 1140),  # 1871

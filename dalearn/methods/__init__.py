@@ -1,30 +1,30 @@
 """Methods: one file a method; what they share is in base.py, ensemble.py and transform.py."""
 
 from .base import Cycle, Method
-from .denkf import DEnKF, denkf
-from .enkf import EnKF, enkf
-from .enkf_n import EnKFN, enkf_n
-from .enks import EnKS, enks
-from .ensemble import systematic
-from .ensrf import EnSRF, ensrf
-from .envar import EnVar4D
-from .etkf import ETKF, etkf
-from .ienks import IEnKS, gauss_newton
-from .interpolation import OI, Climatology, oi
-from .kalman import KF, RTS, ExtendedKF, kalman_update, rts_update
-from .lbfgs import LBFGS
-from .letkf import LETKF, blocks, letkf
-from .local_particle import LocalParticleFilter, local_particle, transport
-from .matrixfree import IncrementalCG
-from .minimise import Found
-from .newton import GaussNewton
-from .particle import ParticleFilter, effective_size, reweight
-from .unscented import UKF, sigma_points, ukf, unscented
-from .var3d import Var3D
-from .var4d import Var4D
-from .variational import Cost
-from .weak4d import WeakVar4D, weak4d
-from .windows import NotConverged
+from .ensemble.denkf import DEnKF, denkf
+from .ensemble.enkf import EnKF, enkf
+from .ensemble.enkf_n import EnKFN, enkf_n
+from .ensemble.enks import EnKS, enks
+from .ensemble.ensrf import EnSRF, ensrf
+from .ensemble.etkf import ETKF, etkf
+from .ensemble.ienks import IEnKS, gauss_newton
+from .ensemble.letkf import LETKF, blocks, letkf
+from .gaussian.interpolation import OI, Climatology, oi
+from .gaussian.kalman import KF, RTS, ExtendedKF, kalman_update, rts_update
+from .gaussian.unscented import UKF, sigma_points, ukf, unscented
+from .particles.bootstrap import ParticleFilter
+from .particles.local import LocalParticleFilter, local_particle, transport
+from .particles.resampling import effective_size, reweight, systematic
+from .variational.conjugate_gradients import IncrementalCG
+from .variational.cost import Cost
+from .variational.envar import EnVar4D
+from .variational.gauss_newton import GaussNewton
+from .variational.lbfgs import LBFGS
+from .variational.solver import Found
+from .variational.var3d import Var3D
+from .variational.var4d import Var4D
+from .variational.weak4d import WeakVar4D, weak4d
+from .variational.windows import NotConverged
 
 __all__ = [
     "ETKF",

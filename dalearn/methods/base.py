@@ -12,21 +12,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..array import (
-    Array,
-    array_namespace,
-    as_floats,
-    convert_tree,
-    device,
-    eye,
-    sane,
-    where_ok,
-)
-from ..belief import Belief, Ensemble, Gaussian
-from ..gaussian import Covariance, Dense, Diagonal
-from ..inflate import check_inflation
-from ..problem import Problem
-from ..roots import Rows
+from ..array import Array, array_namespace, convert_tree, device, sane, solve, where_ok
+from ..covariances.base import Covariance
+from ..covariances.roots import Rows
+from ..problem.belief import Belief, Ensemble, Gaussian
+from ..problem.problem import Problem
 
 Info = dict[str, Any]
 
@@ -52,65 +42,6 @@ class Method(Protocol):
     def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
         """The cycles of this method on this problem, lazily: the loop is yours to step."""
         ...
-
-
-def solve(A: Array, B: Array) -> Array:
-    """A^-1 B for an A that is at least the identity, even where round-off has made it singular.
-
-    That happens where errors are 1e8 times smaller than the spread (1e4 in float32); such an A,
-    and no other of the batch, gets a little more on its diagonal, of the size of the round-off.
-    """
-    xp = array_namespace(A, B)
-    try:
-        return xp.linalg.solve(A, B)
-    except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
-        if A.ndim > 2:  # each on its own
-            lead = np.broadcast_shapes(tuple(A.shape[:-2]), tuple(B.shape[:-2]))
-            A, B = (xp.broadcast_to(v, (*lead, *v.shape[-2:])) for v in (A, B))
-            found = [solve(A[i], B[i]) for i in np.ndindex(lead)]
-            return xp.reshape(xp.stack(found), B.shape)
-        n, largest = A.shape[-1], float(xp.max(xp.abs(A)))
-        more = 8 * n * float(xp.finfo(A.dtype).eps) * largest
-        return xp.linalg.solve(A + more * eye(n, A), B)
-
-
-def definite(A: Array) -> bool:
-    """Whether all of the symmetric `A (..., n, n)` are positive definite."""
-    try:
-        array_namespace(A).linalg.cholesky(A)
-    except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
-        return False
-    return True
-
-
-def check_ensemble(members: int, inflation: Any) -> None:
-    """Raise ValueError unless there are two members or more and inflation is positive."""
-    if not isinstance(members, (int, np.integer)) or members < 2:
-        raise ValueError(f"members must be an integer >= 2, met {members!r}")
-    check_inflation(inflation)
-
-
-def check_update(E: Array, Y: Array, y: Array, R: Covariance) -> None:
-    """Raise ValueError unless members, observed numbers and devices agree in all four."""
-    m = R.n
-    if E.ndim < 2 or E.shape[-2] < 2 or Y.shape[-2:] != (E.shape[-2], m) or y.shape[-1:] != (m,):
-        raise ValueError(
-            f"met E {tuple(E.shape)}, Y {tuple(Y.shape)}, y {tuple(y.shape)}, R of dimension "
-            f"{m}; wanted E (..., N, n), Y (..., N, m), y (..., m), R of m, and N >= 2"
-        )
-    if not E.device == Y.device == y.device:
-        raise ValueError(
-            f"mixed devices, met E on {E.device}, Y on {Y.device}, y on {y.device}; wanted one"
-        )
-
-
-def check_independent(R: Covariance) -> None:
-    """Raise ValueError for errors with correlations: whitened, they have no place of their own."""
-    if not isinstance(getattr(R, "inner", R), Diagonal):
-        raise ValueError(
-            f"localization wants independent observation errors, met {type(R).__name__}; wanted "
-            "Diagonal: multiply data and operator by R^-1/2"
-        )
 
 
 def moments(problem: Problem) -> tuple[Array, Array]:
@@ -146,14 +77,6 @@ def climate(problem: Problem, wanted: str) -> tuple[Array, Array]:
     return mean, xp.broadcast_to(B, (*problem.batch, problem.n, problem.n))
 
 
-def as_covariance(C: Any, name: str) -> Covariance | None:
-    """A matrix as Dense, a vector of variances as Diagonal; None stays None."""
-    if C is None or isinstance(C, Covariance):
-        return C
-    C = as_floats(C, name)
-    return Dense(C) if C.ndim > 1 else Diagonal(C)
-
-
 def given_covariance(C: Covariance | None, problem: Problem, wanted: str) -> Covariance:
     """The covariance in the problem's library, or that of the truth run where it is None."""
     if C is None:  # by its eigenvectors: a short run, or a quiet model, leaves it singular
@@ -178,12 +101,6 @@ def check_batch(C: Covariance, problem: Problem, name: str) -> None:
             f"{name} has batch axes {C.batch}, wanted axes that broadcast to the problem's "
             f"{problem.batch}; for a sweep use problem.expand({C.batch})"
         )
-
-
-def check_count(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is an integer, at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, met {value!r}")
 
 
 def tangent(jacobian: Callable, f: Callable, x: Array) -> tuple[Array, Array]:

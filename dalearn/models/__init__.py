@@ -8,12 +8,12 @@ from .kuramoto_sivashinsky import KuramotoSivashinsky
 from .landscape import Landscape
 from .lorenz63 import Lorenz63
 from .lorenz96 import Lorenz96
+from .networks import History, Surrogate
 from .pendulum import Pendulum
 from .shallow_water import ShallowWater
 from .subcycled import Subcycled
 from .two_scale import Lorenz96TwoScale
 from .wildfire import Wildfire
-from .wrap import History, Surrogate
 
 __all__ = [
     "Advection",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, array_namespace, as_floats, convert
-from ..grid import blockwise, check_positive, check_shape
+from .fields import blockwise, check_positive, check_shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, array_namespace, convert, is_array
-from ..grid import blockwise, check_positive, check_shape, valid
 from .burgers import check_diffusion, most_viscous
+from .fields import blockwise, check_positive, check_shape, valid
 
 
 @dataclass(frozen=True, eq=False)

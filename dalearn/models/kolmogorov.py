@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, array_namespace, fft, is_array
-from ..grid import all_modes, blockwise, check_positive, check_shape, constant, modes, valid
-from ..integrate import imex3
+from .fields import all_modes, blockwise, check_positive, check_shape, constant, modes, valid
+from .integrate import imex3
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, fft, is_array
-from ..grid import check_positive, check_shape, constant, modes, valid
-from ..integrate import etd_coefficients, etdrk4
+from .fields import check_positive, check_shape, constant, modes, valid
+from .integrate import etd_coefficients, etdrk4
 
 
 @dataclass(frozen=True, eq=False)

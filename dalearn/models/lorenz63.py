@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..array import Array, array_namespace, is_array
-from ..integrate import rk4
+from .integrate import rk4
 
 
 @dataclass(frozen=True, eq=False)

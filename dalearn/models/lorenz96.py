@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from ..array import Array, array_namespace
-from ..grid import blockwise
-from ..integrate import rk4
+from .fields import blockwise
+from .integrate import rk4
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..array import Array, array_namespace
-from ..integrate import rk4
+from .integrate import rk4
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import grid
 from ..array import Array, array_namespace, is_array
+from . import fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +53,15 @@ class ShallowWater:
                 "ShallowWater wants at least 2 x 2 cells, and staggered=True unless periodic; met "
                 f"cells={self.cells}, staggered={self.staggered}, periodic={self.periodic}"
             )
-        grid.check_positive(self, "dx", "gravity", axes=2)
-        grid.check_positive(self, "depth", axes=2, chart=tuple(self.cells))
-        grid.check_positive(self, "drag", zero=True, axes=2)
+        fields.check_positive(self, "dx", "gravity", axes=2)
+        fields.check_positive(self, "depth", axes=2, chart=tuple(self.cells))
+        fields.check_positive(self, "drag", zero=True, axes=2)
         swept = any(is_array(p) for p in (self.depth, self.gravity, self.drag))
         if self.dt is None:
             if swept:
                 raise ValueError("ShallowWater wants dt= where depth, gravity or drag is an array")
             object.__setattr__(self, "dt", 0.5 * self.dx / math.sqrt(self.gravity * self.depth))
-        grid.check_positive(self, "dt")
+        fields.check_positive(self, "dt")
         if not swept and self.depth > (top := self._deepest(self.gravity, self.drag)):
             step: Any = self.dt
             crossed = step * math.sqrt(self.gravity * self.depth) / self.dx
@@ -108,16 +108,16 @@ class ShallowWater:
         return 3, *self.cells
 
     def __call__(self, x: Array) -> Array:
-        grid.check_shape(self, x, self.shape)
-        g, drag = grid.valid(self.gravity, like=x), grid.valid(self.drag, zero=True, like=x)
-        depth = grid.valid(self.depth, self._deepest(g, drag), like=x)
+        fields.check_shape(self, x, self.shape)
+        g, drag = fields.valid(self.gravity, like=x), fields.valid(self.drag, zero=True, like=x)
+        depth = fields.valid(self.depth, self._deepest(g, drag), like=x)
         step = self._staggered if self.staggered else self._collocated
-        return grid.blockwise(step, x, 3, depth, g, drag)
+        return fields.blockwise(step, x, 3, depth, g, drag)
 
     def _staggered(self, x: Array, depth: Any, gravity: Any, drag: Any) -> Array:
         eta, u, v = x[..., 0, :, :], x[..., 1, :, :], x[..., 2, :, :]
         xp, ratio = array_namespace(x), self.dt / self.dx
-        east, north = (grid.following(eta, axis, self.periodic) for axis in (-1, -2))
+        east, north = (fields.following(eta, axis, self.periodic) for axis in (-1, -2))
         floor = depth if is_array(depth) and depth.ndim and depth.shape[-1] > 1 else None  # a map
         still = not is_array(drag) and drag == 0
 
@@ -129,17 +129,17 @@ class ShallowWater:
             up = u > 0
             below = depth
             if floor is not None:
-                below = xp.where(up, floor, grid.following(floor, axis, self.periodic))
+                below = xp.where(up, floor, fields.following(floor, axis, self.periodic))
             f = u * (xp.where(up, eta, ahead) + below)
-            return f - grid.preceding(f, axis)
+            return f - fields.preceding(f, axis)
 
         new_u, new_v = velocity(u, east), velocity(v, north)
         if self.coriolis or self.beta:
             given = self.cells[0], self.dx, self.dt, self.coriolis, self.beta
-            a, b, scale = grid.constant(_rotation, *given, like=x)
+            a, b, scale = fields.constant(_rotation, *given, like=x)
             new_u, new_v = scale * (new_u - b * u + a * v), scale * (new_v - b * v - a * u)
         if not self.periodic:
-            inside_u, inside_v = grid.constant(_walls, *self.cells, like=x)
+            inside_u, inside_v = fields.constant(_walls, *self.cells, like=x)
             new_u, new_v = new_u * inside_u, new_v * inside_v
         outflow = flux(new_u, east, -1) + flux(new_v, north, -2)
         return xp.stack((eta - ratio * outflow, new_u, new_v), axis=-3)
@@ -148,7 +148,9 @@ class ShallowWater:
         eta, u, v = x[..., 0, :, :], x[..., 1, :, :], x[..., 2, :, :]
 
         def slope(q, axis):  # dt times the central difference
-            return (grid.following(q, axis) - grid.preceding(q, axis)) * (self.dt / (2 * self.dx))
+            return (fields.following(q, axis) - fields.preceding(q, axis)) * (
+                self.dt / (2 * self.dx)
+            )
 
         h, keep = depth + eta, 1 - self.dt * drag
         new_eta = eta - slope(h * u, -1) - slope(h * v, -2)
@@ -184,7 +186,7 @@ class ShallowWater:
         """
         eta, total, k = x[..., 0, :, :], 0, self.gravity * self.dt / self.dx * self.staggered
         for i, axis in ((1, -1), (2, -2)):
-            slope = grid.following(eta, axis, self.periodic) - eta
+            slope = fields.following(eta, axis, self.periodic) - eta
             total = total + x[..., i, :, :] * (x[..., i, :, :] - k * slope)
         dense = self.gravity * eta**2 + self.depth * total
         return array_namespace(x).sum(dense, axis=(-2, -1)) * (self.dx**2 / 2)

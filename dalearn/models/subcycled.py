@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..array import Array, array_namespace, where_ok
-from .wrap import History, check_count
+from .networks import History, check_count
 
 
 @dataclass(frozen=True, eq=False)

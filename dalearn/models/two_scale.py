@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..array import Array, array_namespace, convert, is_array
-from ..grid import check_members, check_positive, check_shape, valid
-from ..integrate import rk4
+from .fields import check_members, check_positive, check_shape, valid
+from .integrate import rk4
 
 
 @dataclass(frozen=True, eq=False)

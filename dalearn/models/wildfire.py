@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..array import Array, array_namespace, as_floats, convert, is_array, to_numpy, uniform
-from ..grid import blockwise, check_positive, check_shape, lasting_copy, valid
+from .fields import blockwise, check_positive, check_shape, lasting_copy, valid
 from .landscape import WAYS, Landscape, slopes
 
 NO_FUEL, FUEL, BURNING, BURNT = 1, 2, 3, 4
+
 TOPS = {"spread": 1, "persistence": 1, "wind_speed": 200, "wind_direction": 1e6}
 
 

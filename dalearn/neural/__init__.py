@@ -7,7 +7,7 @@
 
 What comes out of it is a `torch.nn.Module`: the model or the operator of a Problem like any other
 function. The wing knows no method. `lorenz63` and `shallow_water` train the networks that are
-shipped with the package, by `python -m dalearn.neural.lorenz63` and the like.
+shipped with the package, by `python -m dalearn.cases.lorenz63` and the like.
 """
 
 from .data import Normalisation, Split, pairs, split, windows

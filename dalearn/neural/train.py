@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 Loss = Callable[..., Tensor]
+
 Make = Callable[[Any], Any]
 
 

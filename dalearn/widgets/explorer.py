@@ -22,7 +22,9 @@ from .page import audience, static_html
 MOST_FRAMES, MOST_BYTES = 400, 3_000_000
 
 HERE = files(__package__ or "dalearn.widgets")
+
 SOURCE = HERE.joinpath("explorer.js").read_text("utf-8")
+
 STYLE = HERE.joinpath("explorer.css").read_text("utf-8")
 
 

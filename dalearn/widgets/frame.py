@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 QUALITY = 70  # of WebP: letters stay clean, a line plot of 6 x 3.4 inches takes 10 to 20 KB
+
 CSS_DPI = 96  # CSS counts 96 px to the inch, so 10 pt in the figure are 10 pt on the page
 
 

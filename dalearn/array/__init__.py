@@ -1,0 +1,60 @@
+"""Arrays of NumPy and torch: libraries, random numbers, linear algebra, checks, derivatives."""
+
+from .batch import batch_index, lift
+from .checks import check_between, check_count, check_factor
+from .library import (
+    Array,
+    array_namespace,
+    as_floats,
+    convert,
+    convert_tree,
+    device,
+    eye,
+    fft,
+    is_array,
+    is_float,
+    is_module,
+    is_tensor,
+    lasting,
+    library,
+    no_grad,
+    row_mean,
+    to_numpy,
+)
+from .linalg import definite, inverse_root, sane, solve, where_ok
+from .random import Streams, TorchStreams, normal, streams, uniform
+
+__all__ = [
+    "Array",
+    "Streams",
+    "TorchStreams",
+    "array_namespace",
+    "as_floats",
+    "batch_index",
+    "check_between",
+    "check_count",
+    "check_factor",
+    "convert",
+    "convert_tree",
+    "definite",
+    "device",
+    "eye",
+    "fft",
+    "inverse_root",
+    "is_array",
+    "is_float",
+    "is_module",
+    "is_tensor",
+    "lasting",
+    "library",
+    "lift",
+    "no_grad",
+    "normal",
+    "row_mean",
+    "sane",
+    "solve",
+    "streams",
+    "to_numpy",
+    "uniform",
+    "where_ok",
+]

@@ -1,0 +1,125 @@
+"""Random numbers: one stream for each experiment of a batch."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .library import Array, convert, is_tensor, to_numpy
+
+
+class Streams:
+    """Random numbers for a batch of experiments, each with a stream of its own.
+
+    Experiment b draws from `numpy.random.default_rng([purpose, seed + b])`, so that one
+    experiment of a batch sees the numbers it would see alone. Purpose 0 is the twin's nature,
+    1 the assimilation: with one shared stream a member could equal the truth.
+
+    Arguments: `purpose`; `seed`, a non-negative integer or one per experiment; `batch`, the
+    batch axes `(...)`.
+    """
+
+    def __init__(self, purpose: int, seed: int | Sequence[int], batch: tuple[int, ...] = ()):
+        count = math.prod(batch)
+        seeds = np.asarray(seed)
+        if seeds.dtype.kind not in "iu" or (seeds.size and seeds.min() < 0):
+            raise ValueError(f"seed must be a non-negative integer (or one each), met {seed!r}")
+        seeds = seeds.ravel().tolist() if seeds.ndim else [seeds.item() + b for b in range(count)]
+        if len(seeds) != count:
+            raise ValueError(f"met {len(seeds)} seeds, wanted {count}: one per experiment {batch}")
+        self.batch = tuple(batch)
+        self.generators = [np.random.default_rng([purpose, s]) for s in seeds]
+
+    def normal(self, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
+        """Standard normal numbers `(..., *shape)`: the same ones whatever the library.
+
+        Experiments that are not in `where (...)` draw none and get zeros.
+        """
+        out = np.zeros((len(self.generators), math.prod(shape)))
+        due = np.ones(len(out), bool) if where is None else np.ravel(to_numpy(where))
+        for generator, row, draws in zip(self.generators, out, due, strict=True):
+            if draws:
+                generator.standard_normal(out=row)
+        return convert(out.reshape((*self.batch, *shape)), like)
+
+    def uniform(self, like: Array) -> Array:
+        """Uniform numbers in [0, 1] for the entries of `like`; its leading axes hold the batch."""
+        count = len(self.generators)
+        if count == 0 or math.prod(like.shape) % count:
+            raise ValueError(
+                f"met an array of shape {tuple(like.shape)} and {count} streams; wanted leading "
+                f"axes that hold the batch {self.batch}"
+            )
+        out = np.empty((count, math.prod(like.shape) // count))
+        for generator, row in zip(self.generators, out, strict=True):
+            generator.random(out=row)
+        return convert(out.reshape(like.shape), like)
+
+    def integers(self, high: int, size: int) -> np.ndarray:
+        """Integers in [0, high), `(..., size)`, as a NumPy array."""
+        rows = [g.integers(high, size=size) for g in self.generators]
+        return np.stack(rows).reshape(*self.batch, size)
+
+
+class TorchStreams:
+    """One `torch.Generator` for the whole batch: fast on a GPU, equal to Streams only in law."""
+
+    def __init__(self, generator: Any, batch: tuple[int, ...] = ()):
+        self.generator, self.batch = generator, tuple(batch)
+
+    def normal(self, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
+        """Standard normal numbers `(..., *shape)` on the generator's device, for all."""
+        import torch
+
+        g, dtype = self.generator, like.dtype if is_tensor(like) else torch.float64
+        size = (*self.batch, *shape)
+        return convert(torch.randn(size, generator=g, device=g.device, dtype=dtype), like)
+
+    def uniform(self, like: Array) -> Array:
+        """Uniform numbers in [0, 1) for the entries of `like`."""
+        import torch
+
+        g = self.generator
+        dtype = like.dtype if is_tensor(like) else torch.float64
+        return convert(torch.rand(like.shape, generator=g, device=g.device, dtype=dtype), like)
+
+    def integers(self, high: int, size: int) -> np.ndarray:
+        """Integers in [0, high), `(..., size)`, as a NumPy array."""
+        import torch
+
+        g = self.generator
+        return to_numpy(torch.randint(high, (*self.batch, size), generator=g, device=g.device))
+
+
+def streams(purpose: int, seed: Any, batch: tuple[int, ...] = ()) -> Streams | TorchStreams:
+    """Streams for a seed; TorchStreams for a `torch.Generator`."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(seed, torch.Generator):
+        return TorchStreams(seed, batch)
+    return Streams(purpose, seed, batch)
+
+
+def normal(rng: Any, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
+    """Standard normal numbers from Streams, TorchStreams or a `numpy.random.Generator`.
+
+    The first two put their batch axes before `shape`; experiments not in `where` need none.
+    """
+    if isinstance(rng, np.random.Generator):
+        return convert(rng.standard_normal(shape), like)
+    return rng.normal(shape, like) if where is None else rng.normal(shape, like, where)
+
+
+def uniform(rng: Any, like: Array) -> Array:
+    """Uniform numbers in [0, 1) for the entries of `like` (its leading axes are the batch's).
+
+    From Streams, TorchStreams, a `numpy.random.Generator` or a `torch.Generator`.
+    """
+    if isinstance(rng, np.random.Generator):
+        return convert(rng.random(tuple(like.shape)), like)
+    if not hasattr(rng, "uniform"):
+        rng = streams(0, rng)
+    return rng.uniform(like)

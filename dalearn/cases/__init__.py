@@ -1,0 +1,1 @@
+"""Set-ups of papers, importable, with the scores that they document."""

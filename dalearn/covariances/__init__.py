@@ -1,0 +1,37 @@
+"""Covariances: matrices, ensembles, fields on grids, and their sums and blocks."""
+
+from . import kernels
+from .base import Covariance, Masked
+from .blocks import Blocks, beside
+from .diffusion import Diffusion
+from .ensemble import Localized, LowRank
+from .hybrid import Hybrid
+from .matrices import Dense, Diagonal, as_covariance
+from .on_grid import OnGrid
+from .roots import Rows, Scaled, Updated
+from .separable import Separable
+from .tapers import Taper, boxcar, gaspari_cohn, hann
+
+__all__ = [
+    "Blocks",
+    "Covariance",
+    "Dense",
+    "Diagonal",
+    "Diffusion",
+    "Hybrid",
+    "Localized",
+    "LowRank",
+    "Masked",
+    "OnGrid",
+    "Rows",
+    "Scaled",
+    "Separable",
+    "Taper",
+    "Updated",
+    "as_covariance",
+    "beside",
+    "boxcar",
+    "gaspari_cohn",
+    "hann",
+    "kernels",
+]

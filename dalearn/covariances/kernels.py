@@ -1,0 +1,236 @@
+"""Correlations as functions of distance: how alike the errors of two places are.
+
+A function c(r) is a correlation only if every matrix c(|x_i - x_j|) is positive: its spectrum must
+be. On a ring a place has many distances from another, one for each turn. The sum over all of them,
+    C_ij = sum_s c(|x_i - x_j + s P|),
+has the spectrum of c, sampled, and stays positive. The nearest alone has a kink at half a turn,
+and for long lengths it is no correlation at all.
+
+Gaspari and Cohn, Q. J. R. Meteorol. Soc. 125, 1999; images: Dietrich and Newsam, SIAM J. Sci.
+Comput. 18, 1997; Matern: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
+eq. 4.14.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..array import to_numpy
+from .matrices import Dense
+from .tapers import Taper
+from .tapers import gaspari_cohn as _taper
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A correlation `function(r)` of distance in lengths, 1 at 0, below 1e-17 from `reach` on."""
+
+    name: str
+    function: Callable[[np.ndarray], np.ndarray]
+    reach: float
+
+    def __call__(self, r: Any) -> np.ndarray:
+        return self.function(np.asarray(r, dtype=float))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _exponential(r: np.ndarray) -> np.ndarray:
+    return np.exp(-r)
+
+
+def _soar(r: np.ndarray) -> np.ndarray:
+    return (1 + r) * np.exp(-r)
+
+
+def _gaussian(r: np.ndarray) -> np.ndarray:
+    return np.exp(-(r**2) / 2)
+
+
+exponential = Kernel("exponential", _exponential, 40.0)
+
+"""exp(-r): continuous fields without a slope (Matern 1/2)."""
+
+soar = Kernel("soar", _soar, 44.0)
+
+"""(1 + r) exp(-r), second-order autoregressive, also called Balgovind: fields with a slope."""
+
+gaussian = Kernel("gaussian", _gaussian, 9.0)
+
+"""exp(-r^2 / 2): as smooth as can be; its spectrum ends in round-off, so give a `nugget`."""
+
+gaspari_cohn = Kernel("gaspari_cohn", _taper, _taper.reach)
+
+"""Close to exp(-r^2 / 2), and 0 from 3.64 lengths on (see `dalearn.gaspari_cohn`)."""
+
+
+@dataclass(frozen=True)
+class _Matern:
+    nu: float
+
+    def __call__(self, r: np.ndarray) -> np.ndarray:
+        from scipy.special import gammaln, kve
+
+        x = math.sqrt(2 * self.nu) * r
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            bessel = kve(self.nu, x)
+            log = (1 - self.nu) * math.log(2) - gammaln(self.nu)
+            value = np.exp(log + self.nu * np.log(x) - x + np.log(bessel))
+        return np.where(np.isinf(bessel), 1.0, value)  # overflows where the value is 1 to 1e-11
+
+
+def matern(nu: float) -> Kernel:
+    """The Matern correlation of smoothness `nu`, with r = distance / length.
+
+    2^(1 - nu) / Gamma(nu) (sqrt(2 nu) r)^nu K_nu(sqrt(2 nu) r): exponential at 1/2; at 3/2 it is
+    `soar` of a length sqrt(3) times shorter; Gaussian as nu grows. Fields have as many slopes as
+    nu has whole numbers below it. Raises ValueError unless 0 < nu <= 50.
+    """
+    if isinstance(nu, bool) or not isinstance(nu, (int, float)) or not 0 < nu <= 50:
+        raise ValueError(f"nu must be a number above 0 and at most 50, met {nu!r}")
+    return Kernel(f"matern({nu:g})", _Matern(float(nu)), 45 / math.sqrt(2 * nu) + 2 * nu**0.5)
+
+
+def as_kernel(kernel: Any) -> Kernel:
+    """A Kernel as it is; a Taper, such as `dalearn.gaspari_cohn`, as one; else TypeError."""
+    if isinstance(kernel, Taper):
+        return Kernel(repr(kernel), kernel, kernel.reach)
+    if not isinstance(kernel, Kernel):
+        raise TypeError(
+            f"kernel must be a Kernel such as soar or matern(1.5), met {kernel!r}; wrap a "
+            "function as Kernel(name, function, reach)"
+        )
+    return kernel
+
+
+# --- rows of covariances on rings ---------------------------------------------------------------
+
+
+def images(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.ndarray:
+    """Correlations of point 0 with each point of a periodic grid, all images summed, `counts`.
+
+    Arguments: `counts`, points along each axis, `(n,)` or `(rows, columns)`; `length` and
+    `spacing`, numbers or one for each axis. Entry 0 exceeds 1 where the field feels itself around
+    the ring. Raises ValueError where the images are too many to sum.
+    """
+    counts, length, spacing = _grid(counts, length, spacing)
+    return _images(kernel, counts, length, spacing).copy()
+
+
+@lru_cache(maxsize=4)
+def _images(kernel: Kernel, counts: tuple, length: tuple, spacing: tuple) -> np.ndarray:
+    size = [n * h for n, h in zip(counts, spacing, strict=True)]
+    turns = [math.ceil(kernel.reach * l / p) for l, p in zip(length, size, strict=True)]
+    work = math.prod(2 * k + 1 for k in turns) * math.prod(n // 2 + 1 for n in counts)
+    if work > 4e8:
+        raise ValueError(
+            f"lengths {length} reach {tuple(turns)} times around a grid of {counts} points: its "
+            "images are too many to sum; wanted lengths that are no longer than the grid"
+        )
+    away = [np.arange(n // 2 + 1) * h for n, h in zip(counts, spacing, strict=True)]
+    total = np.zeros([len(a) for a in away])
+    for shift in itertools.product(*(range(-k, k + 1) for k in turns)):
+        square = [((a + s * p) / l) ** 2
+                  for a, s, p, l in zip(away, shift, size, length, strict=True)]  # fmt: skip
+        r = np.sqrt(square[0] if len(square) == 1 else square[0][:, None] + square[1])
+        if r.min() < kernel.reach:
+            total += kernel(r)
+    for axis, n in enumerate(counts):  # the other half is the mirror image
+        total = np.take(total, np.minimum(np.arange(n), n - np.arange(n)), axis=axis)
+    return total
+
+
+def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.ndarray:
+    """The same row with the nearest image alone: a tempting form, and no covariance if it is long.
+
+    `least_eigenvalue` tells: that of SOAR on a ring of 100 points falls below 0 where the length
+    exceeds a fifteenth of the ring, and sooner on finer grids. Arguments as in `images`, which is
+    the right one.
+    """
+    counts, length, spacing = _grid(counts, length, spacing)
+    away = [np.minimum(np.arange(n), n - np.arange(n)) * h / l
+            for n, h, l in zip(counts, spacing, length, strict=True)]  # fmt: skip
+    r = away[0] if len(away) == 1 else np.hypot(away[0][:, None], away[1])
+    return kernel(r)
+
+
+def least_eigenvalue(row: np.ndarray) -> float:
+    """The least eigenvalue of the periodic covariance with this row, of one or two axes.
+
+    Waves are the eigenvectors, so the eigenvalues are the row's Fourier transform.
+    """
+    return float(np.fft.rfftn(np.asarray(row, dtype=float)).real.min())
+
+
+# --- any points ---------------------------------------------------------------------------------
+
+
+def at_points(
+    points: Any, length: Any, kernel: Kernel | Taper = soar, std: Any = 1.0, nugget: float = 0.0
+) -> Dense:
+    """The covariance of errors at points anywhere, by their Euclidean distance: a Dense matrix.
+
+    Arguments: `points (n,)` or `(n, d)`; `length`, in their units, a number or one for each axis;
+    `kernel`; `std`, a number or `(n,)`; `nugget`, the share of the variance that is uncorrelated,
+    in [0, 1). For a line of up to some thousand points, and as an axis of `Separable`. Raises
+    ValueError where the matrix is not positive (two points in one place, a smooth kernel without
+    a nugget).
+    """
+    kernel, nugget = as_kernel(kernel), share(nugget)
+    x = np.asarray(to_numpy(points), dtype=float)
+    x = x[:, None] if x.ndim == 1 else x
+    if x.ndim != 2 or 0 in x.shape or not np.isfinite(x).all():
+        raise ValueError(f"points must be finite, (n,) or (n, d), met shape {x.shape}")
+    s = np.asarray(to_numpy(std), dtype=float)
+    if s.shape not in ((), (len(x),)) or not (np.isfinite(s).all() and (s > 0).all()):
+        raise ValueError(f"std must be positive, a number or ({len(x)},), met {std!r}")
+    x = x / positive(length, "length", x.shape[1])
+    square = sum((x[:, None, i] - x[:, i]) ** 2 for i in range(x.shape[1]))
+    C = (1 - nugget) * kernel(np.sqrt(square)) + nugget * np.eye(len(x))
+    s = np.broadcast_to(s, (len(x),))
+    return Dense(s[:, None] * C * s)
+
+
+# --- checks that the grids share ----------------------------------------------------------------
+
+
+def positive(value: Any, name: str, axes: int) -> tuple[float, ...]:
+    """`value` as one positive number for each axis, or ValueError."""
+    try:
+        v = np.broadcast_to(np.asarray(to_numpy(value), dtype=float), (axes,))
+    except (TypeError, ValueError):
+        v = np.asarray(np.nan)
+    if not (np.isfinite(v).all() and (v > 0).all()):
+        raise ValueError(f"{name} must be positive, one number or {axes}, met {value!r}")
+    return tuple(v.tolist())
+
+
+def share(nugget: Any) -> float:
+    """A nugget as a float in [0, 1), or ValueError."""
+    if isinstance(nugget, bool) or not isinstance(nugget, (int, float)) or not 0 <= nugget < 1:
+        raise ValueError(f"nugget must be in [0, 1), met {nugget!r}")
+    return float(nugget)
+
+
+def grid_shape(shape: Any) -> tuple[int, ...]:
+    """`n`, `(n,)` or `(rows, columns)` as a tuple of positive integers, or ValueError."""
+    given = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    if len(given) not in (1, 2) or not all(
+        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in given
+    ):
+        raise ValueError(f"shape must be n, (n,) or (rows, columns), met {shape!r}")
+    return tuple(int(n) for n in given)
+
+
+def _grid(counts: Any, length: Any, spacing: Any) -> tuple[tuple, tuple, tuple]:
+    counts = grid_shape(counts)
+    axes = len(counts)
+    return counts, positive(length, "length", axes), positive(spacing, "spacing", axes)

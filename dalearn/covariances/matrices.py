@@ -1,0 +1,181 @@
+"""Gaussian distributions through the two things ever asked of a covariance.
+
+With C = L L^T, `color` turns independent numbers into errors of covariance C (z L^T) and `whiten`
+turns errors into independent numbers (x L^-T). Both act on rows, `(..., k, n)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ..array import Array, array_namespace, as_floats, eye
+from .base import _WIDTH, Covariance, Masked
+
+
+def as_covariance(C: Any, name: str) -> Covariance | None:
+    """A matrix as Dense, a vector of variances as Diagonal; None stays None."""
+    if C is None or isinstance(C, Covariance):
+        return C
+    C = as_floats(C, name)
+    return Dense(C) if C.ndim > 1 else Diagonal(C)
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal(Covariance):
+    """Independent errors with the given `variances (..., n)`: C = diag(variances).
+
+    Variances, not standard deviations. Zero is allowed (no noise there) where nothing is whitened.
+    Raises ValueError for a negative or non-finite variance, naming its place.
+    """
+
+    variances: Array
+
+    def __post_init__(self):
+        v = as_floats(self.variances, "variances")
+        object.__setattr__(self, "variances", v)
+        if v.ndim == 0:
+            raise ValueError(
+                "variances must be a vector (n,), met a single number; "
+                f"write Diagonal({float(v):g} * ones(n))"
+            )
+        xp = array_namespace(v)
+        bad = ~(xp.isfinite(v) & (v >= 0))
+        if bool(xp.any(bad)):
+            i = int(xp.argmax(xp.reshape(xp.astype(bad, xp.int8), (-1,))))
+            value = float(xp.reshape(v, (-1,))[i])
+            raise ValueError(
+                f"variances must be finite and not negative, met {value:g} at entry {i} "
+                "of the flattened array"
+            )
+
+    @property
+    def n(self) -> int:
+        return self.variances.shape[-1]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return tuple(self.variances.shape[:-1])
+
+    @cached_property
+    def _std(self) -> Array:
+        return self.variances[..., None, :] ** 0.5
+
+    @cached_property
+    def _inverse_std(self) -> Array:
+        xp = array_namespace(self.variances)
+        if bool(xp.any(self.variances == 0)):
+            raise ValueError("a zero variance cannot be whitened; wanted positive variances")
+        return 1 / self._std
+
+    def color(self, z):
+        if z.shape[-1] != self.n:  # a product would broadcast one number in silence
+            raise ValueError(_WIDTH.format(tuple(z.shape), self.n))
+        return z * self._std
+
+    def whiten(self, x):
+        if x.shape[-1] != self.n:
+            raise ValueError(_WIDTH.format(tuple(x.shape), self.n))
+        return x * self._inverse_std
+
+    def variance(self):
+        return self.variances
+
+    def matrix(self):
+        return self.variances[..., None, :] * eye(self.n, self.variances)
+
+    def masked(self, seen):
+        xp = array_namespace(self.variances, seen)
+        return Masked(Diagonal(xp.where(seen, self.variances, xp.ones_like(self.variances))), seen)
+
+    def __getitem__(self, b):
+        return Diagonal(self.variances[b])
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Covariance):
+    """A full covariance, `values (..., n, n)`, symmetric and positive definite (checked).
+
+    Raises ValueError naming the shape met, the largest asymmetry, or the smallest eigenvalue.
+    """
+
+    values: Array
+
+    def __post_init__(self):
+        C = as_floats(self.values, "the covariance")
+        object.__setattr__(self, "values", C)
+        if C.ndim < 2 or C.shape[-1] != C.shape[-2]:
+            raise ValueError(
+                f"a dense covariance must be square, (..., n, n), met shape {tuple(C.shape)}; "
+                "variances go into Diagonal"
+            )
+        xp = array_namespace(C)
+        if not bool(xp.all(xp.isfinite(C))):
+            raise ValueError("the covariance holds NaN or infinity; wanted finite numbers")
+        size, gap = float(xp.max(xp.abs(C))), float(xp.max(xp.abs(C - C.mT)))
+        if gap > 1e3 * float(xp.finfo(C.dtype).eps) * size:  # what assembling C leaves behind
+            raise ValueError(
+                f"the covariance is not symmetric, met |C - C^T| up to {gap:.3g}; "
+                "pass (C + C.T) / 2 if the difference is only round-off"
+            )
+        least = float(xp.min(xp.linalg.eigvalsh(C)))
+        if least <= 0 or not self._factors():
+            raise ValueError(
+                f"the covariance is not positive definite, met the eigenvalue {least:.3g}; "
+                "wanted all > 0: correct it, or add a small multiple of the identity"
+            )
+
+    def _factors(self) -> bool:  # a matrix may fail by round-off alone, its eigenvalues 1e-17
+        try:
+            return self._root is not None
+        except Exception:  # numpy.linalg.LinAlgError, torch.linalg.LinAlgError
+            return False
+
+    @classmethod
+    def unchecked(cls, values: Array) -> Dense:
+        """A covariance that is positive definite by its construction; may hold NaN."""
+        self = object.__new__(cls)
+        object.__setattr__(self, "values", values)
+        return self
+
+    @property
+    def n(self) -> int:
+        return self.values.shape[-1]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return tuple(self.values.shape[:-2])
+
+    @cached_property
+    def _root(self) -> Array:  # L^T
+        xp = array_namespace(self.values)
+        return xp.linalg.cholesky(self.values).mT
+
+    @cached_property
+    def _inverse_root(self) -> Array:  # L^-T
+        xp = array_namespace(self.values)
+        one = xp.broadcast_to(eye(self.n, self.values), self.values.shape)
+        return xp.linalg.solve(self._root, one)
+
+    def color(self, z):
+        return z @ self._root
+
+    def whiten(self, x):
+        return x @ self._inverse_root
+
+    def variance(self):
+        xp = array_namespace(self.values)
+        return xp.linalg.diagonal(self.values)
+
+    def matrix(self):
+        return self.values
+
+    def masked(self, seen):
+        xp = array_namespace(self.values, seen)
+        both = seen[..., None, :] & seen[..., :, None]
+        # unseen entries decouple, so the seen block is factored as if the others were not there
+        return Masked(Dense.unchecked(xp.where(both, self.values, eye(self.n, self.values))), seen)
+
+    def __getitem__(self, b):
+        return Dense.unchecked(self.values[b])

@@ -1,0 +1,58 @@
+"""Tapers: weights that fall from 1 to 0 with the distance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Taper:
+    """A weight `function(r)` of the distance in radii, 1 at r = 0 and 0 from `reach` on."""
+
+    function: Callable[[np.ndarray], np.ndarray]
+    reach: float
+
+    def __call__(self, r: Any) -> np.ndarray:
+        r = np.asarray(r, dtype=float)
+        near = r < self.reach
+        weight = np.where(near, self.function(np.where(near, r, 0.0)), 0.0)
+        good = (weight >= 0) & (weight <= 1)
+        if not good.all():
+            raise ValueError(
+                f"a taper must be in [0, 1]; {self!r} is {weight[~good][0]:g} at r = "
+                f"{r[~good][0]:g} radii"
+            )
+        return weight
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", "Taper").strip("_<>")
+
+
+HALF_WIDTH = 1.82  # radii; then the function below is close to exp(-r^2 / 2)
+
+
+def _gaspari_cohn(r: np.ndarray) -> np.ndarray:
+    z = r / HALF_WIDTH
+    inner = 1 + z**2 * (-5 / 3 + z * (5 / 8 + z * (1 / 2 - z / 4)))
+    s = np.maximum(z, 1.0)
+    outer = 4 - 2 / (3 * s) + s * (-5 + s * (5 / 3 + s * (5 / 8 + s * (s / 12 - 1 / 2))))
+    return np.where(z <= 1, inner, np.maximum(outer, 0.0))  # not below 0 by round-off
+
+
+def _boxcar(r: np.ndarray) -> np.ndarray:
+    return np.ones_like(r)
+
+
+def _hann(r: np.ndarray) -> np.ndarray:
+    return np.cos(np.pi / 2 * r) ** 2
+
+
+gaspari_cohn = Taper(_gaspari_cohn, 2 * HALF_WIDTH)
+
+boxcar = Taper(_boxcar, 1 + 1e-9)
+
+hann = Taper(_hann, 1.0)

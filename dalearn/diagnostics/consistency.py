@@ -1,0 +1,248 @@
+"""Whether a filter's idea of its errors agrees with the data: tests that need no truth.
+
+With innovations d_b = y - H(x_b) and residuals d_a = y - H(x_a) of a filter that is right,
+    E d_b^T (H B H^T + R)^-1 d_b = m,   E d_a d_b^T = R,   E (d_b - d_a) d_b^T = H B H^T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..array import convert, no_grad, to_numpy
+from ..methods.ensemble.localization import Localization, tapers
+from ..problem.belief import Ensemble
+from ..problem.observe import Every, Subset, identity
+from ..problem.problem import Problem
+from ..run.innovations import agreement
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def innovation_chi2(
+    result: xr.Dataset,
+    problem: Problem | None = None,
+    *,
+    localization: Localization | None = None,
+) -> xr.DataArray:
+    """Squared innovations in units of what forecast and data allow: `(case..., time)`, 1 is right.
+
+    (y - H(x_b))^T (H B H^T + R)^-1 (y - H(x_b)) / m over the m numbers that were observed. Its
+    mean is 1 where B and R are right; above 1 the spread, or R, is too small. One value scatters
+    by sqrt(2 / m); see `interval` for the mean over a run.
+
+    From `result["chi2"]` if the run kept "innovation"; else from the members if they were kept,
+    with the `problem`; else from the standard deviations, where the operator picks components:
+    the mean of d^2 / (s^2 + r^2), which has the mean 1 too but ignores correlations.
+    `localization` tapers the ensemble's covariances. NaN where nothing was observed. Raises
+    ValueError where the result holds too little.
+
+    Source: Talagrand, in Proc. ECMWF Workshop on Diagnosis of Data Assimilation Systems, 1999.
+    """
+    if "chi2" in result and localization is None:
+        return result["chi2"]
+    _check_problem(result, problem, "'innovation'")
+    if "members" in result:
+        return _fit(result, problem, localization)["chi2"]
+    if localization is not None:
+        raise ValueError("localization wants members: run assimilate(..., keep=('members',))")
+    return _from_variances(result, problem)
+
+
+def degrees_of_freedom(
+    result: xr.Dataset,
+    problem: Problem | None = None,
+    *,
+    localization: Localization | None = None,
+) -> xr.DataArray:
+    """Degrees of freedom for signal, `(case..., time)`: how many numbers the data decided.
+
+    tr(H K) = sum_i lambda_i / (1 + lambda_i), lambda_i the eigenvalues of R^-1/2 H B H^T R^-1/2:
+    0 where the data are ignored, m where they are taken as they are, N - 1 at most without
+    localization. From `result["dfs"]` if the run kept "innovation", else from the members, with
+    the `problem`. Source: Rodgers, Inverse Methods for Atmospheric Sounding, 2000.
+    """
+    if "dfs" in result and localization is None:
+        return result["dfs"]
+    _check_problem(result, problem, "'innovation'")
+    if "members" not in result:
+        raise ValueError(
+            "degrees of freedom for signal need covariances: run assimilate(..., "
+            "keep=('innovation',)) or keep=('members',)"
+        )
+    return _fit(result, problem, localization)["dfs"]
+
+
+def desroziers(result: xr.Dataset, skip: int = 0, *, full: bool = False) -> xr.Dataset:
+    """Error covariances in observation space as the data show them, averaged over time.
+
+    R = E d_a d_b^T,  HBH = E (d_b - d_a) d_b^T,  HAH = E (d_b - d_a) d_a^T,  total = E d_b d_b^T,
+    with `bias` = E d_b; from cycle `skip` on. Right where the filter's gain is. A filter that took
+    R_w and S_w = H B_w H^T + R_w gives R_w S_w^-1 S with the true S: to be used as the next R_w,
+    a step of a fixed-point iteration. Missing data are left out.
+
+    Returns variances `(case..., y)`, or with `full` matrices `(case..., y, y2)`, which are
+    symmetric only up to sampling.
+
+    Source: Desroziers, Berre, Chapnik and Poli, Q. J. R. Meteorol. Soc. 131, 2005.
+    """
+    import xarray as xr
+
+    from .scores import _from
+
+    late = _from(result, skip)
+    y = late["observation"]
+    b, a = (y - late["predicted"].sel(stage=s, drop=True) for s in ("forecast", "analysis"))
+    seen = y.notnull()
+    b, a = b.where(seen, 0.0), a.where(seen, 0.0)  # a diverged run stays NaN
+
+    def mean(u: xr.DataArray, v: xr.DataArray) -> xr.DataArray:
+        if not full:
+            return (u * v).sum("time", skipna=False) / seen.sum("time")
+        v, other = v.rename(y="y2"), seen.rename(y="y2")
+        count = xr.dot(seen.astype(float), other.astype(float), dim="time")
+        return xr.dot(u, v, dim="time") / count
+
+    found = {"R": mean(a, b), "HBH": mean(b - a, b), "HAH": mean(b - a, a), "total": mean(b, b)}
+    found["bias"] = b.sum("time", skipna=False) / seen.sum("time")
+    core = ("y", "y2") if full else ("y",)
+    return xr.Dataset(
+        {k: v.transpose(..., *(core if k != "bias" else ("y",))) for k, v in found.items()}
+    )
+
+
+def effective_size(result: xr.Dataset) -> xr.DataArray:
+    """How many equal members the weights are worth: 1 / sum_i w_i^2, `(case..., time, stage)`.
+
+    N for equal weights, 1 where one member has them all. Needs kept members, else ValueError.
+    Source: Kong, Liu and Wong, J. Am. Stat. Assoc. 89, 1994.
+    """
+    import xarray as xr
+
+    result = _with_members(result)
+    if "weights" in result:
+        return (1 / (result["weights"] ** 2).sum("member")).rename("effective_size")
+    one = result["members"].isel(x=0, member=0, drop=True)
+    return xr.full_like(one, result.sizes["member"], dtype=float).rename("effective_size")
+
+
+def effective_dimension(result: xr.Dataset) -> xr.DataArray:
+    """In how many directions the ensemble varies: (tr C)^2 / tr(C^2), `(case..., time, stage)`.
+
+    C is the members' covariance: 1 where they lie on a line, N - 1 at most. Needs kept members,
+    else ValueError. Source: Bretherton et al., J. Climate 12, 1999.
+    """
+    import xarray as xr
+
+    def dimension(E: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
+        share = np.full(E.shape[:-1], 1 / E.shape[-2]) if w is None else w
+        X = share[..., None] ** 0.5 * (E - (share[..., None] * E).sum(-2, keepdims=True))
+        G = X @ np.swapaxes(X, -1, -2) if X.shape[-2] < X.shape[-1] else np.swapaxes(X, -1, -2) @ X
+        return np.trace(G, axis1=-2, axis2=-1) ** 2 / (G * G).sum((-2, -1))
+
+    result = _with_members(result)
+    weights = [result["weights"]] if "weights" in result else []
+    return xr.apply_ufunc(
+        *(dimension, result["members"], *weights),
+        input_core_dims=[["member", "x"], *([["member"]] * len(weights))],
+        dask="parallelized",
+        output_dtypes=[float],
+    ).rename("effective_dimension")
+
+
+# --- what they share ----------------------------------------------------------------------------
+
+
+def _with_members(result: xr.Dataset) -> xr.Dataset:
+    """A result that kept members, of one number, without what pads them beside a larger method."""
+    if "members" not in result:
+        raise ValueError("the result holds no members; run assimilate(..., keep=('members',))")
+    sizes = np.unique(result["ensemble_size"])
+    if len(sizes) > 1 or not np.isfinite(sizes).all():
+        raise ValueError(
+            f"met ensembles of sizes {sizes.tolist()} (nan: a case that failed, or a method "
+            "without members); wanted one: select one method first"
+        )
+    return result.isel(member=slice(int(sizes[0]))) if sizes[0] else result
+
+
+def _check_problem(result: xr.Dataset, problem: Any, kept: str) -> None:
+    if not isinstance(problem, Problem):
+        raise ValueError(
+            f"the result was made without keep=({kept},), so this needs the problem too: wanted "
+            f"a Problem, met {type(problem).__name__}"
+        )
+    n, K = result.sizes["x"], result.sizes["time"]
+    if (problem.n, len(problem)) != (n, K):
+        raise ValueError(
+            f"the result has {n} components and {K} times, the problem {problem.n} and "
+            f"{len(problem)}; wanted the one that it was made from"
+        )
+    cases = tuple(v for d, v in result["mean"].sizes.items() if d not in ("time", "stage", "x"))
+    if len(problem.batch) > len(cases):
+        raise ValueError(
+            f"the result has the case axes {cases}, the problem the batch {problem.batch}; wanted "
+            "the same experiments, such as result.isel(case=0) and problem[0]"
+        )
+
+
+def _each(result: xr.Dataset, names: tuple[str, ...], at: Callable) -> list:
+    """`at(k, *arrays)` for each time, of the forecast's variables `(case..., ...)`."""
+    forecast = result.sel(stage="forecast")
+    arrays = [forecast[v].transpose("time", ...).values for v in names]
+    return [at(k, *(a[k] for a in arrays)) for k in range(result.sizes["time"])]
+
+
+def _fit(result: xr.Dataset, problem: Any, localization: Localization | None) -> xr.Dataset:
+    problem = problem.validated()
+    result = _with_members(result)
+    taper = tapers(problem, localization)
+    like = problem.like
+
+    def at(k: int, *E: np.ndarray) -> dict[str, np.ndarray]:  # members, and weights if any
+        with no_grad(like):
+            observe, y = problem.at(k)
+            forecast = Ensemble.unchecked(*(convert(a, like) for a in E))
+            fit = agreement(forecast, observe, y, taper(observe))
+            return {name: to_numpy(v) for name, v in fit.items()}
+
+    names = ("members", "weights") if "weights" in result else ("members",)
+    fits = _each(result, names, at)
+    return _labelled(result, {name: np.stack([f[name] for f in fits]) for name in fits[0]})
+
+
+def _labelled(result: xr.Dataset, values: dict[str, np.ndarray]) -> xr.Dataset:
+    """Arrays `(time, case...)` under the result's labels, time last."""
+    import xarray as xr
+
+    like = result["mean"].isel(x=0, stage=0, drop=True).transpose("time", ...)
+    made = {k: (like.dims, np.broadcast_to(v, like.shape)) for k, v in values.items()}
+    return xr.Dataset(made, like.coords).transpose(..., "time")
+
+
+def _from_variances(result: xr.Dataset, problem: Any) -> xr.DataArray:
+    problem = problem.validated()
+
+    def at(k: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+        observe, y = problem.at(k)
+        pick = getattr(observe.operator, "f", observe.operator)  # behind a Border
+        if pick is not identity and not isinstance(pick, (Every, Subset)):
+            raise ValueError(
+                "without members the chi-square wants an operator that picks components "
+                "(identity, Every, Subset); run assimilate(..., keep=('innovation',))"
+            )
+        with no_grad(problem.like):
+            x, v = (convert(a, problem.like)[..., None, :] for a in (mean, std**2))
+            h, s2 = (to_numpy(observe(a))[..., 0, :] for a in (x, v))
+        R, data = to_numpy(observe.noise.variance()), to_numpy(y)
+        seen = getattr(observe.noise, "seen", None)
+        seen = np.ones_like(data, bool) if seen is None else to_numpy(seen)
+        square = np.where(seen, (data - h) ** 2 / (s2 + R), 0.0)
+        count = seen.sum(-1)
+        return square.sum(-1) / np.where(count > 0, count, np.nan)
+
+    values = np.stack(_each(result, ("mean", "std"), at))
+    return _labelled(result, {"chi2": values})["chi2"]

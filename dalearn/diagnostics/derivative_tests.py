@@ -1,0 +1,175 @@
+"""Tests of derivatives, as everyone who minimises wants them: of a gradient, and of an adjoint.
+
+A gradient g of J is right when, along any direction p,
+    J(x + e p) - J(x) = e g . p + O(e^2),
+so that |1 - (J(x + e p) - J(x)) / (e g . p)| falls in proportion to e, until round-off stops it. A
+tangent A and an adjoint A^T belong together when (A p) . q = p . (A^T q) for any p and q, to
+round-off.
+
+Navon, Zou, Derber and Sela, Variational data assimilation with an adiabatic version of the NMC
+spectral model, Mon. Wea. Rev. 120, 1992; Thepaut and Courtier, Q. J. R. Meteorol. Soc. 117, 1991.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..array import Array, array_namespace, convert, convert_tree, is_tensor, no_grad, to_numpy
+from ..problem.belief import check_state
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def gradient_test(
+    cost: Callable,
+    x: Array,
+    direction: Array | None = None,
+    *,
+    gradient: Callable | None = None,
+    steps: Any = None,
+    seed: int = 0,
+) -> xr.Dataset:
+    """How well `gradient` is the derivative of `cost` at `x (n,)` (the Taylor test).
+
+    Arguments: `cost`, a function `(..., n) -> (...)`; `direction (n,)`, at random by default, of
+    length 1; `gradient`, a function `(n,) -> (n,)`, by default `cost.gradient` or automatic
+    differentiation; `steps`, by default 1, 0.1, ... 1e-15,
+    in single precision four for each factor of 10 to 2e-8.
+
+    Returns a Dataset with `error` = |1 - (J(x + e p) - J(x)) / (e g . p)| over `step` e, and the
+    attrs `order`, the slope of its decrease (1 for a right gradient), `least`, and `passed`:
+    whether the error falls by first order, within 0.1, to a hundred times what the round-off of
+    the cost allows. For a linear function it is round-off at every step, which passes too. Raises
+    ValueError where the gradient is zero along the direction: the test says nothing there.
+    """
+    import xarray as xr
+
+    check_state(x, "x", axes=1)
+    if x.ndim != 1:
+        raise ValueError(f"x must be one point (n,), met shape {tuple(x.shape)}")
+    if steps is None:  # single precision leaves so few decades that each is cut in four
+        single = array_namespace(x).finfo(x.dtype).eps > 1e-10
+        steps = 10.0 ** -(np.arange(32) / 4 if single else np.arange(16))
+    steps = np.asarray(steps, dtype=float)
+    p = np.random.default_rng(seed).standard_normal(x.shape) if direction is None else direction
+    p = convert(p, x)
+    p = p / array_namespace(x).sum(p * p) ** 0.5
+    g = (gradient or getattr(cost, "gradient", None) or _reverse(cost))(x)
+    if tuple(g.shape) != tuple(x.shape):
+        raise ValueError(f"the gradient has shape {tuple(g.shape)}, wanted {tuple(x.shape)}")
+    with no_grad(x):
+        points = convert(np.concatenate([steps, [0.0]]), x)[:, None] * p + x
+        J = to_numpy(cost(points))
+    slope = float(to_numpy(array_namespace(x).sum(g * p)))
+    if slope == 0:
+        raise ValueError(
+            "the gradient is zero along the direction; wanted another, or a point x that is not "
+            "the minimum"
+        )
+    error = np.abs(1 - (J[:-1] - J[-1]).astype(float) / (steps * slope))
+    eps = float(np.finfo(J.dtype).eps)
+    lowest, floor = int(error.argmin()), eps * abs(float(J[-1])) / abs(slope)  # over the step
+    falls = (steps > steps[lowest]) & (error < 0.1) & (error > 30 * floor / steps)
+    order, least = float("nan"), float(error[lowest])
+    right = float(error[steps.argmax()]) < 1e4 * eps  # linear: no error of first order to see
+    if falls.sum() > 1:
+        order, level = np.polyfit(np.log(steps[falls]), np.log(error[falls]), 1)
+        # c e + floor / e is least, 2 (c floor)^1/2, where the two are equal
+        bound = 2 * (float(np.exp(level)) * max(floor, eps)) ** 0.5
+        order, right = float(order), abs(order - 1) < 0.1 and least < 100 * bound
+    attrs = {"order": order, "least": least, "passed": bool(right)}
+    return xr.Dataset({"error": ("step", error)}, {"step": steps}, attrs)
+
+
+def _reverse(cost: Callable) -> Callable:
+    def gradient(x: Array) -> Array:
+        import torch
+
+        z = x.detach() if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+        with torch.enable_grad():
+            z = z.clone().requires_grad_()
+            value = convert_tree(cost, z)(z)
+            if not is_tensor(value) or not value.requires_grad:
+                raise ValueError(
+                    "the cost does not depend on x through recorded operations; wanted torch "
+                    "operations throughout, or gradient= your own"
+                )
+            (g,) = torch.autograd.grad(value, z)
+        return convert(g, x)
+
+    return gradient
+
+
+def adjoint_test(
+    f: Callable,
+    x: Array,
+    *,
+    tangent: Callable | None = None,
+    adjoint: Callable | None = None,
+    seed: int = 0,
+) -> float:
+    """|(A p) . q - p . (A^T q)| / (|A p| |q|) for random p, q: round-off if they belong together.
+
+    Arguments: `f`, a function `(..., n) -> (..., m)` such as a model or an operator, linearized at
+    `x (..., n)`; `tangent(x, p)` = A p and `adjoint(x, q)` = A^T q, to test your own, by default
+    forward and reverse mode of automatic differentiation, which share no code.
+
+    Raises TypeError where `f` cannot be differentiated and no pair of your own is given.
+    """
+    import torch
+
+    check_state(x, "x", axes=1)
+    z = x.detach() if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+    g = convert_tree(f, z)
+    rng = np.random.default_rng(seed)
+    p = convert(rng.standard_normal(x.shape), z)
+    try:
+        if tangent is None:
+            value, Ap = torch.func.jvp(g, (z,), (p,))[:2]
+        else:
+            value, Ap = g(z), convert(tangent(x, convert(p, x)), z)
+        q = convert(rng.standard_normal(tuple(value.shape)), z)
+        if adjoint is None:
+            Aq = torch.func.vjp(g, z)[1](q)[0]
+        else:
+            Aq = convert(adjoint(x, convert(q, x)), z)
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise TypeError(
+            f"f cannot be differentiated ({error}); wanted torch or array-API operations, or "
+            "tangent= and adjoint= of your own"
+        ) from error
+    left, right = float((Ap * q).sum()), float((p * Aq).sum())
+    size = float((Ap * Ap).sum() ** 0.5 * (q * q).sum() ** 0.5)
+    if size == 0:
+        raise ValueError("the tangent is zero in a random direction: f is constant, or detached")
+    return abs(left - right) / size
+
+
+def profile(
+    cost: Callable, a: Array, b: Array, *, points: int = 101, beyond: float = 0.5
+) -> xr.Dataset:
+    """A cost along the line through `a (n,)` and `b (n,)`: at a + s (b - a).
+
+    `beyond` is how far the line goes on at both ends, as a share of |b - a|. Returns a Dataset
+    with `cost` over `along` s, and its terms `background` and `observations` where the cost tells
+    them. What a minimisation between two minima has to climb is seen at once.
+    """
+    import xarray as xr
+
+    if tuple(a.shape) != tuple(b.shape) or a.ndim != 1:
+        raise ValueError(f"wanted two points (n,), met {tuple(a.shape)} and {tuple(b.shape)}")
+    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
+        raise ValueError(f"points must be an integer >= 2, met {points!r}")
+    s = np.linspace(-beyond, 1 + beyond, points)
+    with no_grad(a):
+        line = a + convert(s, a)[:, None] * (b - a)
+        terms = cost.terms(line) if hasattr(cost, "terms") else ()
+        total = sum(terms) if len(terms) else cost(line)
+    names = ("background", "observations") if len(terms) == 2 else ()
+    data = {"cost": ("along", to_numpy(total))}
+    data |= {n: ("along", to_numpy(t)) for n, t in zip(names, terms, strict=False)}
+    return xr.Dataset(data, {"along": s})

@@ -1,0 +1,262 @@
+"""How large B and R are, from innovations: the tuning of Desroziers and Ivanov.
+
+The shapes of B and R are given, their sizes are not: B -> b B and R -> r R. At the minimum of
+    J(x) = J_b + J_o = 1/2 |x - x_b|^2_B + 1/2 |y - H x|^2_R
+the two terms have the expectations E J_b = Tr(H K) / 2 and E J_o = Tr(I - H K) / 2 if the sizes
+are right. If they are not, the ratios say by how much,
+    s_b = 2 J_b / Tr(H K),   s_o = 2 J_o / Tr(I - H K),   b <- s_b b,   r <- s_o r,
+until both are 1. There the likelihood of the innovations d ~ N(0, b H B H^T + r R) has its maximum
+(Chapnik et al. 2004), so its curvature gives error bars. With R^-1/2 H B H^T R^-1/2 = U lambda U^T
+and g = U^T R^-1/2 d all of it is sums over m numbers,
+    2 J_b = sum b lambda g^2 / (b lambda + r)^2,   2 J_o = sum r g^2 / (b lambda + r)^2.
+If all lambda are equal only b lambda + r is to be seen, and no data tell the two apart.
+
+Desroziers and Ivanov, Q. J. R. Meteorol. Soc. 127, 2001; Chapnik, Desroziers, Rabier and
+Talagrand, Q. J. R. Meteorol. Soc. 130, 2004; Talagrand, in Proc. ECMWF Workshop, 1999.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..array import (
+    Array,
+    array_namespace,
+    as_floats,
+    convert,
+    convert_tree,
+    eye,
+    sane,
+    to_numpy,
+    where_ok,
+)
+from ..covariances.base import Covariance
+from ..covariances.matrices import Dense, Diagonal
+
+VANISHED = 1e-12  # a scale that has run so far down goes on to 0
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What `di01` found, for each experiment of a batch.
+
+    `s_b`, `s_o (...)`: multiply B by the one and R by the other. `history_b`, `history_o
+    (..., iterations + 1)`: the same after each iteration, from 1 on. `error_b`, `error_o (...)`:
+    relative standard errors that the data leave, by the curvature of the likelihood, infinite
+    where they tell nothing. `converged (...)`: both ratios within the tolerance of 1.
+    `identifiable (...)`: both errors below 1, that is a factor e. `message`: what went wrong, ""
+    if nothing did.
+    """
+
+    s_b: Array
+    s_o: Array
+    history_b: Array
+    history_o: Array
+    error_b: Array
+    error_o: Array
+    converged: Array
+    identifiable: Array
+    message: str
+
+
+def di01(
+    innovations: Array,
+    B: Any,
+    R: Any,
+    H: Array | None = None,
+    *,
+    iterations: int = 500,
+    tolerance: float = 1e-4,
+    cost_factor: float = 0.5,
+) -> Tuning:
+    """The factors of B and R that the innovations ask for, by Desroziers and Ivanov's iteration.
+
+    Arguments:
+        innovations: y - H(x_b), `(..., K, m)` at K times, NaN where nothing was observed.
+        B: H B H^T, `(..., m, m)` or a Covariance of dimension m; with `H`, the covariance of the
+            state.
+        R: of the observations, a Covariance, a matrix or variances `(m,)`.
+        H: `(m, n)` or `(..., m, n)`, if B is that of the state.
+        iterations, tolerance: at most so many, and until both ratios are so close to 1.
+        cost_factor: of the squares in J; 1/2. With 1, and the factor 2 kept, as in a published
+            code, both scales come out twice too large.
+
+    Each experiment stops on its own. Warns (UserWarning) where scales are not identifiable or the
+    iteration did not converge, and says which. Raises ValueError for shapes that do not fit, no
+    observation at all, and an H B H^T that is zero or has negative eigenvalues.
+    """
+    d = as_floats(innovations, "innovations")
+    if d.ndim < 2 or 0 in d.shape:
+        raise ValueError(
+            f"innovations must have axes (..., K times, m), met shape {tuple(d.shape)}; one "
+            "vector is d[None]"
+        )
+    if not isinstance(iterations, int) or iterations < 1 or not tolerance > 0:
+        raise ValueError(
+            f"wanted iterations >= 1 and a tolerance above 0, met {iterations!r} and {tolerance!r}"
+        )
+    R = convert_tree(_wrapped(R, "R"), d)
+    fit, ok = _spectra(d, _observed(B, H, d), R)
+    xp = array_namespace(d)
+    b = r = xp.ones_like(xp.sum(fit.square, axis=(-2, -1)))
+    done = xp.zeros_like(b) > 0
+    paths = [(b, r)]
+    for _ in range(iterations):
+        s_b, s_o = (2 * cost_factor * s for s in fit.ratios(b, r))
+        done = done | ((abs(s_b - 1) < tolerance) & (abs(s_o - 1) < tolerance))
+        stop = done | (b < VANISHED) | (r < VANISHED)
+        b, r = xp.where(stop, b, s_b * b), xp.where(stop, r, s_o * r)
+        paths.append((b, r))
+        if bool(xp.all(stop)):
+            break
+    b, r, error_b, error_o = (where_ok(ok, v) for v in (b, r, *fit.errors(b, r)))
+    done = done & xp.isfinite(b)
+    known = (error_b < 1) & (error_o < 1)  # a diverged experiment's NaN is not
+    said = _message(to_numpy(b), to_numpy(r), to_numpy(done), to_numpy(known), iterations)
+    if said:
+        warnings.warn(said, stacklevel=2)
+    path_b, path_o = (where_ok(ok, xp.stack([p[i] for p in paths], axis=-1)) for i in (0, 1))
+    return Tuning(b, r, path_b, path_o, error_b, error_o, done, known, said)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Eigenvalues, squares g^2 and `left`, 1 where seen, all `(..., K, m)`.
+
+    Where `times` share one spectrum the squares are summed over them, and K is 1.
+    """
+
+    lam: Array
+    square: Array
+    left: Array
+    times: int
+
+    def _shares(self, b: Array, r: Array) -> tuple[Array, Array, Array]:
+        b, r = b[..., None, None], r[..., None, None]
+        S = b * self.lam + r
+        return b * self.lam / S, r * self.left / S, S
+
+    def ratios(self, b: Array, r: Array) -> tuple[Array, Array]:
+        """|x - x_b|^2_B / Tr(H K) and |y - H x|^2_R / Tr(I - H K), summed over the times."""
+        xp = array_namespace(self.square)
+        h, o, S = self._shares(b, r)
+        fit = self.square / S
+        s_b, s_o = (xp.sum(v * fit, axis=(-2, -1)) / self._traced(v) for v in (h, o))
+        return s_b, s_o
+
+    def errors(self, b: Array, r: Array) -> tuple[Array, Array]:
+        """Standard errors of log b and log r: the inverse of what the innovations inform."""
+        xp = array_namespace(self.square)
+        h, o, _ = self._shares(b, r)
+        bb, oo, bo = (self._traced(u * v) / 2 for u, v in ((h, h), (o, o), (h, o)))
+        det = bb * oo - bo * bo
+        known = det > 1e-10 * bb * oo  # else round-off of proportional ones
+        det = xp.where(known, det, xp.ones_like(det))
+        endless = xp.full_like(det, math.inf)
+        e_b, e_o = (xp.where(known, (v / det) ** 0.5, endless) for v in (oo, bb))
+        return e_b, e_o
+
+    def _traced(self, v: Array) -> Array:
+        return self.times * array_namespace(v).sum(v, axis=(-2, -1))
+
+
+def _spectra(d: Array, S: Array, R: Covariance) -> tuple[_Fit, Any]:
+    """What the iteration needs, and which experiments are finite."""
+    xp, m = array_namespace(d), d.shape[-1]
+    if R.n != m or tuple(S.shape[-2:]) != (m, m):
+        raise ValueError(
+            f"met innovations of {m} numbers, H B H^T {tuple(S.shape)} and R of dimension {R.n}; "
+            f"wanted (..., {m}, {m}) and {m}"
+        )
+    if bool(xp.any(xp.isinf(d))):
+        raise ValueError("innovations hold infinite values; wanted numbers, or NaN for missing")
+    seen = ~xp.isnan(d)
+    if not bool(xp.any(seen)):
+        raise ValueError("no innovation is a number: nothing was observed; wanted data")
+    d = xp.where(seen, d, xp.zeros_like(d))
+    if bool(xp.all(seen)):
+        C, g = _between(S, R), R.whiten(d)
+        left = xp.ones_like(d[..., :1, :])
+    else:  # a spectrum for each time: what is not seen has lambda = 0 and g = 0
+        R = Dense.unchecked(R.matrix()[..., None, :, :]) if R.batch else R
+        R, S = R.masked(seen), S[..., None, :, :]
+        C, g = _between(S, R), R.whiten(d[..., None, :])
+        left = None
+    C, ok = sane(C)
+    lam, U = xp.linalg.eigh((C + C.mT) / 2)
+    top, low = float(xp.max(lam)), float(xp.min(lam))
+    if low < -1e-8 * abs(top) or top <= 0:
+        raise ValueError(
+            f"H B H^T has eigenvalues from {low:.3g} to {top:.3g} in units of R; wanted a "
+            "covariance: none negative and not all zero"
+        )
+    lam, times = xp.clip(lam, 0.0, None), 1
+    if left is not None:
+        square, lam = xp.sum((g @ U) ** 2, axis=-2, keepdims=True), lam[..., None, :]
+        times = d.shape[-2]
+    else:
+        square = (g @ U)[..., 0, :] ** 2
+        gaps = m - xp.sum(xp.astype(seen, d.dtype), axis=-1)  # the least eigenvalues are theirs
+        order = xp.astype(xp.arange(m), d.dtype)
+        left = xp.astype(convert(order, d) >= gaps[..., None], d.dtype)
+        ok = ok if ok is True else xp.all(ok, axis=-1)
+    lead = np.broadcast_shapes(tuple(lam.shape[:-2]), tuple(square.shape[:-2]))
+    square = xp.broadcast_to(square, (*lead, *square.shape[-2:]))
+    return _Fit(lam, square, left, times), ok
+
+
+def _between(S: Array, R: Covariance) -> Array:
+    """R^-1/2 S R^-T/2 for symmetric `S (..., m, m)`."""
+    return R.whiten(R.whiten(S).mT)
+
+
+def _observed(B: Any, H: Any, like: Array) -> Array:
+    """H B H^T in the library of `like`."""
+    if isinstance(B, Covariance):
+        B = convert_tree(B, like)
+        if H is not None and B.n != H.shape[-1]:
+            raise ValueError(f"H has shape {tuple(H.shape)}, wanted (..., m, {B.n}) for this B")
+        if H is not None:  # rows of L^T
+            G = B.color(eye(B.controls, like)) @ convert(H, like).mT
+            return G.mT @ G
+        return convert(B.matrix(), like)
+    B = convert(as_floats(B, "B"), like)
+    B = B[..., None, :] * eye(B.shape[-1], like) if B.ndim == 1 else B
+    if H is None:
+        return B
+    H = convert(as_floats(H, "H"), like)
+    return H @ B @ H.mT
+
+
+def _wrapped(C: Any, name: str) -> Covariance:
+    if isinstance(C, Covariance):
+        return C
+    C = as_floats(C, name)
+    return Dense(C) if C.ndim > 1 else Diagonal(C)
+
+
+def _message(
+    b: np.ndarray, r: np.ndarray, done: np.ndarray, known: np.ndarray, iterations: int
+) -> str:
+    """What a user must know before these numbers are used."""
+    b, r, done, known = (np.atleast_1d(v).ravel() for v in (b, r, done, known))
+    said, count = [], len(b)
+    if not known.all():
+        first = int(np.flatnonzero(~known)[0])
+        said.append(
+            f"{int((~known).sum())} of {count} experiments do not tell B from R (the first, "
+            f"number {first}: s_b = {b[first]:.3g}, s_o = {r[first]:.3g}): H B H^T is close to a "
+            "multiple of R, or the data are few; wanted more innovations"
+        )
+    if not done.all():
+        said.append(
+            f"{int((~done).sum())} of {count} experiments did not converge in {iterations} "
+            "iterations; give more iterations, or more innovations: a scale that runs to 0 says "
+            "that the data show no such error"
+        )
+    return "; ".join(said)

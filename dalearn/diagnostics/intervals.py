@@ -1,0 +1,145 @@
+"""How sure a mean over a run is, and whether a spread tells the size of the error.
+
+Scores of neighbouring cycles resemble each other, so a mean over n of them is worth fewer: n /
+tau, with tau = 1 + 2 sum_k rho_k the integrated autocorrelation time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def autocorrelation_time(series: Any) -> np.ndarray:
+    """tau = 1 + 2 sum_k rho_k of `series (..., n)`, in steps; 1 for independent numbers.
+
+    The sum over pairs rho_2k + rho_2k+1 stops before the first that is not positive, each pair
+    cut to the smallest before it: the initial monotone sequence of Geyer (Stat. Sci. 7, 1992).
+    NaN where the series is NaN or constant. Needs n >= 4, else ValueError.
+    """
+    x = np.asarray(series, dtype=float)
+    n = x.shape[-1] if x.ndim else 0
+    if n < 4:
+        raise ValueError(f"an autocorrelation needs at least 4 values, met {n}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        scale = np.abs(x).max(-1, keepdims=True)
+        x = x - x.mean(-1, keepdims=True)
+        f = np.fft.rfft(x, 2 * n, axis=-1)  # padded: no wrap
+        gamma = np.fft.irfft((f * f.conj()).real, axis=-1)[..., : n // 2 * 2] / n
+        varies = gamma[..., :1] > (8 * np.finfo(float).eps * scale) ** 2
+        rho = gamma / np.where(varies, gamma[..., :1], np.nan)
+        pairs = rho[..., ::2] + rho[..., 1::2]
+        kept = np.logical_and.accumulate(pairs > 0, axis=-1)
+        tau = 2 * np.where(kept, np.minimum.accumulate(pairs, axis=-1), 0.0).sum(-1) - 1
+    finite = np.isfinite(rho).all(-1)
+    return np.where(finite, np.clip(tau, 1 / n, None), np.nan)
+
+
+def interval(
+    series: Any, level: float = 0.95, dim: str = "time", *, batches: int | None = None
+) -> xr.Dataset:
+    """A confidence interval for the mean of a series whose values are correlated in time.
+
+        mean -+ t sqrt(gamma_0 / f),  f = n / tau - 1,
+        gamma_0 the variance of the series, t the quantile of Student's law of f degrees
+
+    Arguments: `series`, a DataArray with the dimension `dim`, such as `rmse(result)` after its
+    spin-up, or an array `(..., n)`; `level` in (0, 1); `batches`: instead of tau, use the scatter
+    of the means of so many batches of equal length (the remainder at the start is left out),
+    which must be long against tau.
+
+    Returns `mean, low, high, error` (the standard error), `tau` and `effective` (n / tau)
+    without `dim`. To compare two methods take the interval of their difference, cycle by cycle.
+    It tells how sure the mean over *this* run is; other seeds have other means.
+
+    Sources: Geyer, Stat. Sci. 7, 1992; Sokal, in Functional Integration, 1997.
+    """
+    import xarray as xr
+    from scipy.special import stdtrit
+
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, met {level!r}")
+    if not isinstance(series, xr.DataArray):
+        values = np.asarray(series, dtype=float)
+        names = [f"case{i}" for i in range(values.ndim - 1)]
+        series = xr.DataArray(values, dims=[*names, dim]) if values.ndim else xr.DataArray(values)
+    if dim not in series.dims:
+        raise ValueError(f"the series has the dimensions {series.dims}, wanted {dim!r} among them")
+    moved = series.transpose(..., dim)
+    x = np.asarray(moved.values, dtype=float)
+    n = x.shape[-1]
+    if batches is None:
+        tau = autocorrelation_time(x)
+        flat = np.isnan(tau) & np.isfinite(x).all(-1)  # constant: the mean is known
+        tau = np.where(flat, 1.0, tau)
+        mean, variance, effective = x.mean(-1), x.var(-1), n / tau
+        error = np.sqrt(variance / np.maximum(effective - 1, np.finfo(float).tiny))
+        freedom = np.maximum(effective - 1, 1.0)
+    else:
+        whole = isinstance(batches, (int, np.integer)) and 2 <= batches <= n
+        if not whole:
+            raise ValueError(f"batches must be an integer from 2 to {n}, met {batches!r}")
+        size = n // batches
+        means = x[..., n - batches * size :].reshape(*x.shape[:-1], batches, size).mean(-1)
+        mean = means.mean(-1)
+        error = means.std(-1, ddof=1) / batches**0.5
+        variance = x.var(-1)
+        tau = n * error**2 / np.where(variance > 0, variance, np.nan)
+        effective, freedom = n / tau, float(batches - 1)
+    half = stdtrit(freedom, (1 + level) / 2) * error
+    found = {
+        "mean": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "error": error,
+        "tau": tau,
+        "effective": effective,
+    }
+    rest = moved.isel({dim: 0}, drop=True)
+    return xr.Dataset({k: (rest.dims, v) for k, v in found.items()}, rest.coords)
+
+
+def spread_skill(
+    result: xr.Dataset, bins: int = 10, stage: str = "forecast", skip: int = 0
+) -> xr.Dataset:
+    """What the error was where the spread was small, and where it was large: `(bin)`.
+
+    Sorts std over components, cycles (from `skip` on) and experiments into `bins` of equal
+    counts. Returns `spread`, the root-mean std^2 of each bin, `rmse` of its errors, and `count`;
+    with a dimension `method` where the result has one. Reliable ensembles of N members have rmse
+    = sqrt((N + 1) / N) spread in every bin. Raises ValueError without a truth.
+
+    Source: Wang and Bishop, J. Atmos. Sci. 60, 2003.
+    """
+    import xarray as xr
+
+    from .scores import _from, _truth
+
+    if not isinstance(bins, (int, np.integer)) or bins < 1:
+        raise ValueError(f"bins must be an integer >= 1, met {bins!r}")
+    late = _from(result, skip)
+    if stage not in late["stage"]:
+        raise ValueError(f"met the stage {stage!r}, wanted one of {late['stage'].values}")
+    late = late.sel(stage=stage)
+    variance, square = xr.broadcast(late["std"] ** 2, (late["mean"] - _truth(late)) ** 2)
+    pool = [d for d in variance.dims if d != "method"]
+
+    def binned(v: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, ...]:
+        good = np.isfinite(v) & np.isfinite(e)
+        order = np.argsort(v[good], kind="stable")
+        parts = [(v[good][i], e[good][i]) for i in np.array_split(order, bins)]
+        root = [[np.sqrt(a.mean()) if a.size else np.nan for a in p] for p in parts]
+        return *np.transpose(root), np.array([a.size for a, _ in parts])
+
+    one = variance.stack(pair=pool), square.stack(pair=pool)
+    out = xr.apply_ufunc(
+        *(binned, *(a.load() for a in one)),
+        input_core_dims=[["pair"], ["pair"]],
+        output_core_dims=[["bin"]] * 3,
+        vectorize=True,
+    )
+    return xr.Dataset(dict(zip(("spread", "rmse", "count"), out, strict=True)))

@@ -1,0 +1,91 @@
+"""Background errors from forecasts alone: two of them, made at different times, for the same time.
+
+Nobody knows the errors of a forecast, but the difference of two is known, and their errors have
+made most of it: with x_l and x_s forecasts over a long and a short lead, valid at one time,
+    B = factor * cov(x_l - x_s).
+Where both have errors of the same size, independent of each other, factor is 1/2. They are
+neither, so the shape is of more use than the size, which `di01` can mend.
+
+Parrish and Derber, Mon. Wea. Rev. 120, 1992; what is wrong with it: Fisher, in Proc. ECMWF Seminar
+on Recent Developments in Data Assimilation for Atmosphere and Ocean, 2003; Berre, Stefanescu and
+Belo Pereira, Tellus 58A, 2006.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..array import Array, array_namespace, as_floats, convert, lift, no_grad, row_mean
+from ..covariances.ensemble import LowRank
+from ..problem.problem import Problem
+
+
+def nmc(long: Array, short: Array, factor: Any = 0.5) -> LowRank:
+    """B from pairs of forecasts valid at the same times: `factor` times their differences' own.
+
+    Arguments: `long` and `short (..., K, n)`, forecasts from an earlier and from a later analysis;
+    `factor > 0`, a number or an array over the batch: 1/2 for errors that are equal and
+    independent. The mean difference, which is a drift and no error covariance, is taken off.
+
+    Returns LowRank, of rank K - 1 at most: `Dense(B.matrix())` where K is well above n,
+    `Localized(B.anomalies, correlation)` where it is not. Raises ValueError for shapes that
+    differ, K < 2, or NaN.
+    """
+    long, short = as_floats(long, "the long forecasts"), as_floats(short, "the short forecasts")
+    if tuple(long.shape) != tuple(short.shape) or long.ndim < 2:
+        raise ValueError(
+            f"met forecasts of shapes {tuple(long.shape)} and {tuple(short.shape)}; wanted "
+            "(..., K, n) for both, valid at the same K times"
+        )
+    apart = long - short
+    scale = lift(factor, apart, tuple(apart.shape[:-2]), "factor")
+    if not bool(array_namespace(apart).all(convert(scale, apart) > 0)):
+        raise ValueError(f"factor must be positive, met {factor!r}")
+    return LowRank(scale**0.5 * (apart - row_mean(apart)))
+
+
+def forecast_pairs(
+    problem: Problem, analyses: Any, short: int = 1, long: int = 2
+) -> tuple[Array, Array]:
+    """Forecasts over `long` and over `short` intervals from a cycle's analyses, for `nmc`.
+
+    Arguments: `problem`; `analyses (..., K, n)` at its observation times, or the Dataset of a run,
+    whose analysis means are taken; the two leads, counted in intervals between observations.
+    Returns `(long, short)`, each `(..., K - long, n)`, valid at observations long, ..., K - 1.
+    Forecasts are of the model alone, without noise. Raises ValueError for leads that do not fit.
+    """
+    problem = problem.validated()
+    if hasattr(analyses, "data_vars"):
+        means = analyses["mean"].sel(stage="analysis").transpose(..., "time", "x")
+        analyses = means.values
+    x = convert(as_floats(analyses, "analyses"), problem.like)
+    K = len(problem)
+    if tuple(x.shape[-2:]) != (K, problem.n):
+        raise ValueError(
+            f"analyses have shape {tuple(x.shape)}, wanted (..., {K}, {problem.n}): one at each "
+            "observation time"
+        )
+    if not 0 < short < long < K:
+        raise ValueError(
+            f"met leads short = {short} and long = {long} over {K} observation times; wanted "
+            "0 < short < long < K"
+        )
+    with no_grad(problem.like):
+        return _ahead(problem, x, long, long), _ahead(problem, x, short, long)
+
+
+def _ahead(problem: Problem, x: Array, lead: int, first: int) -> Array:
+    """Forecasts over `lead` intervals, valid at observations first, ..., K - 1."""
+    K = len(problem)
+    x = x[..., first - lead : K - lead, :]
+    if len({problem.steps_to(k) for k in range(1, K)}) == 1:  # all starts as members of one call
+        for _ in range(lead):
+            x = problem.forecast(x, 1)
+        return x
+    rows = []
+    for i in range(K - first):
+        row = x[..., i : i + 1, :]
+        for k in range(first + i - lead + 1, first + i + 1):
+            row = problem.forecast(row, k)
+        rows.append(row)
+    return array_namespace(x).concat(rows, axis=-2)

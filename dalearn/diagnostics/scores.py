@@ -1,0 +1,232 @@
+"""What a result is worth: errors, spread, calibration, and whether the filter still tracks.
+
+Diagnostics read only the Dataset of `assimilate` or `compare`, vectorised over every case.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+def _truth(result: xr.Dataset) -> xr.DataArray:
+    if "truth" not in result:
+        raise ValueError(
+            "this score needs the truth, which the result does not hold; use innovations "
+            "(observation - predicted) for real data"
+        )
+    return result["truth"]
+
+
+def _from(result: Any, skip: int) -> Any:
+    """`result` (a Dataset or a variable of it) from cycle `skip` on."""
+    if not 0 <= skip < result.sizes["time"]:
+        raise ValueError(
+            f"skip = {skip} leaves no cycle of {result.sizes['time']}; wanted 0 <= skip < "
+            f"{result.sizes['time']}"
+        )
+    return result.isel(time=slice(skip, None))
+
+
+def rmse(result: xr.Dataset) -> xr.DataArray:
+    """Root-mean-square error of the mean over the state: `(case..., time, stage)`.
+
+    sqrt(mean_x (mean - truth)^2), in the state's units. Raises ValueError without a truth.
+    """
+    error = result["mean"] - _truth(result)
+    return ((error**2).mean("x", skipna=False) ** 0.5).rename("rmse")
+
+
+def spread(result: xr.Dataset) -> xr.DataArray:
+    """Root-mean variance over the state: sqrt(mean_x std^2), `(case..., time, stage)`."""
+    return ((result["std"] ** 2).mean("x", skipna=False) ** 0.5).rename("spread")
+
+
+def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
+    """Continuous ranked probability score of N(mean, std^2): elementwise, smaller is better.
+
+    s [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)] with z = (truth - mean)/s; |truth - mean| at
+    s = 0. Source: Gneiting and Raftery, J. Am. Stat. Assoc. 102, 2007.
+    """
+    from scipy.special import ndtr
+
+    error = truth - mean
+    point = std == 0
+    z = error / np.where(point, 1.0, std)
+    with np.errstate(over="ignore"):  # a spread of almost nothing: the density there is 0
+        phi = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    value = std * (z * (2 * ndtr(z) - 1) + 2 * phi - 1 / np.sqrt(np.pi))
+    return np.where(point, abs(error), value)
+
+
+def crps_ensemble(
+    members: np.ndarray, truth: np.ndarray, axis: int = -1, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """CRPS of an ensemble along `axis`, the fair estimate for the law the members come from.
+
+    mean_i |x_i - y| - sum_{i<j} |x_i - x_j| / (N (N - 1)), by sorting: O(N log N). Unbiased for
+    exchangeable members; `truth` lacks `axis`. Source: Ferro, Q. J. R. Meteorol. Soc. 140, 2014.
+    With `weights (..., N)` that broadcast along `axis`: sum_i w_i |x_i - y| - sum_{i<j} w_i w_j
+    |x_i - x_j| / (1 - sum_i w_i^2), the same where they are equal.
+    """
+    x = np.moveaxis(np.asarray(members), axis, -1)
+    N = x.shape[-1]
+    if N < 2:
+        raise ValueError(f"the fair CRPS needs at least 2 members, met {N}")
+    if weights is not None:
+        return _crps_weighted(x, np.asarray(truth), np.broadcast_to(weights, x.shape))
+    x = np.sort(x, axis=-1)
+    near = np.abs(x - np.asarray(truth)[..., None]).mean(-1)
+    weight = 2 * np.arange(N) - N + 1  # sum_{i<j} (x_(j) - x_(i)) over the sorted members
+    return near - (x * weight).sum(-1) / (N * (N - 1))
+
+
+def _crps_weighted(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """The fair CRPS of members along the last axis with weights of the same shape."""
+    order = np.argsort(x, axis=-1)
+    x, w = np.take_along_axis(x, order, -1), np.take_along_axis(w, order, -1)
+    below = np.cumsum(w, axis=-1)[..., :-1]
+    gaps = (below * (1 - below) * np.diff(x, axis=-1)).sum(-1)  # sum_{i<j} w_i w_j |x_i - x_j|
+    left = 1 - (w**2).sum(-1)
+    alone = left < 8 * np.finfo(float).eps  # one member has all the weight
+    pairs = np.where(alone, 0.0, gaps / np.where(alone, 1.0, left))
+    return (w * np.abs(x - y[..., None])).sum(-1) - pairs
+
+
+def crps(result: xr.Dataset) -> xr.DataArray:
+    """Mean over the state of the continuous ranked probability score: `(case..., time, stage)`.
+
+    From the members where they were kept (`crps_ensemble`), else from mean and std as if Gaussian
+    (`crps_gaussian`). In the state's units; for a point forecast it is the mean absolute error.
+    """
+    import xarray as xr
+
+    if (sizes := _sizes(result)).size > 1:  # one method after another, without the padding
+        ones = [crps(result.isel(method=i)) for i in range(result.sizes["method"])]
+        return xr.concat(ones, dim="method", coords="minimal", compat="override")
+    truth = _truth(result)
+    if "members" in result and sizes.size:
+        result = result.isel(member=slice(sizes[0]))
+        weights = [result["weights"]] if "weights" in result else []
+        value = xr.apply_ufunc(
+            lambda x, y, w=None: crps_ensemble(x, y, weights=w),
+            *(result["members"], truth, *weights),
+            input_core_dims=[["member"], [], *([["member"]] * len(weights))],
+            dask="parallelized",
+            output_dtypes=[float],
+            dask_gufunc_kwargs={"allow_rechunk": True},
+        )
+    else:
+        value = xr.apply_ufunc(
+            *(crps_gaussian, result["mean"], result["std"], truth),
+            dask="parallelized",
+            output_dtypes=[float],
+        )
+    return value.mean("x", skipna=False).transpose(..., "time", "stage").rename("crps")
+
+
+def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -> xr.DataArray:
+    """How often the truth fell in each of the N + 1 gaps between the members: `(case..., rank)`.
+
+    Counts over x and over the cycles from `skip` on; flat for a calibrated ensemble, a U for one
+    too narrow, a hump for one too wide (Hamill, Mon. Wea. Rev. 129, 2001). Needs
+    `assimilate(..., keep=("ranks",))`, else ValueError.
+    """
+    import xarray as xr
+
+    if "ranks" not in result:
+        raise ValueError("the result holds no ranks; run assimilate(..., keep=('ranks',))")
+    if stage not in result["stage"]:
+        raise ValueError(f"met the stage {stage!r}, wanted one of {result['stage'].values}")
+    ranks = _from(result["ranks"].sel(stage=stage), skip)
+    members = _sizes(result)
+    if len(members) != 1:
+        raise ValueError(f"met ensembles of sizes {members.tolist()}; select one method first")
+    size = members[0] + 1
+    return xr.apply_ufunc(
+        lambda r: np.stack([(r == i).sum(axis=(-2, -1)) for i in range(size)], axis=-1),
+        ranks,
+        input_core_dims=[["time", "x"]],
+        output_core_dims=[["rank"]],
+        dask="parallelized",
+        output_dtypes=[int],
+        dask_gufunc_kwargs={"output_sizes": {"rank": size}},
+    ).rename("count")
+
+
+def _sizes(result: xr.Dataset) -> np.ndarray:
+    """The different ensemble sizes in a result; a method that failed has none."""
+    if "ensemble_size" not in result:
+        return np.zeros(0, int)
+    sizes = np.unique(result["ensemble_size"])
+    return sizes[np.isfinite(sizes)].astype(int)
+
+
+def climatology(result: xr.Dataset) -> xr.DataArray:
+    """RMS error of the climatological mean, `(case...)`: sqrt(mean_x var_time truth)."""
+    return (_truth(result).var("time").mean("x") ** 0.5).rename("climatology")
+
+
+def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> xr.DataArray:
+    """Which experiments lost the truth, `(case...)` bool: finite or not, the analysis is useless.
+
+    True where the analysis RMSE, averaged over the cycles from `skip` on (default: the last
+    quarter), exceeds `fraction` of the error of the climatological mean, or is not finite. A
+    filter that tracks has a fifth of the climatological error or less on the set-ups of this
+    book, one that lost the truth about all of it or more, so the fraction hardly matters.
+    """
+    error = rmse(result).sel(stage="analysis")
+    skip = 3 * error.sizes["time"] // 4 if skip is None else skip
+    mean = _from(error, skip).mean("time", skipna=False)
+    limit = fraction * climatology(result)
+    return (~(mean <= limit) & ((limit != 0) | ~np.isfinite(mean))).rename("lost")
+
+
+def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
+    """Time means over the cycles from `skip` on, `(case..., stage)`: rmse, spread, crps; and lost.
+
+    Raises ValueError when `skip` leaves no cycle.
+    """
+    import xarray as xr
+
+    late = _from(result, skip)
+    means = {f.__name__: f(late).mean("time", skipna=False) for f in (rmse, spread, crps)}
+    return xr.Dataset({**means, "lost": lost(result)})
+
+
+def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> pd.DataFrame:
+    """One row a method: median RMSE, spread and CRPS over the seeds that track, and how many lost.
+
+    `result` from `compare`. Columns: rmse, spread, crps (analysis, time means from cycle `skip`
+    on), lost, seeds, ms (wall-clock milliseconds per cycle and experiment).
+    """
+    import pandas as pd
+
+    if "method" not in result.dims or "seed" not in result.dims:
+        raise ValueError(
+            f"a scoreboard wants the result of compare(...), met the dimensions {result.dims}; "
+            "for one run use score(result)"
+        )
+    s = score(result, skip).sel(stage="analysis").load()
+    rows = {}
+    for name in result["method"].values:
+        one = s.sel({"method": name})
+        held = one.where(~one["lost"]).median("seed")
+        count = one.sizes["seed"]
+        rows[str(name)] = {
+            **{k: float(held[k]) for k in ("rmse", "spread", "crps")},
+            "lost": int(one["lost"].sum()),
+            "seeds": count,
+            "ms": float(result["seconds"].sel({"method": name}))
+            / result.sizes["time"]
+            / count
+            * 1e3,
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = "method"
+    return table if round_to is None else table.round(round_to)

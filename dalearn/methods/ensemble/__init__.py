@@ -1,0 +1,1 @@
+"""Ensemble filters and smoothers."""

@@ -1,0 +1,168 @@
+"""The finite-size ensemble Kalman filter: the ensemble's own doubt says how much to inflate.
+
+N members know their mean and covariance only so well. Integrated over what these may be, the prior
+of the weights w of the mean is no Gaussian but heavy-tailed, and the analysis minimises
+    J(w) = |d - w S|^2 / 2 + (L / 2) ln(eps + |w|^2),   eps = 1 + 1/N,  L = N,
+with S the whitened images of the anomalies (rows) and d the whitened innovation. Its dual has one
+unknown, zeta = L / (eps + |w|^2):
+    D(zeta) = d (I + S^T S / zeta)^-1 d^T + eps zeta - L ln zeta,   0 < zeta <= L / eps,
+and the analysis is the ETKF's with zeta in place of N - 1: with the prior anomalies multiplied by
+((N - 1) / zeta)^1/2. No inflation is left to tune where the model is perfect.
+
+Two numbers are changed as in Bocquet, Raanes and Hannart (2015): eps / c and L c, where
+c^2 = (eps / L (N - 1))^tr, and tr is the mean eigenvalue of I - K H in the space of members, so
+that nothing is inflated where nothing is seen; and both times xN, a certainty of the ensemble as
+if it had xN times as many members.
+
+Bocquet, Nonlin. Processes Geophys. 18, 2011; Bocquet and Sakov, ibid. 19, 2012; Bocquet, Raanes
+and Hannart, Expanding the validity of the EnKF without the intrinsic need for inflation, ibid.
+22, 2015.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ...array import Array, array_namespace, check_factor, eye, lift, row_mean, sane, where_ok
+from ...covariances.base import Covariance
+from ...problem.belief import Ensemble
+from ...problem.problem import Problem
+from ..base import Cycle
+from .checks import check_ensemble, check_update
+from .cycle import ensemble_cycles
+from .transform import check_rotation, decomposed, rotations
+
+LARGEST = 1e3  # prior factors are sought up to here
+
+GRID = 24  # values of ln zeta among which the least dual cost is looked for
+
+ROUNDS = 60  # of Newton or bisection; five or so do
+
+
+def dual_terms(square: Array, N: int, xN: Any = 1.0) -> tuple[Array, Array]:
+    """`eps` and `L (..., 1, 1)` of the dual cost; `square (..., 1, N)`: eigenvalues of S S^T."""
+    xp = array_namespace(square)
+    eps, L = 1 + 1 / N, float(N)
+    weight = xp.mean((N - 1) / (square + N - 1), axis=-1, keepdims=True)
+    c = (eps * (N - 1) / L) ** (weight / 2)
+    return xN * eps / c, xN * L * c
+
+
+def dual_cost(zeta: Array, square: Array, c: Array, eps: Any, L: Any) -> Array:
+    """D, less |d|^2, at `zeta (..., k, 1)`.
+
+    `square`, `c (..., 1, N)`: eigenvalues of S S^T and d S^T in its eigenvectors.
+    """
+    xp = array_namespace(zeta, square)
+    return eps * zeta - L * xp.log(zeta) - xp.linalg.vecdot(c, c / (zeta + square))[..., None]
+
+
+def dual_slope(zeta: Array, square: Array, c: Array, eps: Any, L: Any) -> tuple[Array, Array]:
+    """First and second derivative of D by ln zeta, at `zeta (..., 1, 1)`."""
+    xp = array_namespace(zeta, square)
+    v = zeta + square
+    w = c / v  # the weights of the mean
+    first = zeta * (eps + w @ w.mT)
+    return first - L, first - 2 * zeta * zeta * xp.linalg.vecdot(w, w / v)[..., None]
+
+
+def least_dual(square: Array, c: Array, N: int, eps: Array, L: Array) -> Array:
+    """The zeta `(..., 1, 1)` of least dual cost: a grid, then Newton kept inside by bisection.
+
+    Each experiment stops on its own. The unknown is ln zeta.
+    """
+    xp = array_namespace(square, c)
+    low, high = math.log((N - 1) / LARGEST**2), xp.log(L / eps)
+    part = xp.arange(GRID, dtype=c.dtype, device=c.device)[:, None]
+    width = (high - low) / (GRID - 1)
+    costs = dual_cost(xp.exp(low + part * width), square, c, eps, L)
+    t = low + width * xp.astype(xp.argmin(costs, axis=-2, keepdims=True), c.dtype)
+    low, high = xp.clip(t - width, low, None), xp.minimum(high, t + width)
+    done, limit = None, float(xp.finfo(c.dtype).eps) ** 0.5  # the error left is its square
+    for _ in range(ROUNDS):
+        slope, bend = dual_slope(xp.exp(t), square, c, eps, L)
+        low, high = xp.where(slope < 0, t, low), xp.where(slope < 0, high, t)
+        new = t - slope / bend
+        new = xp.where((bend > 0) & (new >= low) & (new <= high), new, (low + high) / 2)
+        still = xp.abs(new - t) > limit  # not so where there is a NaN
+        t = new if done is None else xp.where(done, t, new)
+        done = ~still if done is None else done | ~still
+        if bool(xp.all(done)):
+            break
+    return xp.exp(t)
+
+
+def enkf_n(
+    E: Array | Ensemble, Y: Array, y: Array, R: Covariance, xN: Any = 1.0, hessian: bool = False
+) -> tuple[Ensemble, Array]:
+    """One analysis: ensemble `E (..., N, n)`, its image `Y = H(E) (..., N, m)`, data `y (..., m)`.
+
+    Returns the analysis and the factor `(...)` by which the prior anomalies were inflated.
+    `R` is the observations' covariance; `xN`, the certainty of the ensemble; `hessian`, whether
+    the anomalies come from the full Hessian of J, S S^T + zeta I - (2 zeta^2 / L) w^T w, instead
+    of S S^T + zeta I. Raises ValueError when N or m disagree.
+    """
+    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
+    xp = array_namespace(prior.members, Y, y)  # one library, or a clear error
+    check_update(prior.members, Y, y, R)
+    N, h = Y.shape[-2], row_mean(Y)
+    S, d = R.whiten(Y - h), R.whiten(y[..., None, :] - h)
+    A, ok = sane(S @ S.mT + (N - 1) * eye(N, S))
+    s, V, c = decomposed(A, d @ S.mT)
+    square = s - (N - 1)
+    blind = square < 2 * N * float(xp.finfo(s.dtype).eps) * s[..., -1:]  # round-off: not seen
+    square, c = xp.where(blind, 0.0, square), xp.where(blind, 0.0, c)
+    eps, L = dual_terms(square, N, xN)
+    zeta = least_dual(square, c, N, eps, L)
+    u = c / (square + zeta)
+    if hessian:
+        full = square * eye(N, S) + zeta * eye(N, S) - 2 * zeta**2 / L * (u.mT @ u)
+        full, fine = sane(full)
+        s, W = xp.linalg.eigh(full)
+        s = xp.clip(s[..., None, :], (N - 1) / LARGEST**2, None)  # positive, but for round-off
+        V, T = V @ W, ((N - 1) / s) ** 0.5
+        u = u @ W
+        ok = fine if ok is True else ok if fine is True else ok & fine
+    else:
+        T = ((N - 1) / (square + zeta)) ** 0.5
+    w, T = where_ok(ok, u @ V.mT), where_ok(ok, (V * T) @ V.mT)
+    analysis = Ensemble.of(prior._mean + w @ prior.anomalies, T @ prior.anomalies)
+    return analysis, (((N - 1) / zeta) ** 0.5)[..., 0, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class EnKFN:
+    """The finite-size ensemble Kalman filter, in its dual form.
+
+    Arguments: `members`, N >= 2; `inflation`, a factor on the analysis anomalies (1: the method
+    wants none against sampling errors; a number, an array over the problem's batch axes, or RTPS,
+    RTPP); `rotate`, None, "householder" or "haar", a mean-preserving rotation after each
+    analysis; `xN`, the certainty of the ensemble as if it had xN times the members (1 for chaos
+    that makes members independent, more for nearly linear models; an array sweeps it); `hessian`,
+    whether the anomalies come from the full Hessian. `info["inflation"]` is the prior factor.
+    """
+
+    members: int
+    inflation: Any = 1.0
+    rotate: Literal["householder", "haar"] | None = None
+    xN: Any = 1.0
+    hessian: bool = False
+
+    def __post_init__(self):
+        check_ensemble(self.members, self.inflation)
+        check_rotation(self.rotate)
+        check_factor("xN", self.xN)
+
+    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+        """One Cycle of forecast and analysis for each observation time."""
+        turns = rotations(self.rotate, rng, self.members, problem.like)
+        xN = lift(self.xN, problem.like, problem.batch, "xN")
+
+        def update(forecast, Y, y, observe):
+            analysis, factor = enkf_n(forecast, Y, y, observe.noise, xN, self.hessian)
+            return next(turns)(analysis), {"inflation": factor}
+
+        return ensemble_cycles(problem, rng, self.members, self.inflation, update)

@@ -1,0 +1,1 @@
+"""Methods that carry a mean and a covariance."""

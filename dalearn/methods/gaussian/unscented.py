@@ -1,0 +1,154 @@
+"""The unscented Kalman filter: a Gaussian carried by 2n + 1 points instead of by derivatives.
+
+The sigma points of N(x, P) are x and x +- c s_i, with s_i the rows of the symmetric root of P and
+c = alpha (n + kappa)^1/2. From their images F_0, F_i and D_i = F_i - F_0 come
+    the mean  F_0 + mu,  mu = sum_i D_i / 2c^2,
+    the covariance  sum_i D_i^T D_i / 2c^2 + (beta - alpha^2) mu^T mu.
+These are the weights of Julier and of Wan, gathered so that a small alpha cancels no digits: mean
+and covariance are exact for linear functions, the mean for quadratic ones. The covariance is kept
+as Z^T Z with rows Z, so that it is positive. The analysis has, from rows X of the state's points
+and Z of their images under H, the gain K = X^T Z (Z^T Z + R)^-1 and the covariance
+(X - Z K^T)^T (X - Z K^T) + K R K^T.
+
+S. J. Julier and J. K. Uhlmann, Unscented filtering and nonlinear estimation, Proc. IEEE 92, 2004;
+E. A. Wan and R. van der Merwe, The unscented Kalman filter for nonlinear estimation, IEEE Adaptive
+Systems for Signal Processing, 2000; beta = kappa = 0 and alpha = 1 is the cubature filter of
+I. Arasaratnam and S. Haykin, IEEE Trans. Autom. Control 54, 2009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...array import (
+    Array,
+    array_namespace,
+    check_factor,
+    eye,
+    lift,
+    no_grad,
+    sane,
+    solve,
+    where_ok,
+)
+from ...covariances.base import Covariance
+from ...covariances.matrices import Dense
+from ...problem.belief import Gaussian
+from ...problem.problem import Problem
+from ..base import Cycle, log_density, moments
+
+
+def sigma_points(x: Array, P: Array, reach: float) -> Array:
+    """The points x, x + reach s_i, x - reach s_i: `(..., n)`, `(..., n, n)` -> `(..., 2n + 1, n)`.
+
+    s_i are the rows of the symmetric root of P, whose eigenvalues below 0 (round-off) count as 0.
+    """
+    xp = array_namespace(x, P)
+    A, ok = sane(P)
+    s, V = xp.linalg.eigh(A)
+    root = reach * (V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5) @ V.mT
+    x = x[..., None, :]
+    return where_ok(ok, xp.concat((x, x + root, x - root), axis=-2))
+
+
+def unscented(F: Array, reach: float, bend: float) -> tuple[Array, Array]:
+    """Mean `(..., m)` and rows `Z (..., 2n, m)` of the images F of sigma points; Z^T Z their cov.
+
+    `bend`, beta - alpha^2, the weight of the square of mu, which is what curvature makes; it goes
+    into the rows, Z = (D - a mu) / sqrt(2) c with a^2 n / c^2 - 2 a = bend. Raises ValueError for
+    a bend below -c^2 / n, where a covariance could be negative.
+    """
+    xp = array_namespace(F)
+    D = F[..., 1:, :] - F[..., :1, :]
+    mu = xp.sum(D, axis=-2, keepdims=True) / (2 * reach**2)
+    total = D.shape[-2] / (2 * reach**2)  # the sum of the weights of the D_i
+    if 1 + total * bend < -1e-9:
+        raise ValueError(
+            f"the weights could make a negative covariance, met beta - alpha^2 = {bend:g}; wanted "
+            f"at least {-1 / total:g}: a larger beta, or kappa >= 0"
+        )
+    a = (1 - max(0.0, 1 + total * bend) ** 0.5) / total
+    return (F[..., :1, :] + mu)[..., 0, :], (D - a * mu) / (2**0.5 * reach)
+
+
+def ukf(
+    x: Array, X: Array, h: Array, Z: Array, y: Array, R: Covariance
+) -> tuple[Array, Array, Array]:
+    """One analysis: mean and covariance `(..., n)`, `(..., n, n)`, and the log density of `y`.
+
+    `x (..., n)` and rows `X (..., k, n)` of the forecast; `h (..., m)` and rows `Z (..., k, m)` of
+    its images; data `y (..., m)` with covariance `R`. Raises ValueError when shapes disagree.
+    """
+    met = X.shape[-1:], Z.shape[-2:], h.shape[-1:], y.shape[-1:]
+    if met != (x.shape[-1:], (X.shape[-2], R.n), (R.n,), (R.n,)):
+        raise ValueError(
+            f"met x {tuple(x.shape)}, X {tuple(X.shape)}, h {tuple(h.shape)}, Z {tuple(Z.shape)}, "
+            f"y {tuple(y.shape)}, R of dimension {R.n}; wanted (..., n), (..., k, n), (..., m), "
+            "(..., k, m), (..., m) and m"
+        )
+    Z, d = R.whiten(Z), R.whiten((y - h)[..., None, :])
+    A, ok = sane(Z.mT @ Z + eye(R.n, Z))
+    K = solve(A, Z.mT @ X)  # (..., m, n), transposed
+    left = X - Z @ K
+    P = left.mT @ left + K.mT @ K
+    return where_ok(ok, x + (d @ K)[..., 0, :]), where_ok(ok, P), log_density(d, A, R)
+
+
+@dataclass(frozen=True, eq=False)
+class UKF:
+    """The unscented Kalman filter: no derivative of model or operator, 2n + 1 model runs.
+
+    Arguments: `alpha` in (0, 1], how far out the points are, times sqrt(n + kappa) standard
+    deviations (1e-3: they only measure derivatives); `beta` >= 0, what is known of the fourth
+    moment, 2 for a Gaussian; `kappa` > -n; `inflation`, the factor on the analysis standard
+    deviations. Raises ValueError when run if the weights could make a negative covariance, as
+    kappa < 0 may.
+    """
+
+    alpha: float = 1.0
+    beta: float = 2.0
+    kappa: float = 0.0
+    inflation: Any = 1.0
+
+    def __post_init__(self):
+        check_factor("inflation", self.inflation)
+        numbers = all(isinstance(v, (int, float)) for v in (self.alpha, self.beta, self.kappa))
+        if not numbers or not 0 < self.alpha <= 1 or not 0 <= self.beta < float("inf"):
+            raise ValueError(
+                f"wanted numbers 0 < alpha <= 1, beta >= 0 and kappa, met alpha = {self.alpha!r}, "
+                f"beta = {self.beta!r}, kappa = {self.kappa!r}"
+            )
+
+    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+        """One Cycle of forecast and analysis, both Gaussian, for each observation time.
+
+        Without model noise one set of points runs through the interval; with it a new one is
+        drawn after each step. `info`: "log_likelihood" as for KF.
+        """
+        n = problem.n
+        if not 0 < n + self.kappa < float("inf"):
+            raise ValueError(f"kappa must be above -n = {-n}, met {self.kappa!r}")
+        reach, bend = self.alpha * (n + self.kappa) ** 0.5, self.beta - self.alpha**2
+        with no_grad(problem.like):
+            x, P = moments(problem)
+            Q = None if problem.noise is None else problem.noise.matrix()
+            factor = lift(self.inflation, problem.like, problem.batch, "inflation") ** 2
+        for k in range(len(problem)):
+            with no_grad(problem.like):
+                F = sigma_points(x, P, reach)
+                for i in range(problem.steps_to(k)):
+                    F = sigma_points(x, P, reach) if i and Q is not None else F
+                    F = problem.step(F)
+                    if Q is not None or i + 1 == problem.steps_to(k):
+                        x, Z = unscented(F, reach, bend)
+                        P = Z.mT @ Z if Q is None else Z.mT @ Z + Q
+                forecast = Gaussian.unchecked(x, Dense.unchecked(P))
+                observe, y = problem.at(k)
+                E = sigma_points(x, P, reach)
+                (_, X), (h, Z) = (unscented(F, reach, bend) for F in (E, observe(E)))
+                x, P, evidence = ukf(x, X, h, Z, y, observe.noise)
+                P = factor * P
+                analysis = Gaussian.unchecked(x, Dense.unchecked(P))
+            yield Cycle(forecast, analysis, {"log_likelihood": evidence})

@@ -1,0 +1,133 @@
+"""The bootstrap particle filter: Bayes' rule by weights, with no Gaussian in it.
+
+Members drawn from the forecast, with weights w_i, meet the data:
+    w_i <- w_i p(y | x_i) / sum_j w_j p(y | x_j),   p(y | x) = exp(-|R^-1/2 (y - H(x))|^2 / 2).
+That is exact for the members as they are; but the weights gather on a few of them. Their effective
+number is 1 / sum_i w_i^2. When it falls to a share of N or less, members are drawn anew with
+chances w_i by one uniform number u (systematic resampling): the j-th is the first i with
+w_1 + ... + w_i > (u + j) / N. Copies are then told apart by noise of covariance h^2 C, where C is
+the weighted covariance and h = regularization * N^(-1/(n + 4)) (a kernel density estimate).
+
+Gordon, Salmond and Smith, IEE Proc. F 140, 1993; systematic resampling: Kitagawa, J. Comput.
+Graph. Stat. 5, 1996; regularized: Musso, Oudjane and Le Gland, in Doucet et al. (eds.), Sequential
+Monte Carlo Methods in Practice, 2001 (who move every member; here, as in DAPPER's PartFilt, those
+that were drawn once stay where they are).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...array import (
+    Array,
+    array_namespace,
+    check_between,
+    lift,
+    no_grad,
+    normal,
+    sane,
+    uniform,
+    where_ok,
+)
+from ...problem.belief import Ensemble
+from ...problem.problem import Problem
+from ..base import Cycle
+from ..ensemble.checks import check_ensemble
+from .resampling import copies, effective_size, picked, reweight, systematic
+
+
+def kernel(belief: Ensemble, z: Array) -> Array:
+    """Noise `(..., N, n)` with the covariance of the weighted members, from normal numbers `z`.
+
+    `z (..., N, min(n, N))`. Where one member has all the weight (up to 1e-10, or the round-off of
+    the numbers), they count equally: else there would be no noise where it is needed most.
+    """
+    xp = array_namespace(z)
+    w: Any = belief.weights
+    N, n = belief.members.shape[-2:]
+    left = 1 - xp.linalg.vecdot(w, w)[..., None]
+    alone = left < max(1e-10, 8 * float(xp.finfo(w.dtype).eps))
+    w = xp.where(alone, 1 / N, w)[..., None]
+    E = belief.members
+    X = E - w.mT @ E if bool(xp.any(alone)) else belief.anomalies
+    X = X * (w / xp.where(alone, 1 - 1 / N, left)[..., None]) ** 0.5
+    if n > N:
+        return z @ X
+    C, ok = sane(X.mT @ X)
+    s, V = xp.linalg.eigh(C)
+    s = s[..., None, :]
+    s = xp.where(s > n * float(xp.finfo(s.dtype).eps) * s[..., -1:], s, 0.0)  # no noise of noise
+    return where_ok(ok, z @ ((V * s**0.5) @ V.mT))
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleFilter:
+    """The bootstrap particle filter with adaptive systematic resampling and regularization.
+
+    Arguments: `members`, N >= 2; `regularization` >= 0, the width of the noise that tells copies
+    apart, in standard deviations of the weighted ensemble times N^(-1/(n + 4)): a model without
+    noise needs some; `resample_below` in [0, 1]: resample when the effective size is at most this
+    share of N (1: always, 0: never). Both may be arrays over the problem's batch axes. They are
+    `reg` and `NER` of DAPPER's PartFilt.
+
+    The analysis is the weighted ensemble before resampling, which adds noise and no knowledge; the
+    next forecast starts after it. Reports `effective_size`. Data that no member explains, not
+    even in logarithms (1e154 standard deviations away), make the experiment diverge.
+    """
+
+    members: int
+    regularization: Any = 0.0
+    resample_below: Any = 0.5
+
+    def __post_init__(self):
+        check_ensemble(self.members, 1.0)
+        check_between("regularization", self.regularization, 0, 1e6, open_low=False)
+        check_between("resample_below", self.resample_below, 0, 1, open_low=False)
+
+    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+        """One Cycle of forecast and analysis for each observation time."""
+        like, N = problem.like, self.members
+        xp = array_namespace(like)
+        with no_grad(like):
+            E = problem.prior.sample(rng, N)
+            E = xp.broadcast_to(E, (*problem.batch, *E.shape[-2:])) + 0.0  # laid out in memory
+            width = lift(self.regularization, like, problem.batch, "regularization")
+            share = lift(self.resample_below, like, problem.batch, "resample_below")
+            share = share if isinstance(share, float) else share[..., 0, 0]
+            log_w = xp.full_like(E[..., 0], -math.log(N))
+        for k in range(len(problem)):
+            with no_grad(like):
+                forecast = Ensemble.unchecked(problem.forecast(E, k, rng), xp.exp(log_w))
+                observe, y = problem.at(k)
+                log_w = reweight(log_w, observe(forecast.members), y, observe.noise)
+                analysis = Ensemble.unchecked(forecast.members, xp.exp(log_w))
+                size = effective_size(analysis.weights)
+                E, log_w = self._resampled(analysis, log_w, size <= share * N, width, rng)
+            yield Cycle(forecast, analysis, {"effective_size": size})
+
+    def _resampled(
+        self, belief: Ensemble, log_w: Array, due: Array, width: Any, rng: Any
+    ) -> tuple[Array, Array]:
+        """Members and weights for the next forecast, drawn anew in the experiments that are due.
+
+        Those draw as they would alone: an experiment must not see its neighbours.
+        """
+        E = belief.members
+        xp = array_namespace(E)
+        N, n = E.shape[-2:]
+        u = uniform(rng, E[..., 0, 0])
+        if not bool(xp.any(due)):
+            return E, log_w
+        moves = not isinstance(width, float) or width > 0
+        z = normal(rng, (N, min(n, N)), E, due) if moves else None
+        due = due[..., None]
+        ancestors = systematic(belief.weights, u)
+        E = xp.where(due[..., None], picked(E, ancestors), E)
+        if z is not None:
+            h = width * N ** (-1 / (n + 4))
+            moved = (copies(ancestors) & due)[..., None]
+            E = xp.where(moved, E + h * kernel(belief, z), E)
+        return E, xp.where(due, -math.log(N), log_w)

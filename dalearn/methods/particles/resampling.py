@@ -1,0 +1,64 @@
+"""Weights of particles, and the choice of those that are kept."""
+
+from __future__ import annotations
+
+import math
+
+from ...array import Array, array_namespace, device
+from ...covariances.base import Covariance
+from ..ensemble.checks import check_update
+
+
+def systematic(w: Array, u: Array) -> Array:
+    """Ancestors `(..., N)`, ascending, of N draws with chances `w (..., N)`; `u (...)` in [0, 1).
+
+    Member i is drawn floor or ceil of N w_i times, N w_i on average.
+    """
+    xp = array_namespace(w, u)
+    N = w.shape[-1]
+    before = xp.ceil(N * xp.cumulative_sum(w, axis=-1) - u[..., None])  # draws that are i or less
+    before = xp.where(xp.isfinite(before), xp.clip(before, 0, N), 0.0)
+    j = xp.arange(N, dtype=xp.int64, device=device(w))
+    before = xp.where(j == N - 1, N, xp.astype(before, xp.int64))  # round-off leaves no draw over
+    count = math.prod(w.shape[:-1])
+    shift = (N + 1) * xp.arange(count, dtype=xp.int64, device=device(w))[:, None]  # all at once
+    ends = xp.reshape(xp.reshape(before, (count, N)) + shift, (-1,))
+    found = xp.searchsorted(ends, xp.reshape(j + shift, (-1,)), side="right")
+    return xp.reshape(xp.reshape(found, (count, N)) - shift // (N + 1) * N, w.shape)
+
+
+def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
+    """Bayes' rule for weights: their logarithms `(..., N)` after seeing `y (..., m)`.
+
+    `log_w (..., N)`: before; `Y = H(E) (..., N, m)`; `R`: the errors' covariance. Logarithms, so
+    that data a thousand standard deviations off still tell members apart; where even these
+    overflow for every member, NaN: no member explains the data.
+    """
+    xp = array_namespace(log_w, Y, y)
+    check_update(Y, Y, y, R)
+    d = R.whiten(y[..., None, :] - Y)
+    new = log_w - 0.5 * xp.linalg.vecdot(d, d)
+    new = new - xp.max(new, axis=-1, keepdims=True)
+    return new - xp.log(xp.sum(xp.exp(new), axis=-1, keepdims=True))
+
+
+def effective_size(w: Array) -> Array:
+    """1 / sum_i w_i^2 of weights `w (..., N)`: N when they are equal, 1 when one has all."""
+    return 1 / array_namespace(w).linalg.vecdot(w, w)
+
+
+def picked(E: Array, ancestors: Array) -> Array:
+    """The members `E (..., N, n)` at `ancestors (..., N)`."""
+    xp = array_namespace(E, ancestors)
+    N, n = E.shape[-2:]
+    first = N * xp.arange(math.prod(E.shape[:-2]), dtype=xp.int64, device=device(E))[:, None]
+    rows = xp.reshape(xp.reshape(ancestors, (-1, N)) + first, (-1,))
+    return xp.reshape(xp.take(xp.reshape(E, (-1, n)), rows, axis=0), E.shape)
+
+
+def copies(ancestors: Array) -> Array:
+    """Which of the ascending `ancestors (..., N)` were drawn more than once, `(..., N)` bool."""
+    xp = array_namespace(ancestors)
+    same = ancestors[..., 1:] == ancestors[..., :-1]
+    no = xp.zeros_like(same[..., :1])
+    return xp.concat((no, same), axis=-1) | xp.concat((same, no), axis=-1)

@@ -1,0 +1,1 @@
+"""Variational methods: costs, windows, and the solvers that minimise them."""

@@ -1,0 +1,132 @@
+"""How the states of a window follow from a control: by increments, or through the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ...array import Array, array_namespace, convert_tree, is_tensor
+from ...covariances.base import Covariance
+from ...problem.problem import Problem
+
+LARGEST = 1 << 22  # numbers of the tangents of several steps that are made at once
+
+
+class Window(NamedTuple):
+    """The observations `first` to `end` (exclusive), of which those from `new` on count."""
+
+    first: int
+    new: int
+    end: int
+
+
+def window_at(problem: Problem, first: int, length: int) -> Window:
+    """The window of `length` observations from `first` on, or as many as there are.
+
+    Raises ValueError where the problem has no observation `first`.
+    """
+    if not 0 <= first < len(problem):
+        raise ValueError(f"first must be in 0 to {len(problem) - 1}, met {first}")
+    return Window(first, first, min(first + length, len(problem)))
+
+
+@dataclass(frozen=True, eq=False)
+class Increments:
+    """A path that is linear in v: x_k = b_k + v L_k^T.
+
+    Arguments: `states`, the b_k `(..., 1, n)` at the window's observations; `roots`, for each the
+    covariance whose root is L_k.
+    """
+
+    states: list[Array]
+    roots: list[Covariance]
+    linear = True
+
+    @property
+    def root(self) -> Covariance:
+        """The first of the roots."""
+        return self.roots[0]
+
+    def follow(self, v: Array) -> list[Array]:
+        """The states `(..., 1, n)` at the observations, from `v (..., 1, c)`."""
+        return [b + root.color(v) for b, root in zip(self.states, self.roots, strict=True)]
+
+    def rows(self, states: list[Array], one: Array, jacobian: Callable) -> list[Array]:
+        """dx_k/dv as rows `(..., c, n)` at the observations; `one` is the identity `(c, c)`."""
+        return [root.color(one) for root in self.roots]
+
+    def seen(self, states: list[Array]) -> list[Array]:
+        """Those of what `follow` returns that are at observations: all."""
+        return states
+
+    def to(self, problem: Problem) -> Increments:
+        """The same path in the library of `problem`."""
+        return convert_tree(self, problem.like)
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The path of strong constraint: x_0 = b + v L^T, and then the model, which is exact.
+
+    Arguments: `problem`; `start`, b `(..., 1, n)`; `root`, the covariance L L^T; `window`;
+    `checkpoint`: derivatives keep the states at observations only and run the model again
+    between them, for long windows (torch).
+    """
+
+    problem: Problem
+    start: Array
+    root: Covariance
+    window: Window
+    checkpoint: bool = False
+    linear = False
+
+    def follow(self, v: Array) -> list[Array]:
+        """The states `(..., 1, n)` at the start and after each model step."""
+        states = [self.start + self.root.color(v)]
+        for k in range(self.window.first, self.window.end):
+            states += self._interval(states[-1], self.problem.steps_to(k))
+        return states
+
+    def _interval(self, x: Array, steps: int) -> list[Array]:
+        def run(x: Array) -> list[Array]:
+            states = []
+            for _ in range(steps):
+                x = self.problem.step(x)
+                states.append(x)
+            return states
+
+        if not (self.checkpoint and is_tensor(x) and x.requires_grad):
+            return run(x)
+        from torch.utils.checkpoint import checkpoint
+
+        last = checkpoint(lambda x: run(x)[-1], x, use_reentrant=False)
+        return [last] * steps  # what is between two observations is asked for by `rows` alone
+
+    def rows(self, states: list[Array], one: Array, jacobian: Callable) -> list[Array]:
+        """dx_k/dv as rows `(..., c, n)` at the observations.
+
+        Times go where members go: one call of `jacobian` has the tangents of all model steps.
+        """
+        xp, rows = array_namespace(one), [self.root.color(one)]
+        size = max(1, LARGEST // (states[0].shape[-1] * math.prod(states[0].shape)))
+        for s in range(0, len(states) - 1, size):
+            at = states[s : min(s + size, len(states) - 1)]
+            J = jacobian(self.problem.step, xp.concat(at, axis=-2))[1]
+            for i in range(len(at)):
+                rows.append(rows[-1] @ J[..., i, :, :].mT)
+        return self.seen(rows)
+
+    def to(self, problem: Problem) -> Trajectory:
+        """The same path in the library of `problem`."""
+        start, root = convert_tree((self.start, self.root), problem.like)
+        return replace(self, problem=problem, start=start, root=root)
+
+    def seen(self, states: list[Array]) -> list[Array]:
+        """Those of a list with one entry for each state that are at observations."""
+        w, place, kept = self.window, 0, []
+        for k in range(w.first, w.end):
+            place += self.problem.steps_to(k)
+            kept.append(states[place])
+        return kept

@@ -1,0 +1,102 @@
+"""Strong-constraint 4D-Var: the start of a window from which the model fits all of its data.
+
+    min_v J(v) = |v|^2 / 2 + sum_k |R_k^-1/2 (y_k - H_k(x_k))|^2 / 2,
+    x_0 = x_b + v L^T,   x_k = M(x_{k-1}),   B = L L^T.
+
+Within a window the model is taken as exact. Minimised by Gauss-Newton this is incremental 4D-Var;
+the tangents and adjoints come from automatic differentiation.
+
+Le Dimet and Talagrand, Variational algorithms for analysis and assimilation of meteorological
+observations, Tellus 38A, 1986; Courtier, Thepaut and Hollingsworth, A strategy for operational
+implementation of 4D-Var, using an incremental approach, Q. J. R. Meteorol. Soc. 120, 1994.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ...array import Array, check_between, check_count, lift
+from ...covariances.base import Covariance
+from ...covariances.matrices import as_covariance
+from ...covariances.roots import Scaled
+from ...problem.problem import Problem
+from ..base import Cycle
+from ..ensemble.inflation import check_inflation
+from .cost import Cost
+from .gauss_newton import GaussNewton
+from .paths import Trajectory, Window
+from .windows import cost_of, root_of, windows
+
+
+@dataclass(frozen=True, eq=False)
+class Var4D:
+    """4D-Var over windows of observation intervals.
+
+    Arguments: `window`, how many observation times a window holds; `shift`, by how many it moves
+    on (default: its length; less makes windows overlap, where only new data count); `B`, the
+    background's covariance, a Covariance, a matrix or a vector of variances, by default that of
+    the problem's own truth run, each experiment's its own: a mild oracle; `factor`, a multiple of
+    B, a number or an array over the batch; `evolve`: the first window has B, each other
+    one what the window before has left of it, carried to its start, whose standard deviations are
+    multiplied by `inflation`, a number or an array over the batch; `solver`, one of
+    GaussNewton (matrices), IncrementalCG or LBFGS (none, for large states), or a function of a
+    Cost that returns a Found; `checkpoint`: solvers without matrices keep a window's states at
+    observations only, and run the model again between them.
+
+    The background of a window is the analysis at its start. Cycle k's `analysis` is the state at
+    observation k given its window's data, and `info["smoothed"]` the last estimate of it: for the
+    last observation of a window that is the start of the next. `info` also has `cost` and its two
+    terms, `gradient` (its length where the last step began), `step` (its length), `iterations`
+    and `converged`. Model noise Q is ignored: see WeakVar4D. Raises TypeError for a model that
+    cannot be differentiated: see `finite_difference`.
+    """
+
+    window: int = 1
+    shift: int | None = None
+    B: Any = None
+    factor: Any = 1.0
+    evolve: bool = False
+    inflation: Any = 1.0
+    solver: Callable = field(default_factory=GaussNewton)
+    checkpoint: bool = False
+
+    def __post_init__(self):
+        check_count("window", self.window)
+        check_count("shift", self._shift)
+        if self._shift > self.window:
+            raise ValueError(
+                f"shift must be at most the window's {self.window} observations, met {self.shift}"
+            )
+        if self.evolve and getattr(self.solver, "differentiates", False):
+            raise ValueError(
+                f"evolve=True carries covariances as matrices, met {type(self.solver).__name__}, "
+                "which has none; wanted GaussNewton"
+            )
+        check_between("factor", self.factor, 0, 1e12, open_low=True)
+        check_inflation(self.inflation)
+        object.__setattr__(self, "B", as_covariance(self.B, "B"))
+
+    @property
+    def _shift(self) -> int:
+        return self.window if self.shift is None else self.shift
+
+    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+        """One Cycle for each observation time; those of a window come when it is done."""
+        scale = lift(self.inflation, problem.like, problem.batch, "inflation")
+        settings = root_of(self, problem), self.window, self._shift, self.solver, self.path
+        evolved = partial(Scaled, scale=scale) if self.evolve else None
+        yield from windows(problem, *settings, evolved)
+
+    def cost(self, problem: Problem, first: int = 0, background: Array | None = None) -> Cost:
+        """J of the window that begins before observation `first`, as a function of v.
+
+        `background (..., n)` is the state at its start, by default the prior's mean.
+        """
+        return cost_of(self, problem, first, background)
+
+    def path(self, problem: Problem, x: Array, root: Covariance, window: Window) -> Trajectory:
+        """How states follow from the control, from the background `x (..., 1, n)` on."""
+        return Trajectory(problem, x, root, window, self.checkpoint)

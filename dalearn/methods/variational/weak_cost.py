@@ -1,0 +1,149 @@
+"""The cost of a whole trajectory, when the model may err at every step: a chain in time.
+
+For X = (x_0, ..., x_T), a state at each model step, and with |v|^2_C = v^T C^-1 v,
+    J(X) = |x_0 - x_b|^2_B / 2 + sum_t |x_{t+1} - M(x_t)|^2_Q / 2 + sum_k |y_k - H(x_k)|^2_R / 2.
+J is minus the log density of X given the data, up to a constant, where the errors are Gaussian.
+Linearized about X it is that of a Gaussian Markov chain with a block tridiagonal precision A: with
+M_t and H_t the Jacobians at x_t,
+    A_tt = M_t^T Q^-1 M_t + (Q^-1, or B^-1 at t = 0) + H_t^T R^-1 H_t,   A_{t+1,t} = -Q^-1 M_t.
+All times are evaluated side by side: no step waits for the one before it.
+
+Tremolet, Accounting for an imperfect model in 4D-Var, Q. J. R. Meteorol. Soc. 132, 2006.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from ...array import Array, array_namespace, eye, inverse_root, where_ok
+from ...array.derivative import linearize
+from ...covariances.base import Covariance
+from ...covariances.matrices import Dense
+from ...problem.belief import Gaussian
+
+
+def _value(f: Callable, x: Array) -> tuple[Array, Any]:
+    return f(x), None
+
+
+@dataclass(frozen=True, eq=False)
+class WeakCost:
+    """J of trajectories `X (..., T + 1, n)`: call it.
+
+    Arguments: `step`, one model step, of states `(..., T, n)`; `x (..., n)`, the background, and
+    `B (..., n, n)`, its covariance, or None for no such term; `Q`, the Covariance of the model's
+    error at each step; `seen`, a triple `(t, observe, y (..., m))` for each observation: its place
+    in X, an Observation and finite data (gaps masked, as Problem.at does).
+    """
+
+    step: Callable
+    x: Array
+    B: Array | None
+    Q: Covariance
+    seen: Sequence[tuple]
+
+    def __call__(self, X: Array) -> Array:
+        b, e, d = self.terms(X)
+        return b + e + d
+
+    def terms(self, X: Array) -> tuple[Array, Array, Array]:
+        """The terms of background, model and observations, each `(...)`."""
+        b, e, _, data = self._misfits(X, _value)
+        parts = [_half(b), _half(e), sum((_half(d) for _, d, _ in data), 0 * _half(e))]
+        return parts[0], parts[1], parts[2]
+
+    def linearized(self, X: Array, jacobian: Callable = linearize) -> tuple[Array, Array, Array]:
+        """Blocks of A, `(..., T + 1, n, n)` and `(..., T, n, n)`, and grad J `(..., T + 1, n)`."""
+        xp, n = array_namespace(X), X.shape[-1]
+        b, e, M, data = self._misfits(X, jacobian)
+        T = e.shape[-2]
+        F = xp.reshape(M.mT, (*M.shape[:-3], T * n, n))
+        F = xp.reshape(self.Q.whiten(F), M.shape)  # M^T Q^-T/2
+        W = self.Q.whiten(eye(n, X))[..., None, :, :]  # Q^-T/2
+        A, below = F @ F.mT, -(W @ F.mT)
+        g = -(F @ e[..., None])[..., 0]
+        after, pull = W @ W.mT + 0 * A, e @ W[..., 0, :, :].mT
+        blocks = [A[..., t, :, :] for t in range(T)] + [0 * A[..., 0, :, :]]
+        slopes = [g[..., t, :] for t in range(T)] + [0 * g[..., 0, :]]
+        for t in range(T):
+            blocks[t + 1] = blocks[t + 1] + after[..., t, :, :]
+            slopes[t + 1] = slopes[t + 1] + pull[..., t, :]
+        if self.B is not None:
+            data = [*data, (0, -b, self._root[0].mT)]
+        for t, d, G in data:
+            blocks[t] = blocks[t] + G @ G.mT
+            slopes[t] = slopes[t] - (d @ G.mT)[..., 0, :]
+        return xp.stack(blocks, axis=-3), below, xp.stack(slopes, axis=-2)
+
+    @cached_property
+    def _root(self) -> tuple[Array, Array, Any]:  # L^-1 of B = L L^T
+        return inverse_root(self.B)
+
+    def _misfits(self, X: Array, evaluate: Callable) -> tuple[Array, Array, Any, list]:
+        """Whitened: background `(..., 1, n)`, model `(..., T, n)` and M, and data with H^T."""
+        n, T = self.x.shape[-1], max([1, *(t for t, _, _ in self.seen)])
+        if X.ndim < 2 or X.shape[-1] != n or X.shape[-2] <= T:
+            raise ValueError(
+                f"met a trajectory of shape {tuple(X.shape)}, wanted (..., T + 1, {n}): a start "
+                f"and T model steps, T at least {T} to reach the last observation"
+            )
+        f, M = evaluate(self.step, X[..., :-1, :])
+        e = self.Q.whiten(X[..., 1:, :] - f)
+        b, data, groups = 0 * e[..., :1, :], [], {}
+        if self.B is not None:
+            root, _, ok = self._root
+            b = where_ok(ok, (X[..., :1, :] - self.x[..., None, :]) @ root.mT)
+        for t, observe, y in self.seen:  # one call for all times of one operator
+            groups.setdefault(id(observe.operator), []).append((t, observe, y))
+        for group in groups.values():
+            h, H = evaluate(group[0][1].operator, X[..., [t for t, _, _ in group], :])
+            for i, (t, observe, y) in enumerate(group):
+                d = observe.noise.whiten((y - h[..., i, :])[..., None, :])
+                G = None if H is None else observe.noise.whiten(H[..., i, :, :].mT)
+                data.append((t, d, G))
+        return b, e, M, data
+
+
+def _half(v: Array) -> Array:
+    return 0.5 * array_namespace(v).sum(v * v, axis=(-2, -1))
+
+
+class Found(NamedTuple):
+    """A Gaussian chain: a minimum of WeakCost and, to second order, what is known of it.
+
+    `states (..., T + 1, n)`, their covariances `(..., T + 1, n, n)`, those of x_{t+1} with x_t,
+    `between (..., T, n, n)`, and `info`, numbers for each experiment `(...)`.
+    """
+
+    states: Array
+    covariances: Array
+    between: Array
+    info: dict[str, Array]
+
+    def at(self, t: int) -> Gaussian:
+        """The belief about x_t."""
+        return Gaussian.unchecked(
+            self.states[..., t, :], Dense.unchecked(self.covariances[..., t, :, :])
+        )
+
+
+def forecast_chain(
+    step: Callable, x: Array, P: Array, Q: Covariance, steps: int, jacobian: Callable = linearize
+) -> Found:
+    """The mean `x (..., n)` run through the model, its covariance `P` through the tangent model.
+
+    P_{t+1} = M_t P_t M_t^T + Q, over `steps` of them: what is known without data.
+    """
+    xp, states = array_namespace(x), [x[..., None, :]]
+    for _ in range(steps):
+        states.append(step(states[-1]))
+    X, noise, spreads, between = xp.concat(states, axis=-2), Q.matrix(), [P], []
+    J = jacobian(step, X[..., :-1, :])[1]
+    for t in range(steps):
+        between.append(J[..., t, :, :] @ spreads[-1])
+        spreads.append(between[-1] @ J[..., t, :, :].mT + noise)
+    spreads[0] = spreads[-1] * 0 + spreads[0]  # batch axes that Q alone has
+    return Found(X, xp.stack(spreads, axis=-3), xp.stack(between, axis=-3), {})

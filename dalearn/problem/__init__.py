@@ -1,0 +1,24 @@
+"""Problems of data assimilation: model, observations, prior and data."""
+
+from .belief import Belief, Ensemble, Gaussian, Point
+from .observe import Every, Linear, Moving, Observation, Subset, identity
+from .parameters import state_and_parameters, with_parameters
+from .problem import Problem
+from .twin import twin
+
+__all__ = [
+    "Belief",
+    "Ensemble",
+    "Every",
+    "Gaussian",
+    "Linear",
+    "Moving",
+    "Observation",
+    "Point",
+    "Problem",
+    "Subset",
+    "identity",
+    "state_and_parameters",
+    "twin",
+    "with_parameters",
+]

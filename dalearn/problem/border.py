@@ -1,0 +1,81 @@
+"""The border of a problem: fields outside and vectors inside, a batch and one experiment of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..array import Array, array_namespace, batch_index, is_array
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """A function of fields `(b, *shape)` as a function of vectors `(..., n)`.
+
+    What comes after the state (a stochastic model's `rng`) is handed on. A model's parameters
+    `(*batch, 1, 1)`, one for each experiment, are handed to each of its members.
+    """
+
+    f: Callable
+    shape: tuple[int, ...]
+    batch: tuple[int, ...] = ()
+
+    def __call__(self, x: Array, *more: Any) -> Array:
+        xp, f = array_namespace(x), self.f
+        if self._swept:
+            lead = np.broadcast_shapes(tuple(x.shape[:-1]), (*self.batch, 1))
+            x = xp.broadcast_to(x, (*lead, x.shape[-1]))
+
+            def each(p, batch):
+                return xp.reshape(xp.broadcast_to(p[..., None, :, :], (*lead, 1, 1)), (-1, 1, 1))
+
+            f = change_parameters(f, self.batch, 1, each)
+        out = f(xp.reshape(x, (-1, *self.shape)), *more)
+        width = math.prod(out.shape[1:]) if 0 in x.shape else -1  # no rows leave -1 undecided
+        return xp.reshape(out, (*x.shape[:-1], width))
+
+    @cached_property
+    def _swept(self) -> bool:
+        """Whether the model has a parameter for each experiment."""
+        alone = change_parameters(self.f, self.batch, 1, lambda p, batch: p[...]) is self.f
+        return not alone and len(self.shape) > 1
+
+
+def change_parameters(model: Any, batch: tuple[int, ...], n: int, change: Callable) -> Any:
+    """The model with `change(p, axes)` for each parameter p `(*axes, 1, 1)` or `(*axes, 1, n)`.
+
+    `axes` are those that broadcast to the batch. Also in the `model` that a wrapper holds, whose
+    states have the wrapper's `n` where it has one.
+    """
+    swept = {}
+    for name in getattr(model, "__dataclass_fields__", {}):
+        value = getattr(model, name)
+        shape = tuple(value.shape) if is_array(value) else ()
+        if len(shape) > 2 and shape[-2] == 1 and shape[-1] in (1, n):
+            try:
+                fits = np.broadcast_shapes(shape[:-2], batch) == batch
+            except ValueError:
+                fits = False
+            if fits:
+                swept[name] = change(value, shape[:-2])
+        elif name == "model":
+            inner = change_parameters(value, batch, getattr(model, "n", n), change)
+            if inner is not value:
+                swept[name] = inner
+    return replace(model, **swept) if swept else model
+
+
+def pick_parameters(model: Any, b: Any, batch: tuple[int, ...], n: int) -> Any:
+    """The model with parameters `(*batch, 1, 1)` or `(*batch, 1, n)` cut to experiment b."""
+    return change_parameters(model, batch, n, lambda p, axes: p[batch_index(b, axes, batch)])
+
+
+def has_parameters(problem: Any) -> bool:
+    """Whether the model of a problem has a parameter for each experiment of its batch."""
+    model, batch = problem.model, problem.batch
+    return change_parameters(model, batch, problem.n, lambda p, axes: p[...]) is not model

@@ -1,0 +1,180 @@
+"""Observations y = H(x) + e, e ~ N(0, R): what is seen of the state, and how well.
+
+An operator is any callable `(..., *shape) -> (..., m)`, or a matrix `(m, n)`. Those that hold
+arrays are dataclasses, so that they can move between libraries and be pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..array import Array, array_namespace, as_floats, is_array
+from ..covariances.base import Covariance
+from ..covariances.matrices import Dense, Diagonal
+from .border import Border
+
+
+def identity(x: Array) -> Array:
+    """Everything is observed: H(x) = x."""
+    return x
+
+
+@dataclass(frozen=True)
+class Every:
+    """Every `step`-th component from `start` on, along the last axis (or the last `axes`)."""
+
+    step: int
+    start: int = 0
+    axes: int = 1
+
+    def __post_init__(self):
+        if self.step < 1 or self.start < 0 or self.axes < 1:
+            raise ValueError(f"Every wants step >= 1, start >= 0 and axes >= 1, met {self}")
+
+    def __call__(self, x: Array) -> Array:
+        return x[(..., *(slice(self.start, None, self.step),) * self.axes)]
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """The components with the given `index`: integers for the last axis.
+
+    For fields a tuple of index arrays, one per trailing axis: `Subset((rows, columns))`.
+    Raises TypeError for anything but integers, IndexError (when called) outside the state.
+    """
+
+    index: Any
+
+    def __post_init__(self):
+        import numpy as np
+
+        parts = self.index if isinstance(self.index, tuple) else (self.index,)
+        parts = tuple(i if is_array(i) else np.asarray(i) for i in parts)
+        for i in parts:
+            if i.ndim != 1 or "int" not in str(i.dtype):
+                raise TypeError(
+                    f"Subset wants vectors of integers, met dtype {i.dtype}, shape "
+                    f"{tuple(i.shape)}; for a mask pass numpy.flatnonzero(mask)"
+                )
+        # torch takes uint8 for a mask
+        parts = tuple(i.astype("int64") if isinstance(i, np.ndarray) else i.long() for i in parts)
+        object.__setattr__(self, "index", parts)
+
+    def __call__(self, x: Array) -> Array:
+        return x[(..., *self.index)]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """H(x) = H x with a matrix `(m, n)`; on rows, x H^T."""
+
+    matrix: Array
+
+    def __post_init__(self):
+        H = as_floats(self.matrix, "the observation matrix")
+        object.__setattr__(self, "matrix", H)
+        if H.ndim != 2:
+            raise ValueError(f"the observation matrix must be (m, n), met shape {tuple(H.shape)}")
+
+    def __call__(self, x: Array) -> Array:
+        if x.shape[-1] != self.matrix.shape[1]:
+            raise ValueError(
+                f"the observation matrix {tuple(self.matrix.shape)} cannot act on a state of "
+                f"shape {tuple(x.shape)}; wanted {self.matrix.shape[1]} components"
+            )
+        return x @ self.matrix.mT
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """The observing system: `operator` H, `noise` R, and optionally where each number is measured.
+
+    Arguments: `operator`, a callable or a matrix (m, n); `noise`, a Covariance of dimension m
+    with positive variances (a matrix or a vector of variances is wrapped); `locations (m, d)`,
+    used by localization. Raises ValueError naming shapes met and wanted.
+    """
+
+    operator: Callable
+    noise: Covariance
+    locations: Any = None
+
+    def __post_init__(self):
+        if is_array(self.operator):
+            object.__setattr__(self, "operator", Linear(self.operator))
+        if not callable(self.operator) or isinstance(self.operator, type):
+            raise TypeError(
+                "the operator must be callable (not a class) or a matrix (m, n) as an array, met "
+                f"{self.operator!r}"
+            )
+        if not isinstance(self.noise, Covariance):
+            R = as_floats(self.noise, "the observation noise")
+            object.__setattr__(self, "noise", Dense(R) if R.ndim > 1 else Diagonal(R))
+        v = self.noise.variance()
+        xp = array_namespace(v)
+        if bool(xp.any(v <= 0)):
+            raise ValueError(
+                "observation noise must have positive variances, met "
+                f"{float(xp.min(v)):g}; a perfect observation has no finite weight"
+            )
+        if self.locations is not None:
+            object.__setattr__(self, "locations", as_floats(self.locations, "locations"))
+        where = None if self.locations is None else tuple(self.locations.shape)
+        if where is not None and (len(where) != 2 or where[0] != self.m):
+            raise ValueError(f"locations have shape {where}, wanted ({self.m}, d)")
+
+    @property
+    def m(self) -> int:
+        """How many numbers are observed."""
+        return self.noise.n
+
+    def at(self, k: int) -> Observation:
+        """The observing system at the k-th observation time: itself."""
+        return self
+
+    def __call__(self, x: Array) -> Array:
+        return self.operator(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Moving:
+    """An observing system that changes with time: one Observation for each observation time.
+
+    Data for it are padded with NaN to the largest m; `Problem.at(k)` trims them again.
+    """
+
+    observations: Sequence[Observation]
+
+    def __post_init__(self):
+        object.__setattr__(self, "observations", tuple(self.observations))
+        bad = [type(o).__name__ for o in self.observations if not isinstance(o, Observation)]
+        if bad or not self.observations:
+            raise TypeError(f"Moving wants a non-empty sequence of Observation, met {bad or '[]'}")
+        none = [k for k, o in enumerate(self.observations) if not o.m]
+        if none:
+            raise ValueError(
+                f"no sensors at time {none[0]}; wanted at least one in each Observation: let the "
+                "data of that time be NaN"
+            )
+
+    @property
+    def m(self) -> int:
+        """The largest number of observed values, to which the data are padded."""
+        return max(o.m for o in self.observations)
+
+    def at(self, k: int) -> Observation:
+        """The observing system at the k-th observation time."""
+        return self.observations[k]
+
+
+def is_linear(operator: Any) -> bool:
+    """Whether an operator is known to be linear: identity, Every, Subset, Linear, or said so.
+
+    An operator of your own may say so by an attribute `linear = True`; then it is applied to
+    increments as it is, and never differentiated.
+    """
+    if isinstance(operator, Border):
+        operator = operator.f
+    known = operator is identity or isinstance(operator, (Every, Subset, Linear))
+    return known or getattr(operator, "linear", False) is True

@@ -1,0 +1,287 @@
+"""The estimation problem: given a model, an observing system, a prior and data, find the state.
+
+    x_0 ~ p(x_0),   x <- M(x) + q with q ~ N(0, Q) after every model step,   y_k = H(x) + e_k.
+
+Fields outside, vectors inside: methods see states `(..., members, n)`, models and operators
+whatever shape the problem names. The border between the two is here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..array import Array, array_namespace, as_floats, batch_index, convert_tree, normal, to_numpy
+from ..covariances.base import Covariance
+from ..covariances.matrices import Dense, Diagonal
+from .belief import Belief, Ensemble, Gaussian, Point
+from .border import Border, pick_parameters
+from .checks import check_kind, check_problem, one_each
+from .observe import Moving, Observation
+from .times import whole_steps
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything a method needs to know, for one experiment or a batch of independent ones.
+
+    Arguments:
+        model: one time step, pure: `(..., n) -> (..., n)`, or `(b, *shape) -> (b, *shape)` when
+            `shape` is given. A dataclass, a plain function, a `torch.nn.Module` (torch problems).
+            A stochastic one has `stochastic = True` and is called as `model(x, rng)`.
+        observation: an Observation, or Moving.
+        prior: Point, Gaussian or Ensemble for the state before the first model step. Its array
+            decides library, dtype and device for everything else.
+        data: `(..., K, m)`, NaN where nothing was observed; no observation at time 0.
+        steps: model steps before each observation, an int or one per observation.
+        noise: Q, the covariance of the error added after every model step, or None.
+        shape: the shape of one field, such as (2, 64, 64), or () for plain vectors.
+        truth: `(..., K, n)` when it is known (twin experiments), for scores only.
+        times: `(K,)` in the model's units; from `steps` and the model's `dt` unless given.
+
+    Leading axes `...` are independent experiments. Raises ValueError or TypeError naming the
+    shape met and the one wanted.
+    """
+
+    model: Callable
+    observation: Observation | Moving
+    prior: Belief
+    data: Array
+    steps: int | Sequence[int] = 1
+    noise: Covariance | None = None
+    shape: tuple[int, ...] = ()
+    truth: Array | None = None
+    times: Any = None
+    _counts: list[int] = field(init=False, repr=False)  # model steps before each observation
+    _seen: Array = field(init=False, repr=False)  # where data are not NaN
+    _complete: np.ndarray = field(init=False, repr=False)  # times without a gap in any experiment
+
+    def __post_init__(self):
+        check_kind("prior", self.prior, Point, Gaussian, Ensemble)
+        check_kind("observation", self.observation, Observation, Moving)
+        check_kind("model", self.model)
+        object.__setattr__(self, "data", as_floats(self.data, "the data"))
+        if self.data.ndim < 2 or 0 in self.data.shape:
+            raise ValueError(
+                f"data must have axes (..., K times, m), met shape {tuple(self.data.shape)}; "
+                "for one observed number use data[:, None]"
+            )
+        if self.noise is not None and not isinstance(self.noise, Covariance):
+            Q = as_floats(self.noise, "the model noise")
+            object.__setattr__(self, "noise", Dense(Q) if Q.ndim > 1 else Diagonal(Q))
+        if not isinstance(self.shape, (tuple, list)):
+            raise TypeError(f"shape must be a tuple such as (2, 64, 64), met {self.shape!r}")
+        object.__setattr__(self, "shape", tuple(self.shape))
+        K = self.data.shape[-2]
+        object.__setattr__(self, "_counts", one_each(self.steps, K))
+        if self.truth is not None:
+            object.__setattr__(self, "truth", as_floats(self.truth, "the truth"))
+        if self.times is not None and np.shape(self.times) != (K,):
+            raise ValueError(f"times have shape {np.shape(self.times)}, wanted ({K},)")
+        xp = array_namespace(self.data)
+        if bool(xp.any(xp.isinf(self.data))):
+            raise ValueError("data hold infinite values; wanted numbers, or NaN for missing")
+        seen = ~xp.isnan(self.data)
+        axes = tuple(i for i in range(seen.ndim) if i != seen.ndim - 2)
+        object.__setattr__(self, "_seen", seen)
+        object.__setattr__(self, "_complete", to_numpy(xp.all(seen, axis=axes)))
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.data.shape[-2]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The batch axes of independent experiments, `()` for one."""
+        return np.broadcast_shapes(tuple(self.prior.mean.shape[:-1]), tuple(self.data.shape[:-2]))
+
+    @property
+    def n(self) -> int:
+        """The dimension of the state."""
+        return self.prior.mean.shape[-1]
+
+    @property
+    def like(self) -> Array:
+        """The array that decides library, dtype and device."""
+        return self.prior.members if isinstance(self.prior, Ensemble) else self.prior.mean
+
+    @cached_property
+    def time(self) -> np.ndarray:
+        """Observation times `(K,)` in the model's units (its `dt`, or 1, times the steps)."""
+        if self.times is not None:
+            return np.asarray(self.times)
+        dt = getattr(self.model, "dt", 1.0)
+        if np.ndim(dt):
+            raise ValueError(
+                f"model.dt has shape {np.shape(dt)}, wanted one number: pass times= for the rest"
+            )
+        return np.cumsum(self._counts) * float(dt)
+
+    def __getitem__(self, b: int | tuple[int, ...]) -> Problem:
+        """One experiment of the batch."""
+        if not self.batch:
+            raise IndexError("this problem is a single experiment; it has no batch axis to index")
+
+        def pick(x, core):  # an array with batch axes in front of `core` axes
+            return x[batch_index(b, tuple(x.shape[:-core]), self.batch)]
+
+        def covariance(c):
+            return c[batch_index(b, c.batch, self.batch)] if c.batch else c
+
+        def seen(o):
+            return replace(o, noise=covariance(o.noise)) if o.noise.batch else o
+
+        obs = self.observation
+        return replace(
+            self,
+            prior=self.prior[batch_index(b, tuple(self.prior.mean.shape[:-1]), self.batch)],
+            observation=replace(obs, observations=[seen(o) for o in obs.observations])
+            if isinstance(obs, Moving)
+            else seen(obs),
+            data=pick(self.data, 2),
+            noise=self.noise if self.noise is None else covariance(self.noise),
+            truth=None if self.truth is None else pick(self.truth, 2),
+            model=pick_parameters(self.model, b, self.batch, self.n),
+        )
+
+    def expand(self, batch: tuple[int, ...]) -> Problem:
+        """The same experiment over further batch axes put in front: for sweeps of settings."""
+        xp = array_namespace(self.data)
+        shape = (*batch, *self.batch, *self.data.shape[-2:])
+        return replace(self, data=xp.broadcast_to(self.data, shape))
+
+    def to(self, like: Array) -> Problem:
+        """Every array of the problem in the library, dtype and device of `like`."""
+        bare = convert_tree(replace(self, times=None), like)  # times stay NumPy: they may be dates
+        return replace(bare, times=self.times)
+
+    def validated(self) -> Problem:
+        """Checked once, and converted to the prior's library: what every verb works on.
+
+        Calls the model and the operator on the prior's mean and compares shapes, dtypes and
+        libraries; raises with the shape met and the one wanted.
+        """
+        problem = self.to(self.like)
+        check_problem(problem)
+        return problem
+
+    # --- what methods call --------------------------------------------------------------------
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the model itself draws random numbers: `model.stochastic`."""
+        return bool(getattr(self.model, "stochastic", False))
+
+    @property
+    def step(self) -> Callable:
+        """One model step without noise, on vectors `(..., members, n)`.
+
+        Raises TypeError for a stochastic model, which has no such step.
+        """
+        if self.stochastic:
+            raise TypeError(
+                f"{type(self.model).__name__} is stochastic: without rng it has no forecast and "
+                "no derivative, which this method wants; use an ensemble method"
+            )
+        return self.carry
+
+    @cached_property
+    def carry(self) -> Callable:
+        """One call of the model, on vectors: of `x`, and of `rng` where it is stochastic."""
+        return Border(self.model, self.shape, self.batch) if self.shape else self.model
+
+    def steps_to(self, k: int) -> int:
+        """The number of model steps before observation k."""
+        return self._counts[k]
+
+    def forecast(self, x: Array, k: int, rng: Any = None) -> Array:
+        """`x (..., members, n)` carried to observation k; with `rng`, noise Q after each step.
+
+        A stochastic model draws from `rng` too; without one, TypeError.
+        """
+        drawn = (rng,) if self.stochastic and rng is not None else ()
+        step = self.carry if drawn else self.step
+        if drawn and tuple(x.shape[:-2]) != getattr(rng, "batch", ()):
+            lead = np.broadcast_shapes(tuple(x.shape[:-2]), getattr(rng, "batch", ()))
+            x = array_namespace(x).broadcast_to(x, (*lead, *x.shape[-2:]))  # each its own numbers
+        for _ in range(self._counts[k]):
+            x = step(x, *drawn)
+            if rng is not None and self.noise is not None:
+                x = x + self.noise.color(normal(rng, (x.shape[-2], self.noise.controls), x))
+        return x
+
+    def at(self, k: int) -> tuple[Observation, Array]:
+        """The observing system on vectors and the data `(..., m)` at observation k.
+
+        Gaps are filled with 0 and masked in `noise`, so methods never see NaN.
+        """
+        observe = self._observe(k)
+        y = self.data[..., k, : observe.m]
+        if self._complete[k]:
+            return observe, y
+        seen = self._seen[..., k, : observe.m]
+        xp = array_namespace(y)
+        if bool(xp.all(seen)):
+            return observe, y
+        filled = xp.where(seen, y, xp.zeros_like(y))
+        return replace(observe, noise=observe.noise.masked(seen)), filled
+
+    def _observe(self, k: int) -> Observation:
+        observe = self.observation.at(k)
+        if not self.shape:
+            return observe
+        cache = self.__dict__.setdefault("_bordered", {})
+        known, bordered = cache.get(id(observe), (None, None))
+        if known is not observe:  # a copy of the problem brings a cache with the ids of another
+            bordered = replace(observe, operator=Border(observe.operator, self.shape))
+            cache[id(observe)] = observe, bordered
+        return bordered
+
+    @classmethod
+    def from_xarray(
+        cls,
+        data: Any,
+        model: Callable,
+        observation: Observation | Moving,
+        prior: Belief,
+        *,
+        start: Any = 0,
+        dt: float | None = None,
+        unit: Any = None,
+        time: str = "time",
+        **settings: Any,
+    ) -> Problem:
+        """A problem from real data: a labelled `xarray.DataArray` with a time coordinate.
+
+        Arguments: `data` with the dimension `time` and one or none other (the observed numbers),
+        NaN where missing; `start`, the time of the prior; `dt`, the model's step in its own units
+        (default `model.dt`); `unit`, for dates: the length of one model time unit, such as
+        `numpy.timedelta64(5, "D")`; further settings as in Problem (noise, shape, truth).
+        Observation times must fall on model steps: ValueError tells the first that does not.
+        """
+        if not hasattr(data, "dims") or not hasattr(data, "values") or callable(data.values):
+            raise TypeError(f"data must be an xarray.DataArray, met {type(data).__name__}")
+        if time not in data.dims or data.ndim > 2:
+            raise ValueError(
+                f"data must have the dimension {time!r} and at most one other, met {data.dims}; "
+                "stack sensors into one dimension with .stack(y=...)"
+            )
+        values = data.transpose(time, ...).values
+        values = values if data.ndim == 2 else values[:, None]
+        dt = getattr(model, "dt", None) if dt is None else dt
+        if dt is None:
+            raise ValueError("the model has no attribute dt; pass dt=, the length of its step")
+        times = data[time].values
+        if time not in data.coords or times.dtype.kind == "O":
+            raise ValueError(
+                f"the dimension {time!r} needs a coordinate of numbers or numpy dates, met "
+                f"{'none' if time not in data.coords else type(times[0]).__name__}; see "
+                "assign_coords and convert_calendar"
+            )
+        steps = whole_steps(start, times, dt, unit)
+        return cls(model, observation, prior, values, steps, times=times, **settings)

@@ -1,0 +1,128 @@
+"""Twin experiments: nature played by a model, so that the truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..array import array_namespace, convert, convert_tree, no_grad, normal, streams, to_numpy
+from ..covariances.base import Covariance
+from .belief import Belief, Ensemble, Gaussian, Point
+from .border import Border
+from .checks import check_call, check_kind, check_model
+from .observe import Moving, Observation
+from .problem import Problem
+
+
+def twin(
+    model: Callable,
+    observation: Observation | Moving,
+    prior: Belief,
+    cycles: int,
+    *,
+    steps: int | Sequence[int] = 1,
+    noise: Covariance | None = None,
+    truth_model: Callable | None = None,
+    truth_prior: Belief | None = None,
+    truth_view: Callable | None = None,
+    shape: tuple[int, ...] = (),
+    seed: int | Sequence[int] = 0,
+    batch: int | tuple[int, ...] = (),
+) -> Problem:
+    """A twin experiment: a truth drawn from the prior and its noisy observations, as a Problem.
+
+    Arguments as in Problem; `cycles`, the number of observation times K; `seed` and `batch`:
+    experiment b of the batch is the one that `seed + b` makes alone.
+
+    Nature may differ from what the assimilation believes. `truth_model`: nature's model, which
+    takes the same `steps` (see Subcycled and repeated); the noise Q is then the assimilating
+    model's alone: what it has to make up for. `truth_prior`: the belief over nature's own state
+    `(..., n_nature)` that the truth is drawn from. `truth_view`, `(..., n_nature) -> (..., n)`:
+    the part of nature that the assimilating model describes; it becomes `truth`, and is what the
+    observation operator sees. With a view, a `truth_model` that has an attribute `shape` gets
+    fields `(b, *truth_model.shape)`, and so does the view.
+
+    Raises FloatingPointError when the truth becomes non-finite (a time step too long), ValueError
+    or TypeError for arguments that do not fit together.
+    """
+    batch = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+    for name, number in (("cycles", cycles), *(("batch", b) for b in batch)):
+        if not isinstance(number, (int, np.integer)) or number < 1:
+            raise ValueError(f"{name} must be an integer, at least 1, met {number!r}")
+    blank = np.full((*batch, cycles, getattr(observation, "m", 1)), np.nan)
+    problem = Problem(model, observation, prior, blank, steps, noise, shape).validated()
+    batch, like = problem.batch, problem.like
+    rng = streams(0, seed, batch)
+    nature, view = _nature(problem, truth_model, truth_prior, truth_view)
+    xp = array_namespace(like)
+    prior = nature.prior
+    truths, data = [], []
+    with no_grad(like):
+        x = prior.draw(rng) if isinstance(prior, Ensemble) else prior.sample(rng, 1)
+        for k in range(cycles):
+            x = nature.forecast(x, k, rng)
+            seen, observe = view(x), problem._observe(k)
+            y = observe(seen) + observe.noise.color(normal(rng, (1, observe.m), like))
+            pad = xp.full((*y.shape[:-1], observation.m - observe.m), np.nan, dtype=y.dtype)
+            data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])
+            truths.append(seen[..., 0, :])
+        truth, data = xp.stack(truths, axis=-2), xp.stack(data, axis=-2)
+    widths = np.array([problem.observation.at(k).m for k in range(cycles)])
+    observed = np.arange(problem.observation.m) < widths[:, None]  # the rest pads a moving network
+    for name, values, own in (("truth", truth, True), ("observation operator", data, observed)):
+        bad = ~np.isfinite(to_numpy(values)) & own
+        if bad.any():
+            raise FloatingPointError(
+                f"the {name} became non-finite at cycle {int(np.argwhere(bad)[:, -2].min())}; "
+                "wanted a stable model (shorten its step) and an operator defined on its states"
+            )
+    return replace(problem, data=data, truth=truth)
+
+
+def _nature(problem: Problem, model: Any, prior: Any, view: Any) -> tuple[Problem, Callable]:
+    """The problem that nature solves forward, and how the assimilation sees its states."""
+    if view is not None and (model is None or prior is None):
+        raise ValueError(
+            "truth_view wants truth_model= and truth_prior=, nature's model and a belief over "
+            "nature's own state, met "
+            + " and ".join(
+                f"{name}=None"
+                for name, given in (("truth_model", model), ("truth_prior", prior))
+                if given is None
+            )
+        )
+    nature, like = problem, problem.like
+    if model is not None:
+        nature = replace(nature, model=convert_tree(model, like), noise=None)
+    if prior is not None:
+        check_kind("truth_prior", prior, Point, Gaussian, Ensemble)
+        prior, shape = convert_tree(prior, like), problem.shape
+        if model is not None and view is not None:
+            shape = tuple(getattr(model, "shape", ()))
+        nature = replace(nature, prior=prior, shape=shape)
+        if view is None and nature.n != problem.n:
+            raise ValueError(
+                f"nature's state has {nature.n} components but the model's {problem.n}; wanted "
+                "truth_view=, a function (..., n_nature) -> (..., n)"
+            )
+        try:
+            fits = nature.batch == problem.batch
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"truth_prior has batch axes {tuple(prior.mean.shape[:-1])}, wanted axes that "
+                f"broadcast to the batch {problem.batch}"
+            )
+    if nature is not problem:
+        check_model(nature, "the truth model")
+    if view is None:
+        return nature, lambda x: x
+    check_kind("truth_view", view)
+    view = convert_tree(view, like)
+    seen = Border(view, nature.shape) if nature.shape else view
+    check_call(seen, nature, "truth_view", problem.n)
+    return nature, seen

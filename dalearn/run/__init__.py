@@ -1,0 +1,1 @@
+"""Running methods on problems: one run, sweeps over methods and seeds, trajectories."""

@@ -1,0 +1,252 @@
+"""The verb: run a method on a problem, and keep what happened in a labelled data set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..array import Array, array_namespace, library, no_grad, streams, to_numpy
+from ..covariances.base import Covariance
+from ..methods.base import Cycle, Method
+from ..methods.ensemble.localization import tapers
+from ..problem.belief import Belief, Ensemble
+from ..problem.problem import Problem
+from .innovations import agreement
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+KEEP = ("moments", "ranks", "members", "innovation")
+
+PACKAGES = ("dalearn", "numpy", "torch", "xarray")  # whose versions a result names
+
+_CORE = {"members": ("member", "x"), "weights": ("member",)}
+
+
+def assimilate(
+    problem: Problem,
+    method: Method,
+    *,
+    seed: Any = 0,
+    keep: Sequence[str] = ("moments",),
+    progress: bool = True,
+) -> xr.Dataset:
+    """Run `method` on `problem` and return everything that happened, labelled.
+
+    Arguments: `seed`, experiment b of a batch draws its numbers from `seed + b`, so that
+    `assimilate(problem, m, seed=s)` at case b is `assimilate(problem[b], m, seed=s + b)` to the
+    bit on NumPy (a sequence gives one seed each; a `torch.Generator` draws on its device);
+    `keep`, any of "moments" (always), "ranks" (of the truth among the members), "members" and
+    "innovation" (how the data agree with each forecast); `progress`, a bar for runs of more than a
+    few seconds.
+
+    Returns a Dataset with `mean` and `std (case..., time, stage, x)`, stage being forecast or
+    analysis; `predicted (..., time, stage, y)` = H(mean); `observation`; `truth` where known;
+    `diverged (case...)`, whether anything became non-finite, and `diverged_at`, its cycle or -1;
+    `ranks`, `members` and `ensemble_size` if kept; with the members of a particle filter their
+    `weights (..., member)`, and as rank the weight below the truth, times N + 1, rounded down
+    (the usual rank when weights are equal). Time is in the model's units, `cycle` its number.
+    attrs hold the method, seed, shape, wall-clock seconds and versions.
+    With "innovation" also `chi2` and `dfs (case..., time)`: see `innovation_chi2`.
+    Raises ValueError or TypeError for a problem that is inconsistent, before the first cycle.
+    """
+    from tqdm.auto import tqdm
+
+    problem, keep = checked(problem, [method], keep)
+    local = getattr(method, "localization", None)  # some take a Covariance: no taper of members
+    record = Record(problem, keep, None if isinstance(local, Covariance) else local)
+    start = time.perf_counter()
+    cycles = method.run(problem, streams(1, seed, problem.batch))
+    bar = tqdm(cycles, total=len(problem), delay=2.0, leave=False, disable=not progress)
+    with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported, not warned of
+        for k, cycle in enumerate(bar):
+            record.add(k, cycle)
+    if record.length != len(problem):
+        raise ValueError(
+            f"{type(method).__name__} yielded {record.length} cycles, wanted {len(problem)}: one "
+            "per observation time"
+        )
+    seconds = time.perf_counter() - start
+    result = record.dataset()
+    result.attrs = {
+        "method": repr(method),
+        "seed": seed if isinstance(seed, (int, str)) else str(seed),
+        "shape": problem.shape or (problem.n,),
+        "seconds": seconds,
+        "library": library(problem.like),
+        "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
+    }
+    return result
+
+
+def checked(
+    problem: Problem, methods: Iterable[Method], keep: str | Sequence[str]
+) -> tuple[Problem, tuple[str, ...]]:
+    """The problem validated, and what to keep; raises for what no run could use."""
+    keep = (keep,) if isinstance(keep, str) else tuple(keep)
+    unknown = sorted(set(keep) - set(KEEP))
+    if unknown:
+        raise ValueError(f"keep takes any of {KEEP}, met {unknown}")
+    if not isinstance(problem, Problem):
+        raise TypeError(f"wanted a Problem, met {type(problem).__name__}; see twin and Problem")
+    for method in methods:
+        if isinstance(method, type) or not callable(getattr(method, "run", None)):
+            raise TypeError(f"wanted a method such as ETKF(members=20), met {method!r}")
+    problem = problem.validated()
+    if "ranks" in keep and problem.truth is None:
+        raise ValueError("ranks need the truth, which this problem does not have; drop 'ranks'")
+    return problem, keep
+
+
+@lru_cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except Exception:  # a source tree that was never installed
+        return "unknown"
+
+
+class Record:
+    """What is kept of each cycle, in arrays made once; the labels come at the end."""
+
+    def __init__(self, problem: Problem, keep: Sequence[str], localization: Any = None):
+        self.problem, self.keep = problem, keep
+        self.tapers = tapers(problem, localization) if "innovation" in keep else None
+        self.length = self.size = 0
+        self.members = "members" in keep or "ranks" in keep
+        self.values: dict[str, Array] = {}
+        self.stages: list[str] = []
+        self.info: dict[str, list] = {}
+
+    def add(self, k: int, cycle: Cycle) -> None:
+        """Store cycle k."""
+        beliefs: list[Belief] = [cycle.forecast, cycle.analysis]
+        stages = ["forecast", "analysis"]
+        for name, value in cycle.info.items():
+            if self.tapers is not None and name in ("chi2", "dfs"):
+                continue  # the method's own: here the words mean what `agreement` says
+            if isinstance(value, Belief):
+                stages.append(name)
+                beliefs.append(value)
+            else:
+                self.info.setdefault(name, []).append(to_numpy(value))
+        if k == 0:
+            self.stages = stages
+        if stages != self.stages or k >= len(self.problem):
+            raise ValueError(
+                f"cycle {k} has the stages {stages}, wanted {self.stages} and "
+                f"{len(self.problem)} cycles"
+            )
+        self.length = k + 1
+        for s, belief in enumerate(beliefs):
+            self._put("mean", k, s, belief.mean)
+            self._put("std", k, s, belief.std)
+            if self.members:
+                self._keep_members(k, s, belief)
+        if self.tapers is not None:
+            with no_grad(self.problem.like):
+                observe, y = self.problem.at(k)
+                fit = agreement(cycle.forecast, observe, y, self.tapers(observe))
+            for name, value in fit.items():
+                self.info.setdefault(name, []).append(to_numpy(value))
+
+    def _keep_members(self, k: int, s: int, belief: Belief) -> None:
+        if not isinstance(belief, Ensemble):
+            raise TypeError(
+                f"{type(belief).__name__} has no members to keep or rank; use keep=('moments',)"
+            )
+        self.size = belief.members.shape[-2]
+        if "members" in self.keep:
+            self._put("members", k, s, belief.members)
+            if belief.weights is not None:
+                self._put("weights", k, s, belief.weights)
+        if "ranks" in self.keep and self.problem.truth is not None:
+            xp = array_namespace(belief.members)
+            below = belief.members < self.problem.truth[..., k, :][..., None, :]
+            rank = xp.sum(xp.astype(below, xp.int32), axis=-2)
+            if belief.weights is not None:  # equal weights r / N below: r again
+                share = belief.weights[..., None, :] @ xp.astype(below, belief.members.dtype)
+                share = xp.where(xp.isfinite(share), share, 0.0)
+                rank = xp.astype(share[..., 0, :] * (self.size + 1), xp.int32)
+                rank = xp.clip(rank, 0, self.size)
+            finite = xp.all(xp.isfinite(belief.members), axis=-2)
+            self._put("ranks", k, s, xp.where(finite, rank, -1))  # -1: no rank among NaN
+
+    def _put(self, name: str, k: int, s: int, value: Array) -> None:
+        store = self.values.get(name)
+        if store is None:
+            xp = array_namespace(value)
+            core = value.shape[len(value.shape) - (2 if name == "members" else 1) :]
+            shape = (len(self.problem), len(self.stages), *self.problem.batch, *core)
+            store = xp.zeros(shape, dtype=value.dtype, device=value.device)
+            self.values[name] = store
+        store[k, s] = value
+
+    def dataset(self) -> xr.Dataset:
+        """The labelled result."""
+        import xarray as xr
+
+        p = self.problem
+        cases = case_dims(p.batch)
+        lead = (*cases, "time", "stage")
+        to = (len(cases), len(cases) + 1)
+        arrays = {k: np.moveaxis(to_numpy(v), (0, 1), to) for k, v in self.values.items()}
+        data: dict[str, Any] = {
+            name: ((*lead, *_CORE.get(name, ("x",))), value) for name, value in arrays.items()
+        }
+        if self.size:
+            data["ensemble_size"] = self.size
+        data["predicted"] = ((*lead, "y"), self._predicted())
+        data |= given(p, cases)
+        for name, values in self.info.items():
+            data[name] = ((*cases, "time"), np.moveaxis(_full(values, p.batch), 0, len(cases)))
+        bad = ~np.isfinite(arrays["mean"]).all(axis=(-2, -1))  # (case..., time)
+        data["diverged"] = (cases, bad.any(axis=-1))
+        data["diverged_at"] = (cases, np.where(bad.any(axis=-1), bad.argmax(axis=-1), -1))
+        coords = {
+            "time": p.time,
+            "cycle": ("time", np.arange(len(p))),
+            "stage": self.stages,
+            "x": np.arange(p.n),
+            "y": np.arange(p.observation.m),
+        }
+        return xr.Dataset(data, coords)
+
+    def _predicted(self) -> np.ndarray:
+        """H(mean) `(case..., time, stage, m)`, NaN where a moving network has no sensor."""
+        p, mean = self.problem, self.values["mean"]  # (time, stage, case..., n)
+        xp = array_namespace(mean)
+        rows = xp.moveaxis(mean, 1, -2)  # (time, case..., stage, n)
+        K, m = len(p), p.observation.m
+        out = np.full((K, *rows.shape[1:-1], m), np.nan)
+        with no_grad(mean):
+            for k in range(K):
+                observe = p._observe(k)
+                out[k, ..., : observe.m] = to_numpy(observe(rows[k]))
+        return np.moveaxis(out, 0, len(p.batch))
+
+
+def given(p: Problem, cases: tuple[str, ...]) -> dict[str, tuple]:
+    """The observations and the truth of a problem whose batch axes are `cases`."""
+    arrays = {"observation": (p.data, "y", p.observation.m)}
+    if p.truth is not None:
+        arrays["truth"] = (p.truth, "x", p.n)
+    return {
+        name: ((*cases, "time", dim), np.broadcast_to(to_numpy(a), (*p.batch, len(p), size)))
+        for name, (a, dim, size) in arrays.items()
+    }
+
+
+def _full(values: list, batch: tuple[int, ...]) -> np.ndarray:
+    return np.stack([np.broadcast_to(v, batch) for v in values])
+
+
+def case_dims(batch: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the batch dimensions: none, "case", or "case0", "case1", ..."""
+    return ("case",) if len(batch) == 1 else tuple(f"case{i}" for i in range(len(batch)))

@@ -1,0 +1,86 @@
+"""What a forecast says of the data before they come: their spread, and how they then agree.
+
+With the whitened innovation d = R^-1/2 (y - H(x)) and C = R^-1/2 H B H^T R^-1/2 = U lambda U^T,
+    chi2 = d^T (I + C)^-1 d / m,      dfs = tr(H K) = sum_i lambda_i / (1 + lambda_i).
+chi2 is 1 on average where B and R are right, more where they are too small; dfs counts the
+numbers that the data, and not the forecast, decide: 0 to m.
+
+Chi-square: Talagrand, in Proc. ECMWF Workshop on Diagnosis of Data Assimilation Systems, 1999.
+Degrees of freedom for signal: Rodgers, Inverse Methods for Atmospheric Sounding, 2000.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..array import Array, array_namespace, row_mean, sane, where_ok
+from ..array.derivative import finite_difference
+from ..methods.ensemble.localization import Tapers
+from ..problem.belief import Belief, Ensemble, Gaussian
+from ..problem.observe import Observation
+
+
+def images(belief: Ensemble, Y: Array) -> tuple[Array, Array]:
+    """Of `Y = H(members) (..., N, m)`: the mean `(..., 1, m)`, and rows Z with H B H^T = Z^T Z.
+
+    A member of weight w counts w / (1 - sum w^2), one of N alike 1 / (N - 1).
+    """
+    w = belief.weights
+    if w is None:
+        h = row_mean(Y)
+        return h, (Y - h) / (Y.shape[-2] - 1) ** 0.5
+    xp = array_namespace(Y, w)
+    h = w[..., None, :] @ Y
+    left = 1 - xp.sum(w * w, axis=-1, keepdims=True)
+    alone = left < 8 * float(xp.finfo(w.dtype).eps)  # one member has all the weight: no spread
+    share = xp.where(alone, 0.0, w / xp.where(alone, 1.0, left))
+    return h, share[..., None] ** 0.5 * (Y - h)
+
+
+def agreement(
+    belief: Belief, observe: Observation, y: Array, tapers: Tapers | None = None
+) -> dict[str, Array]:
+    """`chi2 (...)` and `dfs (...)` of data `y (..., m)` under a forecast with a spread.
+
+    `tapers` multiply the ensemble's covariances, entry by entry. Where nothing was observed chi2
+    is NaN. Raises TypeError for a Point, which has no spread.
+    """
+    R = observe.noise
+    if isinstance(belief, Ensemble):
+        h, Z = images(belief, observe(belief.members))
+        Z = R.whiten(Z)
+        N, m = Z.shape[-2:]
+        C = Z @ Z.mT if tapers is None and m > N else Z.mT @ Z
+        if tapers is not None:
+            C = tapers.observed * C
+    elif isinstance(belief, Gaussian):
+        h, J = finite_difference(observe.operator, belief.mean[..., None, :])
+        G, Z = R.whiten(J[..., 0, :, :].mT).mT, None  # whitened H
+        C = G @ belief.cov.matrix() @ G.mT
+    else:
+        raise TypeError(
+            f"a forecast that is a {type(belief).__name__} has no spread to compare innovations "
+            "with; wanted an ensemble or a Gaussian: leave out keep='innovation'"
+        )
+    xp = array_namespace(C)
+    d = R.whiten(y[..., None, :] - h)
+    C, ok = sane(C)
+    values, U = xp.linalg.eigh(C)
+    values = xp.clip(values, 0.0, None)  # round-off, or a taper that is no correlation function
+    dfs = xp.sum(values / (1 + values), axis=-1)
+    if Z is not None and C.shape[-1] < R.n:  # (I + Z^T Z)^-1 = I - Z^T (I + Z Z^T)^-1 Z
+        part = (d @ Z.mT @ U)[..., 0, :]
+        square = xp.sum(d * d, axis=(-2, -1)) - xp.sum(part**2 / (1 + values), axis=-1)
+    else:
+        square = xp.sum((d @ U)[..., 0, :] ** 2 / (1 + values), axis=-1)
+    return {"chi2": where_ok(ok, square / observed_count(R, square)), "dfs": where_ok(ok, dfs)}
+
+
+def observed_count(R: Any, like: Array) -> Any:
+    """How many numbers were observed, `(...)`; NaN where none were."""
+    seen = getattr(R, "seen", None)
+    if seen is None:
+        return R.n
+    xp = array_namespace(seen)
+    count = xp.sum(xp.astype(seen, like.dtype), axis=-1)
+    return xp.where(count > 0, count, count * float("nan"))

@@ -1,0 +1,182 @@
+"""Many trajectories at once: training data that may be larger than memory, and long to make."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..array import Array, array_namespace, convert, no_grad, to_numpy, where_ok
+from ..covariances.base import Covariance
+from .plan import Plan, check_dtype, plan_of
+from .trajectories import Layout, Memory, Progress, open_run
+
+
+def simulate(
+    model: Callable,
+    x0: Array,
+    steps: int,
+    *,
+    every: int = 1,
+    to: str | os.PathLike | None = None,
+    shape: tuple[int, ...] | None = None,
+    noise: Covariance | None = None,
+    seed: int | Sequence[int] = 0,
+    swept: Sequence[str] | None = None,
+    dtype: Any = None,
+    rows: int | None = None,
+    checkpoint: float = 30.0,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Any:
+    """The states after 0, every, 2 every, ..., steps steps of the model, from many initial states.
+
+        x <- M(x) + q,  q ~ N(0, Q)  at each step.
+
+    Trajectories are run in blocks, one batched call of the model for each step of a block. With a
+    path in `to` they go to a file that may be larger than memory and is resumable: called again
+    with the same arguments, `simulate` goes on from the last checkpoint to the same bits, and
+    returns at once when the file is complete. (How far it is stands beside it, in a small file
+    whose name ends in .resume.npz; one process at a time may write.)
+
+        sw = da.ShallowWater.ld_ensf()
+        x0 = sw.bump(rng.uniform(0, 5e5, (200, 2)))                       # (200, 3, 150, 150)
+        states = da.simulate(sw, x0, 2000, every=40, to="tsunami.npy", dtype="float32")
+        states.shape                                                      # (200, 51, 3, 150, 150)
+
+    Arguments:
+        model: one time step. It sees `(b, *shape)`, b trajectories at a time. If it has
+            `stochastic = True` it is called as `model(x, rng)`.
+        x0: initial states `(..., *shape)`, NumPy or torch; runs on the device where x0 is.
+        steps: how many, a multiple of `every`.
+        to: None for an array in memory, of the library and on the device of x0; or a path that
+            ends in .npy, or in .zarr (needs the package zarr).
+        shape: of one state; the model's own `shape`, or else one axis, if None.
+        noise: Q, of the flattened state; sigma^2 dt for dx = f dt + sigma dW, Euler-Maruyama.
+        seed: trajectory b draws from a stream of its own, of `seed + b` (or the b-th of many).
+        swept: names of the model's parameters that have one entry for each trajectory in their
+            leading axes, which are x0's. If None: the arrays of shape `(..., 1)`, for fields
+            `(..., 1, 1)`, whose leading axes broadcast to x0's.
+        dtype: of the states that are kept, "float16", "float32" or "float64" (x0's). They are
+            carried in that of x0.
+        rows: trajectories in a block; if None, all in memory, and for files so many that a
+            block's states are at most 64 MB in double precision.
+        checkpoint: seconds between the moments from which a killed run can go on.
+        overwrite: start again, over whatever is at the path.
+        progress: a bar for runs of more than a few seconds, in steps of trajectories.
+
+    Returns `(..., times, *shape)`, times = steps / every + 1: an array, a read-only
+    `numpy.memmap`, or a `zarr.Array`. A trajectory of which a saved state is not finite is NaN
+    from there on, and a warning tells how many; the others are not touched. No derivatives: see
+    `trajectory`. Raises ValueError for shapes and numbers that do not fit, and for a file that
+    answers another request, naming what differs.
+    """
+    for name, n in (("steps", steps), ("every", every), ("rows", rows)):
+        whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1
+        if not whole and (name != "rows" or n is not None):
+            raise ValueError(f"{name} must be an integer, at least 1, met {n!r}")
+    if steps % every:
+        raise ValueError(f"steps must be a multiple of every = {every}, met {steps}")
+    if not isinstance(checkpoint, (int, float)) or not checkpoint >= 0:
+        raise ValueError(f"checkpoint must be seconds, at least 0, met {checkpoint!r}")
+    plan = plan_of(model, x0, int(steps), int(every), shape, noise, seed, swept)
+    kept = check_dtype("dtype", plan.x0.dtype if dtype is None else dtype)
+    layout = Layout(plan.lead, plan.times, plan.core, kept)
+    side, target = None, None
+    if to is None:
+        target, at = Memory(layout, plan.x0), Progress(rows=rows or max(1, plan.count))
+    else:
+        request = {**plan.request(), "dtype": layout.dtype.name}
+        target, side, at = open_run(Path(to), layout, request, rows, plan.rows(), overwrite)
+    if not at.done:
+        _run(plan, at, target, side, checkpoint, progress)
+    if at.diverged:
+        warnings.warn(
+            f"{len(at.diverged)} of {plan.count} trajectories diverged, the first by step "
+            f"{min(at.diverged.values())}; they are NaN from there on (a shorter dt?)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return target.result()
+
+
+def _run(plan: Plan, at: Progress, target: Any, side: Any, seconds: float, progress: bool) -> None:
+    """All that is left to do after `at`; what a file needs to go on is saved every `seconds`.
+
+    Nothing is saved when a run is interrupted: in the middle of a step, random streams may have
+    moved on and the states not.
+    """
+    from tqdm.auto import tqdm
+
+    last = time.monotonic()
+
+    def save(x: Any, rng: Any, wait: float) -> None:
+        nonlocal last
+        if side is None or time.monotonic() - last < wait:
+            return
+        at.state, at.pending = (None if x is None else to_numpy(x)), target.pending
+        at.streams = [g.bit_generator.state for g in rng.generators] if rng else []
+        target.file.sync()
+        side.save(at)
+        at.state, at.pending, at.streams = None, None, []
+        last = time.monotonic()
+
+    def keep(x: Array) -> Array:
+        xp = array_namespace(x)
+        value = xp.astype(x, getattr(xp, target.layout.dtype.name), copy=False)
+        for i in _bad(value):
+            at.diverged.setdefault(at.start + i, at.step)
+        lost = [i - at.start for i in at.diverged if i >= at.start]
+        if lost:  # also where a model makes numbers of NaN again
+            alive = convert(~np.isin(np.arange(len(x)), lost), x)
+            x, value = where_ok(alive, x), where_ok(alive, value)
+        target.put(at.start, at.step // plan.every, value)
+        return x
+
+    bar = tqdm(
+        total=plan.count * plan.steps,
+        initial=at.start * plan.steps + at.step * len(plan.block(at.start, at.rows)),
+        unit="step",
+        unit_scale=True,
+        delay=2.0,
+        leave=False,
+        disable=not progress,
+    )
+    with bar, no_grad(plan.x0):
+        while at.start < plan.count:
+            block = plan.block(at.start, at.rows)
+            rng = plan.streams(block)
+            if at.state is None:
+                x = keep(plan.initial(block))
+            else:  # the middle of a block, from a file
+                x = convert(at.state, plan.x0)
+                for g, state in zip(rng.generators if rng else (), at.streams, strict=True):
+                    g.bit_generator.state = state
+                at.state, at.pending, at.streams = None, None, []
+            step = plan.step(block, rng)
+            while at.step < plan.steps:
+                x = step(x)
+                at.step += 1
+                if at.step % plan.every == 0:
+                    x = keep(x)
+                bar.update(len(block))
+                save(x, rng, seconds)
+            at.start, at.step = block.stop, 0
+            save(None, None, min(seconds, 1.0))
+        at.done = True
+        save(None, None, 0.0)
+
+
+def _bad(x: Array) -> list[int]:
+    """The rows of `x` that are not finite."""
+    xp = array_namespace(x)
+    if math.isfinite(float(xp.sum(x))):  # one pass; NaN and infinity survive any sum
+        return []
+    ok = xp.all(xp.reshape(xp.isfinite(x), (len(x), -1)), axis=-1)
+    return np.flatnonzero(~to_numpy(ok)).tolist()

@@ -1,0 +1,315 @@
+"""Files of trajectories that are written piece by piece, and know what they are and how far.
+
+Beside `name.npy` or `name.zarr` stands `name.npy.resume.npz`: the request that the file answers,
+and all that is needed to go on from the last checkpoint to the same bits.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zipfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..array import Array, array_namespace, device, to_numpy
+from ..files.fingerprint import differences
+
+BUFFER = 2**24  # bytes gathered before they are written: long runs on the disk, little memory
+
+CHUNK = 2**20  # bytes of a zarr chunk, where one state has less
+
+
+# --- how far a file is --------------------------------------------------------------------------
+
+
+@dataclass
+class Progress:
+    """How far a run is: trajectories before `start` are complete."""
+
+    start: int = 0  # the first trajectory of the block being run
+    step: int = 0  # the steps that this block has taken
+    rows: int = 1  # trajectories in a block
+    streams: list = field(default_factory=list)  # the states of its random generators
+    diverged: dict[int, int] = field(default_factory=dict)  # trajectory -> step of its first NaN
+    done: bool = False
+    state: Any = None  # the block's states (rows, *shape) in full precision; None before step 0
+    pending: Any = None  # its saved states that are not in the file yet
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing has been done."""
+        return not (self.start or self.done) and self.state is None
+
+
+class Sidecar:
+    """The file beside the data: the request that they answer, and the progress."""
+
+    def __init__(self, path: Path, request: dict[str, str]):
+        self.data, self.request = path, request
+        self.path = path.with_name(path.name + ".resume.npz")
+
+    def load(self) -> Progress | None:
+        """The progress, or None where there is no file.
+
+        Raises ValueError where the file answers another request, naming what differs.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with open(self.path, "rb") as raw, np.load(raw) as f:
+                known = json.loads(f["request"].tobytes())
+                told = json.loads(f["progress"].tobytes())
+                arrays = {k: f[k] for k in ("state", "pending") if k in f}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{self.path} cannot be read ({error}), so {self.data} cannot be gone on with; "
+                "wanted another path, or overwrite=True"
+            ) from error
+        differ = differences(known, self.request)
+        if differ:
+            raise ValueError(
+                f"{self.data} answers another request, which differs in {differ}. It "
+                "was left as it is; wanted the same request, another path, or overwrite=True"
+            )
+        told["diverged"] = {int(k): v for k, v in told["diverged"].items()}
+        return Progress(**told, **arrays)
+
+    def save(self, progress: Progress) -> None:
+        """Write the progress, whole or not at all."""
+        told = {f.name: getattr(progress, f.name) for f in fields(progress)}
+        arrays = {k: v for k in ("state", "pending") if (v := told.pop(k)) is not None}
+        texts = {"request": self.request, "progress": told}
+        coded = {k: np.frombuffer(json.dumps(v).encode(), np.uint8) for k, v in texts.items()}
+        part = self.path.with_name(self.path.name + ".part")
+        with open(part, "wb") as f:
+            np.savez(f, **coded, **arrays)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(part, self.path)
+
+
+# --- where states go ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The array of all saved states: `(*lead, times, *core)` of `dtype`."""
+
+    lead: tuple[int, ...]
+    times: int
+    core: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.lead, self.times, *self.core)
+
+    @property
+    def bytes(self) -> int:
+        """The size of one state."""
+        return max(1, math.prod(self.core)) * self.dtype.itemsize
+
+
+class Memory:
+    """All states in one array, in the library and on the device of `like`."""
+
+    def __init__(self, layout: Layout, like: Array):
+        xp = array_namespace(like)
+        shape = (math.prod(layout.lead), layout.times, *layout.core)
+        dtype = getattr(xp, layout.dtype.name)
+        self.layout, self.values = layout, xp.empty(shape, dtype=dtype, device=device(like))
+
+    def put(self, start: int, t: int, values: Array) -> None:
+        """The states `values (b, *core)` of the trajectories from `start`, at saved time t."""
+        self.values[start : start + len(values), t] = values
+
+    def result(self) -> Array:
+        return array_namespace(self.values).reshape(self.values, self.layout.shape)
+
+
+class Buffered:
+    """A file, and the states gathered for it: `length` saved times of a block at most."""
+
+    def __init__(self, file: Npy | Zarr, layout: Layout, length: int):
+        self.file, self.layout, self.length = file, layout, length
+        self.values, self.held = np.empty((0, 0)), 0
+
+    def put(self, start: int, t: int, values: Array) -> None:
+        """As Memory.put."""
+        values, at = to_numpy(values), t % self.length
+        if self.length == 1:
+            self.file.write(start, t, values[:, None])
+            return
+        self._room(len(values))
+        self.values[:, at] = values
+        self.held = at + 1
+        if self.held == self.length or t + 1 == self.layout.times:
+            self.file.write(start, t - at, self.values[:, : self.held])
+            self.held = 0
+
+    def _room(self, rows: int) -> None:
+        shape = (rows, self.length, *self.layout.core)
+        if self.values.shape != shape:
+            self.values = np.empty(shape, self.layout.dtype)
+
+    @property
+    def pending(self) -> np.ndarray | None:
+        """What has been put and is not in the file, `(b, times, *core)`."""
+        return self.values[:, : self.held] if self.held else None
+
+    def restore(self, pending: np.ndarray | None) -> None:
+        """Take back what an interrupted run held."""
+        self.held = 0 if pending is None else pending.shape[1]
+        if pending is not None:
+            self._room(len(pending))
+            self.values[:, : self.held] = pending
+
+    def result(self) -> Any:
+        return self.file.result()
+
+
+class Npy:
+    """An .npy file, written at offsets: pages of a map would count as memory until written."""
+
+    def __init__(self, path: Path, layout: Layout):
+        self.path, self.layout = path, layout
+        head = io.BytesIO()
+        descr = np.lib.format.dtype_to_descr(layout.dtype)
+        about = {"descr": descr, "fortran_order": False, "shape": layout.shape}
+        np.lib.format.write_array_header_1_0(head, about)
+        self.header = head.getvalue()
+        self.state = math.prod(layout.core) * layout.dtype.itemsize
+        self.size = len(self.header) + math.prod(layout.lead) * layout.times * self.state
+
+    def matches(self) -> bool:
+        """Whether the file has the layout."""
+        if not self.path.is_file() or self.path.stat().st_size != self.size:
+            return False
+        with open(self.path, "rb") as f:
+            return f.read(len(self.header)) == self.header
+
+    def create(self) -> None:
+        """An empty file of full size (a hole, where the file system knows them)."""
+        self.path.unlink(missing_ok=True)  # not emptied: a map of the old one may be in use
+        with open(self.path, "wb") as f:
+            f.write(self.header)
+            f.truncate(self.size)
+
+    def write(self, start: int, t: int, values: np.ndarray) -> None:
+        """The states `values (b, k, *core)` of trajectories from `start`, at times from t."""
+        whole = values.shape[1] == self.layout.times
+        with open(self.path, "r+b") as f:
+            for i, run in enumerate([values] if whole else values):
+                state = (start + i) * self.layout.times + t
+                f.seek(len(self.header) + state * self.state)
+                f.write(np.ascontiguousarray(run).data)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk: the sidecar must not know more than it."""
+        with open(self.path, "r+b") as f:
+            os.fsync(f.fileno())
+
+    def result(self) -> np.memmap:
+        return np.load(self.path, mmap_mode="r")
+
+
+class Zarr:
+    """A zarr (v3) array, one or a few saved states of one trajectory in a chunk."""
+
+    def __init__(self, path: Path, layout: Layout, times: int):
+        try:
+            import zarr
+        except ImportError as error:
+            raise ImportError(
+                f"{path} needs the package zarr: pip install dalearn[scale], or write an .npy file"
+            ) from error
+        self.zarr, self.path, self.layout = zarr, path, layout
+        self.chunks = (*(1 for _ in layout.lead), times, *layout.core)
+
+    def matches(self) -> bool:
+        """As Npy.matches."""
+        try:
+            z = self.result()
+        except (OSError, ValueError, KeyError):
+            return False
+        return tuple(z.shape) == self.layout.shape and z.dtype == self.layout.dtype
+
+    def create(self) -> None:
+        """An array of NaN, over whatever zarr array is there."""
+        self.zarr.create_array(
+            store=str(self.path),
+            shape=self.layout.shape,
+            chunks=self.chunks,
+            dtype=self.layout.dtype.name,
+            fill_value=math.nan,
+            zarr_format=3,
+            overwrite=True,
+        )
+
+    def write(self, start: int, t: int, values: np.ndarray) -> None:
+        """As Npy.write."""
+        z = self.zarr.open_array(str(self.path), mode="r+")
+        lead, when = self.layout.lead, slice(t, t + values.shape[1])
+        if len(lead) == 1:
+            z[start : start + len(values), when] = values
+            return
+        for i, run in enumerate(values, start):
+            z[(*np.unravel_index(i, lead), when) if lead else when] = run
+
+    def sync(self) -> None:
+        """Nothing: chunks are replaced whole, so a killed run leaves none half written."""
+
+    def result(self) -> Any:
+        return self.zarr.open_array(str(self.path), mode="r")
+
+
+def open_run(
+    path: Path, layout: Layout, request: dict[str, str], rows: int | None, default: int, new: bool
+) -> tuple[Buffered, Sidecar, Progress]:
+    """The file at `path` for `request`, its sidecar, and how far it is.
+
+    `rows`, the trajectories of a block: those the file began with, or `default`, if None; `new`:
+    start again, over whatever is there. Raises ValueError rather than write over another file.
+    """
+    if path.suffix not in (".npy", ".zarr"):
+        raise ValueError(f"wanted to= a path that ends in .npy or .zarr, met {str(path)!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}; make it first")
+    side = Sidecar(path, request)
+    at = None if new else side.load()
+    if at is None and path.exists() and not new:
+        raise ValueError(
+            f"{path} exists, without the sidecar {side.path.name} that would tell what it is; "
+            "wanted another path, or overwrite=True"
+        )
+    if at is None or not path.exists():
+        at = Progress(rows=rows or default)
+    if rows not in (None, at.rows) and not at.done:
+        raise ValueError(
+            f"{path} was begun with rows={at.rows}, met rows={rows}; wanted the same, or None"
+        )
+    target = _target(path, layout, at.rows)
+    if at.fresh:
+        side.save(at)
+        target.file.create()
+    elif not target.file.matches():
+        raise ValueError(
+            f"{path} is not the file that {side.path.name} tells of: another size, shape or dtype "
+            f"than {layout.dtype} {layout.shape}; wanted another path, or overwrite=True"
+        )
+    target.restore(at.pending)
+    return target, side, at
+
+
+def _target(path: Path, layout: Layout, rows: int) -> Buffered:
+    length = min(layout.times, max(1, BUFFER // (rows * layout.bytes)))
+    if path.suffix == ".npy":
+        return Buffered(Npy(path, layout), layout, length)
+    chunk = min(length, max(1, CHUNK // layout.bytes))
+    return Buffered(Zarr(path, layout, chunk), layout, length // chunk * chunk)
