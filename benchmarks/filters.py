@@ -48,37 +48,39 @@ LOCAL_7 = "LETKF", {"N": 7, "infl": 1.04, "rot": True, "loc_rad": 4}
 
 def letkf7(n: int) -> LETKF:
     """Seven members, observations within about 14 points."""
-    return LETKF(7, Localization.ring(n, 4.0), 1.04, "haar")
+    return LETKF(7, localization=Localization.ring(n, 4.0), inflation=1.04, rotate="haar")
 
 
 RACES = (
-    Race("L96 ETKF N=24 x1.013 haar", lorenz96, ETKF(24, 1.013, "haar"), ETKF_24, 400,
-         (10, 2, 45, 9)),
-    Race("L96 ETKF N=24 x1.013 householder", lorenz96, ETKF(24, 1.013, "householder"), ETKF_24,
-         400, (10, 2, 45, 9)),
-    Race("L96 EnKF N=40 x1.06", lorenz96, EnKF(40, 1.06),
+    Race("L96 ETKF N=24 x1.013 haar", lorenz96, ETKF(24, inflation=1.013, rotate="haar"),
+         ETKF_24, 400, (10, 2, 45, 9)),
+    Race("L96 ETKF N=24 x1.013 householder", lorenz96,
+         ETKF(24, inflation=1.013, rotate="householder"), ETKF_24, 400, (10, 2, 45, 9)),
+    Race("L96 EnKF N=40 x1.06", lorenz96, EnKF(40, inflation=1.06),
          ("EnKF", {"upd_a": "PertObs", "N": 40, "infl": 1.06}), 400, (None, 1.2, None, 3)),
     Race("L96 EnKF-N N=24 haar", lorenz96, EnKFN(24, rotate="haar"),
          ("EnKF_N", {"N": 24, "rot": True}), 400, (None,) * 4),
-    Race("L96 EnSRF N=28 x1.02 haar", lorenz96, EnSRF(28, 1.02, rotate="haar"),
+    Race("L96 EnSRF N=28 x1.02 haar", lorenz96, EnSRF(28, inflation=1.02, rotate="haar"),
          ("EnKF", {"upd_a": "Serial", "N": 28, "infl": 1.02, "rot": True}), 200, (None,) * 4),
-    Race("L96 IEnKS N=40 lag 1 x1.01", lorenz96, IEnKS(40, 1, 1.01, "haar"),
+    Race("L96 IEnKS N=40 lag 1 x1.01", lorenz96, IEnKS(40, lag=1, inflation=1.01, rotate="haar"),
          ("iEnKS", {"upd_a": "Sqrt", "N": 40, "Lag": 1, "infl": 1.01, "rot": True}), 100,
          (None, 1.2, None, 2.5), 16),
-    Race("L96 particles N=3000", lorenz96, ParticleFilter(3000, 0.7, 0.5),
+    Race("L96 particles N=3000", lorenz96,
+         ParticleFilter(3000, regularization=0.7, resample_below=0.5),
          ("PartFilt", {"N": 3000, "reg": 0.7, "NER": 0.5}), 40, (None, 1.2, None, 1), 4),
     Race("L96 LETKF N=7, n = 40", lorenz96, letkf7(40), LOCAL_7, 100, (None, 8, None, None)),
     Race("L96 LETKF N=7, n = 400", lorenz96, letkf7(400), LOCAL_7, 20, (None, 18, None, None),
          0, 400),
     Race("L96 LETKF N=7, n = 4000", lorenz96, letkf7(4000), LOCAL_7, 4, (None, 30, None, None),
          0, 4000),
-    Race("L63 ETKF N=10 x1.02 haar", lorenz63, ETKF(10, 1.02, "haar"),
+    Race("L63 ETKF N=10 x1.02 haar", lorenz63, ETKF(10, inflation=1.02, rotate="haar"),
          ("EnKF", {"upd_a": "Sqrt", "N": 10, "infl": 1.02, "rot": True}), 200,
          (2.5, None, 40, None)),
-    Race("L63 IEnKS N=10 lag 1 x1.02", lorenz63, IEnKS(10, 1, 1.02, "haar"),
+    Race("L63 IEnKS N=10 lag 1 x1.02", lorenz63, IEnKS(10, lag=1, inflation=1.02, rotate="haar"),
          ("iEnKS", {"upd_a": "Sqrt", "N": 10, "Lag": 1, "infl": 1.02, "rot": True}), 100,
          (None, 1.2, None, 2.5)),
-    Race("L63 particles N=100", lorenz63, ParticleFilter(100, 2.4, 0.3),
+    Race("L63 particles N=100", lorenz63,
+         ParticleFilter(100, regularization=2.4, resample_below=0.3),
          ("PartFilt", {"N": 100, "reg": 2.4, "NER": 0.3}), 200, (None,) * 4),
 )  # fmt: skip
 COST_COLUMNS = ("set-up", "side", "best ms", "median ms",

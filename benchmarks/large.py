@@ -32,7 +32,7 @@ from .setups import L96_SKIP, lorenz96, ours
 def scaling(report: Report, quick: bool) -> None:
     """Cost against state size, batch and library."""
     rounds = 1 if quick else 3
-    method = ETKF(24, 1.013, "haar")
+    method = ETKF(24, inflation=1.013, rotate="haar")
     report.section(
         "Scaling of the Lorenz-96 ETKF (N = 24, m = n, haar)",
         f"Milliseconds per cycle of the whole batch and per experiment, best of {rounds}; CPU "
@@ -99,7 +99,7 @@ def grid_cycles(side: int, workers: int, cycles: int) -> dict[str, Any]:
         times=np.arange(1.0, cycles + 1),
     )
     where = Localization.plane((side, side), GRID_RADIUS)
-    method = LETKF(GRID_MEMBERS, where, 1.02, workers=workers)
+    method = LETKF(GRID_MEMBERS, localization=where, inflation=1.02, workers=workers)
     reached = np.mean((where.near(where.coordinates)[0].weight > 0).sum(-1))
     wall, cpu = [time.perf_counter()], [time.process_time()]
     for _ in method.run(problem.validated(), Streams(0, 0, ())):
@@ -158,7 +158,7 @@ def sweep(report: Report, quick: bool) -> None:
     where = Localization.ring(40, radius)
     problem = lorenz96(cycles, 8).expand((15, 10))
     wall, cpu = time.perf_counter(), time.process_time()
-    method = LETKF(7, where, inflation, "haar", workers)
+    method = LETKF(7, localization=where, inflation=inflation, rotate="haar", workers=workers)
     result = assimilate(problem, method, progress=False)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     error = score(result, min(L96_SKIP // 2, cycles // 2)).sel(stage="analysis")["rmse"].values

@@ -113,7 +113,11 @@ def relatives(report: Report, quick: bool) -> None:
             )
             for f in (1.05, 1.1, 1.2)
         ),
-        ("4DEnVar, window 4, N = 40, inflation 1.05", EnVar4D(40, WINDOW, inflation=1.05), None),
+        (
+            "4DEnVar, window 4, N = 40, inflation 1.05",
+            EnVar4D(40, window=WINDOW, inflation=1.05),
+            None,
+        ),
     )
     for name, method, asked in rows:
         result = quiet(one, method)
@@ -136,7 +140,7 @@ def sliding(report: Report, quick: bool) -> None:
     rows = ((1, 0.013, "0.47 +5 %"), (2, 0.006, "0.41 +5 %"), (4, 0.002, "0.39 +5 %"),
             (1, 0.2, "0.66"), (2, 0.1, "0.59"), (4, 0.02, "0.49"))  # fmt: skip
     for lag, factor, asked in rows:
-        result = quiet(one, Var4D(lag, 1, factor=factor))
+        result = quiet(one, Var4D(lag, shift=1, factor=factor))
         error = rmse(result).sel(stage="analysis").isel(time=slice(skip, None)).mean("time").values
         its = round(float(result["iterations"].mean()), 2)
         spread = f"{error.min():.3f}-{error.max():.3f}"

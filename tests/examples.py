@@ -100,7 +100,9 @@ METHODS = (
     MethodExample(
         da.ExtendedKF(jacobian=da.finite_difference, operator_jacobian=da.finite_difference),
         exact=True,
-        tracks=da.ExtendedKF(1.9, da.finite_difference, da.finite_difference),
+        tracks=da.ExtendedKF(
+            1.9, jacobian=da.finite_difference, operator_jacobian=da.finite_difference
+        ),
     ),
     MethodExample(da.RTS(), exact=True, linear_only=True),
     MethodExample(da.UKF(), exact=True),
@@ -111,43 +113,63 @@ METHODS = (
     MethodExample(da.Var3D(), tracks=da.Var3D(factor=0.1)),
     MethodExample(
         da.Var3D(window=2, solver=da.IncrementalCG()),
-        tracks=da.Var3D(None, 0.1, solver=da.IncrementalCG()),
+        tracks=da.Var3D(None, factor=0.1, solver=da.IncrementalCG()),
     ),
     MethodExample(da.Var4D(2), tracks=da.Var4D(2, factor=0.05)),
     MethodExample(
-        da.Var4D(2, 1, evolve=True), tracks=da.Var4D(1, None, None, 0.1, True, inflation=1.1)
+        da.Var4D(2, shift=1, evolve=True),
+        tracks=da.Var4D(1, shift=None, B=None, factor=0.1, evolve=True, inflation=1.1),
     ),
-    MethodExample(da.Var3D(solver=da.LBFGS()), tracks=da.Var3D(None, 0.1, solver=da.LBFGS())),
-    MethodExample(da.EnVar4D(10, 1, inflation=1.02), wide=lambda N: da.EnVar4D(N)),
-    MethodExample(da.EnVar4D(10, 2, inflation=1.02, rotate="haar")),
+    MethodExample(
+        da.Var3D(solver=da.LBFGS()), tracks=da.Var3D(None, factor=0.1, solver=da.LBFGS())
+    ),
+    MethodExample(da.EnVar4D(10, window=1, inflation=1.02), wide=lambda N: da.EnVar4D(N)),
+    MethodExample(da.EnVar4D(10, window=2, inflation=1.02, rotate="haar")),
     MethodExample(da.WeakVar4D(1), exact=True, noisy=True),
     MethodExample(da.WeakVar4D(2), noisy=True),
-    MethodExample(da.EnKF(12, 1.02), wide=lambda N: da.EnKF(N), matched=False),
-    MethodExample(da.ETKF(10, 1.02), wide=lambda N: da.ETKF(N)),
+    MethodExample(da.EnKF(12, inflation=1.02), wide=lambda N: da.EnKF(N), matched=False),
+    MethodExample(da.ETKF(10, inflation=1.02), wide=lambda N: da.ETKF(N)),
     MethodExample(
-        da.ETKF(10, 1.02, "householder"), wide=lambda N: da.ETKF(N, rotate="householder")
+        da.ETKF(10, inflation=1.02, rotate="householder"),
+        wide=lambda N: da.ETKF(N, rotate="householder"),
     ),
-    MethodExample(da.ETKF(10, 1.02, "haar"), wide=lambda N: da.ETKF(N, rotate="haar")),
-    MethodExample(da.DEnKF(10, 1.02)),
-    MethodExample(da.EnKFN(10)),  # these five: equal to the ETKF, see test_smoothers.py
-    MethodExample(da.EnKFN(10, 1.0, "haar", 2.0, True)),
-    MethodExample(da.EnKS(10, 2, 1.02, "haar")),
-    MethodExample(da.IEnKS(10, 1, 1.02)),
-    MethodExample(da.IEnKS(10, 2, 1.02, "haar")),
-    MethodExample(da.EnSRF(10, 1.02), wide=lambda N: da.EnSRF(N)),
     MethodExample(
-        da.EnSRF(10, 1.02, EVERYWHERE, "haar"),
-        wide=lambda N: da.EnSRF(N, 1.0, EVERYWHERE, "haar"),
+        da.ETKF(10, inflation=1.02, rotate="haar"), wide=lambda N: da.ETKF(N, rotate="haar")
+    ),
+    MethodExample(da.DEnKF(10, inflation=1.02)),
+    MethodExample(da.EnKFN(10)),  # these five: equal to the ETKF, see test_smoothers.py
+    MethodExample(da.EnKFN(10, inflation=1.0, rotate="haar", xN=2.0, hessian=True)),
+    MethodExample(da.EnKS(10, lag=2, inflation=1.02, rotate="haar")),
+    MethodExample(da.IEnKS(10, lag=1, inflation=1.02)),
+    MethodExample(da.IEnKS(10, lag=2, inflation=1.02, rotate="haar")),
+    MethodExample(da.EnSRF(10, inflation=1.02), wide=lambda N: da.EnSRF(N)),
+    MethodExample(
+        da.EnSRF(10, inflation=1.02, localization=EVERYWHERE, rotate="haar"),
+        wide=lambda N: da.EnSRF(N, inflation=1.0, localization=EVERYWHERE, rotate="haar"),
         local=True,
     ),
     MethodExample(
-        da.LETKF(10, EVERYWHERE, 1.02), wide=lambda N: da.LETKF(N, EVERYWHERE), local=True
+        da.LETKF(10, localization=EVERYWHERE, inflation=1.02),
+        wide=lambda N: da.LETKF(N, localization=EVERYWHERE),
+        local=True,
     ),
     MethodExample(
-        da.LETKF(10, da.Localization.line(3, 1.5), da.RTPS(0.1), "householder"), local=True
+        da.LETKF(
+            10,
+            localization=da.Localization.line(3, 1.5),
+            inflation=da.RTPS(0.1),
+            rotate="householder",
+        ),
+        local=True,
     ),
-    MethodExample(da.ParticleFilter(100, 2.4, 0.3), wide=lambda N: da.ParticleFilter(N)),
-    MethodExample(da.LocalParticleFilter(20, EVERYWHERE, 1.0, 0.4), local=True),
+    MethodExample(
+        da.ParticleFilter(100, regularization=2.4, resample_below=0.3),
+        wide=lambda N: da.ParticleFilter(N),
+    ),
+    MethodExample(
+        da.LocalParticleFilter(20, localization=EVERYWHERE, inflation=1.0, regularization=0.4),
+        local=True,
+    ),
 )
 
 

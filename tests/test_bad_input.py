@@ -103,7 +103,7 @@ RING = da.Localization.ring(3, 1.0)
 
 
 def local(n, radius: Any = 1.0):
-    return da.LETKF(5, da.Localization.ring(n, radius))
+    return da.LETKF(5, localization=da.Localization.ring(n, radius))
 
 
 class Few:
@@ -738,20 +738,25 @@ TABLE = [
     ("enkf-one-member", lambda: da.EnKF(1), V, [">= 2", "met 1"]),
     ("members-float", lambda: da.ETKF(10.0), V, ["integer", "10.0"]),
     ("members-words", lambda: da.ETKF("ten"), V, ["integer", "'ten'"]),
-    ("inflation-zero", lambda: da.ETKF(5, 0.0), V, ["positive", "met 0.0"]),
-    ("inflation-negative", lambda: da.EnKF(5, -1), V, ["positive", "-1"]),
-    ("inflation-nan", lambda: da.ETKF(5, np.nan), V, ["positive", "nan"]),
-    ("inflation-words", lambda: da.ETKF(5, "much"), V, ["positive", "'much'"]),
+    ("inflation-zero", lambda: da.ETKF(5, inflation=0.0), V, ["positive", "met 0.0"]),
+    ("inflation-negative", lambda: da.EnKF(5, inflation=-1), V, ["positive", "-1"]),
+    ("inflation-nan", lambda: da.ETKF(5, inflation=np.nan), V, ["positive", "nan"]),
+    ("inflation-words", lambda: da.ETKF(5, inflation="much"), V, ["positive", "'much'"]),
     ("inflation-none", lambda: da.ExtendedKF(None), V, ["positive", "None"]),
     (
         "inflation-shape",
-        lambda: run(twin(batch=3), da.ETKF(5, np.array([1.0, 1.1]))),
+        lambda: run(twin(batch=3), da.ETKF(5, inflation=np.array([1.0, 1.1]))),
         V,
         ["(2,)", "batch axes (3,)"],
     ),
     ("ukf-alpha", lambda: da.UKF(0.0), V, ["0 < alpha <= 1", "0.0"]),
-    ("ukf-beta", lambda: da.UKF(1.0, -0.5), V, ["beta >= 0", "-0.5"]),
-    ("ukf-sign", lambda: run(twin(), da.UKF(1, 0, -1)), V, ["negative covariance", "kappa >= 0"]),
+    ("ukf-beta", lambda: da.UKF(1.0, beta=-0.5), V, ["beta >= 0", "-0.5"]),
+    (
+        "ukf-sign",
+        lambda: run(twin(), da.UKF(1, beta=0, kappa=-1)),
+        V,
+        ["negative covariance", "kappa >= 0"],
+    ),
     ("ukf-kappa", lambda: run(twin(), da.UKF(kappa=-3)), V, ["above -n = -3", "met -3"]),
     ("ukf-inflation", lambda: da.UKF(inflation=0), V, ["positive", "met 0"]),
     ("rts-nonlinear", lambda: run(twin(), da.RTS()), V, ["Lorenz63", "curvature", "ExtendedKF"]),
@@ -761,7 +766,12 @@ TABLE = [
     ("oi-shapes", lambda: oi(ones(3), np.eye(2), ones(3), np.eye(3), ones(3), R3), V, ["(2, 2)"]),
     ("climate-no-truth", lambda: run(lorenz(), da.Climatology()), V, ["no truth", "(mean, cov)"]),
     ("climate-short", lambda: run(twin(1), da.Climatology()), V, ["truth of one time"]),
-    ("climate-mean", lambda: run(twin(), da.Climatology(ones(2), ones(3))), V, ["(2,)", "(3,)"]),
+    (
+        "climate-mean",
+        lambda: run(twin(), da.Climatology(ones(2), cov=ones(3))),
+        V,
+        ["(2,)", "(3,)"],
+    ),
     ("climate-words", lambda: da.Climatology("warm"), T, ["mean", "real numbers"]),
     (
         "ukf-shapes",
@@ -769,9 +779,24 @@ TABLE = [
         V,
         ["(2, 2)", "(..., k, m)"],
     ),
-    ("letkf-no-localization", lambda: da.LETKF(5, 4.0), T, ["Localization.ring", "4.0"]),
-    ("ensrf-no-localization", lambda: da.EnSRF(5, 1.0, 4.0), T, ["Localization.ring", "4.0"]),
-    ("letkf-workers", lambda: da.LETKF(5, RING, workers=0), V, ["workers", ">= 1", "met 0"]),
+    (
+        "letkf-no-localization",
+        lambda: da.LETKF(5, localization=4.0),
+        T,
+        ["Localization.ring", "4.0"],
+    ),
+    (
+        "ensrf-no-localization",
+        lambda: da.EnSRF(5, inflation=1.0, localization=4.0),
+        T,
+        ["Localization.ring", "4.0"],
+    ),
+    (
+        "letkf-workers",
+        lambda: da.LETKF(5, localization=RING, workers=0),
+        V,
+        ["workers", ">= 1", "met 0"],
+    ),
     ("radius-zero", lambda: da.Localization.ring(4, 0), V, ["radius", "positive", "met 0"]),
     ("radius-words", lambda: da.Localization.ring(4, "far"), V, ["radius", "positive", "'far'"]),
     ("period-negative", lambda: da.Localization(ones(4), 1.0, -1), V, ["period", ">= 0", "-1"]),
@@ -819,7 +844,7 @@ TABLE = [
     ("adaptive-variance", lambda: da.Adaptive(variance=-1), V, ["variance", "-1"]),
     (
         "alpha-shape",
-        lambda: run(twin(batch=(2,)), da.ETKF(5, da.RTPS(0.1 * ones(3)))),
+        lambda: run(twin(batch=(2,)), da.ETKF(5, inflation=da.RTPS(0.1 * ones(3)))),
         V,
         ["alpha", "(3,)", "(2,)"],
     ),
@@ -831,9 +856,9 @@ TABLE = [
         V,
         ["xN", "(2,)", "batch axes (3,)"],
     ),
-    ("enks-lag", lambda: da.EnKS(5, -1), V, ["lag", ">= 0", "-1"]),
-    ("enks-lag-kind", lambda: da.EnKS(5, 1.5), V, ["lag", "integer", "1.5"]),
-    ("ienks-lag", lambda: da.IEnKS(5, None), V, ["lag", "integer", "None"]),
+    ("enks-lag", lambda: da.EnKS(5, lag=-1), V, ["lag", ">= 0", "-1"]),
+    ("enks-lag-kind", lambda: da.EnKS(5, lag=1.5), V, ["lag", "integer", "1.5"]),
+    ("ienks-lag", lambda: da.IEnKS(5, lag=None), V, ["lag", "integer", "None"]),
     ("ienks-iterations", lambda: da.IEnKS(5, iterations=0), V, ["iterations", ">= 1", "0"]),
     ("ienks-tolerance", lambda: da.IEnKS(5, tolerance=-1.0), V, ["tolerance", "[0, 1000]", "-1"]),
     ("ienks-rotate", lambda: da.IEnKS(5, rotate="left"), V, ["householder", "'left'"]),
@@ -848,8 +873,8 @@ TABLE = [
         ["climatology", "no truth", "Var3D(B="],
     ),
     ("var4d-window", lambda: da.Var4D(2.5), V, ["window", "integer", "2.5"]),
-    ("var4d-shift", lambda: da.Var4D(2, 3), V, ["shift", "at most", "2", "3"]),
-    ("var4d-shift-0", lambda: da.Var4D(2, 0), V, ["shift", ">= 1", "0"]),
+    ("var4d-shift", lambda: da.Var4D(2, shift=3), V, ["shift", "at most", "2", "3"]),
+    ("var4d-shift-0", lambda: da.Var4D(2, shift=0), V, ["shift", ">= 1", "0"]),
     ("var4d-inflation", lambda: da.Var4D(inflation=-1.0), V, ["inflation", "-1.0"]),
     ("var4d-B", lambda: da.Var4D(B=np.array([[1.0, 2], [2, 1]])), V, ["not positive definite"]),
     (
@@ -905,12 +930,27 @@ TABLE = [
         ["(5, 3)", "(4, 3)"],
     ),
     ("particles-one", lambda: da.ParticleFilter(1), V, [">= 2", "met 1"]),
-    ("particles-width", lambda: da.ParticleFilter(9, -1), V, ["regularization", "-1"]),
-    ("particles-words", lambda: da.ParticleFilter(9, "some"), V, ["regularization", "'some'"]),
-    ("particles-share", lambda: da.ParticleFilter(9, 0, 2), V, ["resample_below", "met 2"]),
+    (
+        "particles-width",
+        lambda: da.ParticleFilter(9, regularization=-1),
+        V,
+        ["regularization", "-1"],
+    ),
+    (
+        "particles-words",
+        lambda: da.ParticleFilter(9, regularization="some"),
+        V,
+        ["regularization", "'some'"],
+    ),
+    (
+        "particles-share",
+        lambda: da.ParticleFilter(9, regularization=0, resample_below=2),
+        V,
+        ["resample_below", "met 2"],
+    ),
     (
         "particles-shape",
-        lambda: run(twin(batch=3), da.ParticleFilter(9, np.array([1.0, 1.1]))),
+        lambda: run(twin(batch=3), da.ParticleFilter(9, regularization=np.array([1.0, 1.1]))),
         V,
         ["regularization", "(2,)", "(3,)"],
     ),
@@ -926,10 +966,17 @@ TABLE = [
         V,
         ["(5, 3)", "(2,)"],
     ),
-    ("local-place", lambda: da.LocalParticleFilter(9, 4.0), T, ["Localization", "4.0"]),
+    (
+        "local-place",
+        lambda: da.LocalParticleFilter(9, localization=4.0),
+        T,
+        ["Localization", "4.0"],
+    ),
     (
         "local-width",
-        lambda: da.LocalParticleFilter(9, da.Localization.ring(3, 1.0), 1.0, -0.1),
+        lambda: da.LocalParticleFilter(
+            9, localization=da.Localization.ring(3, 1.0), inflation=1.0, regularization=-0.1
+        ),
         V,
         ["regularization", "-0.1"],
     ),
@@ -937,7 +984,7 @@ TABLE = [
         "local-correlated",
         lambda: run(
             twin(observation=da.Observation(da.identity, da.Dense(np.eye(3) + 1))),
-            da.LocalParticleFilter(9, da.Localization.ring(3, 1.0)),
+            da.LocalParticleFilter(9, localization=da.Localization.ring(3, 1.0)),
         ),
         V,
         ["independent", "Dense"],
@@ -1312,9 +1359,9 @@ def test_a_loop_over_a_batch_ends():
 def test_a_setting_swept_over_one_of_two_axes():
     inflation = np.array([[1.0], [1.1], [1.2]])
     problem = linear(batch=(3, 2))
-    together = run(problem, da.ETKF(5, inflation))["mean"].values
+    together = run(problem, da.ETKF(5, inflation=inflation))["mean"].values
     for flat, b in enumerate(np.ndindex(3, 2)):
-        alone = run(problem[b], da.ETKF(5, inflation[b[0], 0]), seed=flat)["mean"]
+        alone = run(problem[b], da.ETKF(5, inflation=inflation[b[0], 0]), seed=flat)["mean"]
         assert np.array_equal(together[b], alone)
 
 

@@ -99,7 +99,7 @@ def test_the_local_particle_filter_takes_one_ensemble_for_many_experiments():
         np.testing.assert_allclose(both[b], one, rtol=0, atol=1e-14)
     problem = lorenz96(cycles=3, n=6)
     given = dataclasses.replace(problem, prior=da.Ensemble(E))
-    result = da.compare(given, [da.LocalParticleFilter(5, near)], 2, progress=False)
+    result = da.compare(given, [da.LocalParticleFilter(5, localization=near)], 2, progress=False)
     assert not result["diverged"].any()
 
 
@@ -115,7 +115,7 @@ def test_a_taper_that_is_no_correlation_function_is_told(kind, like):
     with pytest.warns(RuntimeWarning, match="is indefinite"):
         run(wide, kind(8, localization=sharp))
     run(wide, kind(8, localization=Localization.ring(40, 4.0)))  # no warning from these
-    run(wide, da.LETKF(8, sharp))
+    run(wide, da.LETKF(8, localization=sharp))
     run(wide, da.EnSRF(8, localization=sharp))
     run(lorenz96(cycles=1).to(like), kind(8, localization=sharp))  # spread of 0.03: definite
 
@@ -166,7 +166,7 @@ def test_a_taper_may_come_back_but_not_leave_zero_to_one():
     place = Localization.line(10, 1.0, ring)
     problem = lorenz96(cycles=1, n=10)
     given = dataclasses.replace(problem, prior=da.Ensemble(E))
-    mean = run(given, da.LETKF(6, place))["mean"].sel(stage="analysis").values
+    mean = run(given, da.LETKF(6, localization=place))["mean"].sel(stage="analysis").values
     x = problem.forecast(E, 0)
     weights = place.weights(np.arange(10.0)[:, None], np.arange(10.0)[:, None])
     for i in range(10):
@@ -188,7 +188,9 @@ def test_solve_leaves_the_others_of_a_batch_alone():
     assert np.isfinite(solve(A, B)).all()
 
 
-@pytest.mark.parametrize("method", [da.IEnKS(5), da.ParticleFilter(5, 0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "method", [da.IEnKS(5), da.ParticleFilter(5, regularization=0.1)], ids=repr
+)
 def test_one_ensemble_for_a_batch_gives_the_bits_of_each_alone(method):
     problem = lorenz63(cycles=5, batch=(3,))
     E = np.random.default_rng(0).normal(size=(5, 3))
@@ -203,7 +205,7 @@ def test_what_no_method_can_use_is_refused():
         (lambda: da.UKF(inflation=da.RTPS(0.5)), "inflation must be positive"),
         (lambda: da.ExtendedKF(da.RTPS(0.5)), "inflation must be positive"),
         (lambda: da.EnKFN(5, xN=da.RTPS(0.5)), "xN must be positive"),
-        (lambda: da.ETKF(5, da.RTPS), "inflation must be positive"),
+        (lambda: da.ETKF(5, inflation=da.RTPS), "inflation must be positive"),
         (lambda: da.UKF(alpha=np.ones(2)), "wanted numbers"),
         (
             lambda: da.Moving(
@@ -216,7 +218,7 @@ def test_what_no_method_can_use_is_refused():
             make()
     problem = lorenz63(cycles=4, batch=(3,))
     with pytest.raises(ValueError, match=r"mean has shape \(2, 3\), wanted \(3,\) or \(3, 3\)"):
-        run(problem, da.Climatology(np.zeros((2, 3)), np.ones(3)))
+        run(problem, da.Climatology(np.zeros((2, 3)), cov=np.ones(3)))
 
 
 def test_memory_for_moving_sensors_does_not_grow_with_time():
@@ -265,7 +267,7 @@ def test_lbfgs_leaves_alone_what_has_no_data():
         da.Var3D(np.ones(3), solver=da.LBFGS()),
         da.Var4D(2, B=np.ones(3)),
         da.WeakVar4D(2, Q=np.ones(3)),
-        da.EnVar4D(5, 2),
+        da.EnVar4D(5, window=2),
     ],
     ids=lambda m: type(m).__name__,
 )
@@ -301,7 +303,9 @@ def test_conjugate_gradients_that_end_too_early_have_not_converged():
     with pytest.warns(da.NotConverged):
         early = run(problem, da.Var3D(np.ones(20), solver=da.IncrementalCG(1, inner=4)))
     assert not early["converged"].any()
-    again = run(problem, da.Var3D(np.ones(20), solver=da.IncrementalCG(50, 0.01, inner=4)))
+    again = run(
+        problem, da.Var3D(np.ones(20), solver=da.IncrementalCG(50, tolerance=0.01, inner=4))
+    )
     assert again["converged"].all()
     assert (again["iterations"] > 1).all()
     # it ends when a step is 0.01 standard deviations; restarts of four products are slow
@@ -333,7 +337,7 @@ def test_the_other_variational_methods_warn_too():
         problem, observation=da.Observation(lambda x: x * x, np.ones(3)), noise=None
     )
     with pytest.warns(da.NotConverged, match="GaussNewton\\(iterations=1"):
-        run(bent, da.EnVar4D(5, 2, solver=da.GaussNewton(1)))
+        run(bent, da.EnVar4D(5, window=2, solver=da.GaussNewton(1)))
 
 
 @QUIET

@@ -354,9 +354,9 @@ def test_unseen_data_are_rows_removed_in_every_update(case, seed):
 METHODS = (
     da.KF(),
     da.ExtendedKF(),
-    da.ETKF(4, 1.05),
+    da.ETKF(4, inflation=1.05),
     da.ETKF(4, rotate="haar"),
-    da.EnKF(4, 1.05),
+    da.EnKF(4, inflation=1.05),
 )
 
 

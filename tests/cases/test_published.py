@@ -19,10 +19,10 @@ def nature():
 @pytest.mark.parametrize(
     ("method", "published"),
     [
-        (da.ETKF(28, 1.02, "haar"), 0.18),
-        (da.ETKF(28, 1.02, "householder"), 0.18),
-        (da.ETKF(20, 1.04, "haar"), 0.20),
-        (da.EnKF(40, 1.06), 0.22),
+        (da.ETKF(28, inflation=1.02, rotate="haar"), 0.18),
+        (da.ETKF(28, inflation=1.02, rotate="householder"), 0.18),
+        (da.ETKF(20, inflation=1.04, rotate="haar"), 0.20),
+        (da.EnKF(40, inflation=1.06), 0.22),
     ],
     ids=repr,
 )
@@ -40,11 +40,11 @@ RING = da.Localization.ring
 @pytest.mark.parametrize(
     ("method", "published"),
     [
-        (da.DEnKF(40, 1.01), 0.18),
-        (da.EnSRF(28, 1.02, rotate="haar"), 0.18),
+        (da.DEnKF(40, inflation=1.01), 0.18),
+        (da.EnSRF(28, inflation=1.02, rotate="haar"), 0.18),
         (da.EnKFN(24, rotate="haar"), 0.21),
-        (da.LETKF(7, RING(40, 4.0), 1.04, "haar"), 0.22),
-        (da.EnSRF(7, 1.07, RING(40, 6.0), "haar"), 0.23),
+        (da.LETKF(7, localization=RING(40, 4.0), inflation=1.04, rotate="haar"), 0.22),
+        (da.EnSRF(7, inflation=1.07, localization=RING(40, 6.0), rotate="haar"), 0.23),
         (da.OI(cycled=False), 0.95),
     ],
     ids=repr,
@@ -62,7 +62,10 @@ def test_lorenz96_with_fewer_cycles(nature, method, published):
 
 @pytest.mark.parametrize(
     ("method", "published", "slack"),
-    [(da.ETKF(10, 1.02, "haar"), 0.60, 0.04), (da.EnKF(100, 1.01), 0.56, 0.02)],
+    [
+        (da.ETKF(10, inflation=1.02, rotate="haar"), 0.60, 0.04),
+        (da.EnKF(100, inflation=1.01), 0.56, 0.02),
+    ],
     ids=repr,
 )
 def test_lorenz63(method, published, slack):
@@ -75,7 +78,7 @@ def test_lorenz63(method, published, slack):
 
 def test_the_edge_of_divergence_is_where_it_was(nature):
     """N = 24 x1.013: 0.18 on the seeds that hold; some lose the truth, as DAPPER's do."""
-    result = da.assimilate(nature, da.ETKF(24, 1.013, "haar"), progress=False)
+    result = da.assimilate(nature, da.ETKF(24, inflation=1.013, rotate="haar"), progress=False)
     scores = da.score(result, skip=400).sel(stage="analysis")
     held = scores["rmse"].values[~scores["lost"].values]
     assert abs(float(np.median(held)) - 0.18) <= 0.01

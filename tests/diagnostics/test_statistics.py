@@ -154,7 +154,7 @@ def test_chi2_from_standard_deviations():
     )
     assert np.allclose(chi2, square.mean("y"), rtol=1e-12)
     batch = lorenz96(120, batch=(10,), n=10)
-    series = da.innovation_chi2(run(batch, da.ETKF(30, 1.01)), batch)[:, 40:]
+    series = da.innovation_chi2(run(batch, da.ETKF(30, inflation=1.01)), batch)[:, 40:]
     late = da.interval(series.mean("case"))
     # 800 x 10 squares, deviation 1.4 each: 0.016; sampling and inflation some more
     assert abs(float(late["mean"]) - 1) < 0.08
@@ -320,7 +320,7 @@ def test_an_interval_that_ignores_correlation_would_not_cover():
 
 def test_intervals_of_scores():
     problem = lorenz63(cycles=200, batch=(3,))
-    error = da.rmse(run(problem, da.ETKF(10, 1.02))).sel(stage="analysis")
+    error = da.rmse(run(problem, da.ETKF(10, inflation=1.02))).sel(stage="analysis")
     found = da.interval(error.isel(time=slice(64, None)))
     assert found["mean"].dims == ("case",)
     assert np.allclose(found["mean"], error[:, 64:].mean("time"))

@@ -216,10 +216,10 @@ def test_settings_swept_over_a_batch_equal_single_runs():
     problem = lorenz63(cycles=10)
     inflation = np.array([1.0, 1.05, 1.3])
     swept = da.assimilate(
-        problem.expand((3,)), da.ETKF(10, inflation), seed=[4, 4, 4], progress=False
+        problem.expand((3,)), da.ETKF(10, inflation=inflation), seed=[4, 4, 4], progress=False
     )
     for b, value in enumerate(inflation):
-        alone = run(problem, da.ETKF(10, float(value)), seed=4)
+        alone = run(problem, da.ETKF(10, inflation=float(value)), seed=4)
         assert np.array_equal(swept["mean"][b], alone["mean"])
 
 
@@ -245,7 +245,9 @@ def test_compare_runs_in_an_executor():
 
 def test_torch_generator_gives_the_same_statistics():
     problem = lorenz63(cycles=150, batch=(8,)).to(torch.zeros(1, dtype=torch.float64))
-    result = run(problem, da.ETKF(10, 1.02, "haar"), torch.Generator().manual_seed(3))
+    result = run(
+        problem, da.ETKF(10, inflation=1.02, rotate="haar"), torch.Generator().manual_seed(3)
+    )
     error = da.rmse(result).sel(stage="analysis").isel(time=slice(64, None)).mean()
     assert 0.45 < float(error) < 0.75  # 0.586 with a deviation of 0.065 a seed at 1000 cycles
 
@@ -271,7 +273,7 @@ def test_noise_shared_over_part_of_the_batch():
     noisy = dataclasses.replace(
         problem, observation=da.Observation(da.identity, da.Diagonal(variances))
     )
-    together = run(noisy, da.ETKF(10, 1.02))
+    together = run(noisy, da.ETKF(10, inflation=1.02))
     for flat, (i, j) in enumerate(np.ndindex(3, 2)):
-        alone = run(noisy[i, j], da.ETKF(10, 1.02), seed=flat)
+        alone = run(noisy[i, j], da.ETKF(10, inflation=1.02), seed=flat)
         assert np.array_equal(together["mean"][i, j], alone["mean"])

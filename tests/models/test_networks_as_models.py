@@ -393,7 +393,9 @@ def test_a_two_scale_truth_for_a_one_scale_model():
     model = da.Lorenz96(n=8, forcing=10.0)
     problem = da.twin(model, see, prior, 100, noise=0.02 * ones(8), batch=4, **settings)
     late = {"time": slice(20, None)}
-    error = da.rmse(run(problem, da.ETKF(20, 1.02))).sel(stage="analysis").isel(late).mean()
+    error = (
+        da.rmse(run(problem, da.ETKF(20, inflation=1.02))).sel(stage="analysis").isel(late).mean()
+    )
     perfect = da.twin(model, see, prior, 100, noise=0.02 * ones(8), batch=4)
     blind = dataclasses.replace(problem, noise=None)
     lost = da.rmse(run(blind, da.ETKF(20))).sel(stage="analysis").isel(late).mean()

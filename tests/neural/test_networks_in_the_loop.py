@@ -46,8 +46,8 @@ def problem(model=NET, operator=da.identity, **more):
 METHODS = {
     "3D-Var": Var3D(B=B),
     "4D-Var": Var4D(window=2, B=B),
-    "CG": Var4D(window=2, B=B, solver=IncrementalCG(10, 0.001, accuracy=1e-8)),
-    "LBFGS": Var4D(window=2, B=B, solver=LBFGS(200, 1e-6)),
+    "CG": Var4D(window=2, B=B, solver=IncrementalCG(10, tolerance=0.001, accuracy=1e-8)),
+    "LBFGS": Var4D(window=2, B=B, solver=LBFGS(200, tolerance=1e-6)),
 }
 
 
@@ -61,7 +61,7 @@ def test_a_network_is_a_model_or_an_operator_like_any_function(role, method):
     model = NET if role != "operator" else da.Linear(0.9 * torch.eye(3, dtype=F64))
     operator = SEE if role != "model" else da.identity
     p = problem(model, operator)
-    fine = {"4D-Var": replace(METHODS["4D-Var"], solver=GaussNewton(50, 1e-9))}
+    fine = {"4D-Var": replace(METHODS["4D-Var"], solver=GaussNewton(50, tolerance=1e-9))}
     result = run(p, {**METHODS, **fine}[method])
     x = torch.from_numpy(result["mean"].sel(stage="analysis").values[0])
 
@@ -282,10 +282,10 @@ def found(name, method, cycles, steps, batch):
 
 
 ESTIMATES = {
-    "rho, EnKF": ("rho", da.EnKF(100, 1.01), 80, 25, 0.3),
+    "rho, EnKF": ("rho", da.EnKF(100, inflation=1.01), 80, 25, 0.3),
     "rho, 4D-Var": ("rho", Var4D(window=4, evolve=True), 24, 10, 0.3),
-    "forcing, ETKF": ("forcing", da.ETKF(40, 1.01), 60, 1, 0.06),
-    "forcing, EnKF": ("forcing", da.EnKF(100, 1.02), 60, 1, 0.06),
+    "forcing, ETKF": ("forcing", da.ETKF(40, inflation=1.01), 60, 1, 0.06),
+    "forcing, EnKF": ("forcing", da.EnKF(100, inflation=1.02), 60, 1, 0.06),
     "forcing, 4D-Var": ("forcing", Var4D(window=6, evolve=True), 24, 1, 0.2),
 }
 

@@ -20,7 +20,9 @@ ones = np.ones
 
 
 def run(problem, method=None, **settings):
-    return da.assimilate(problem, method or da.ETKF(40, 1.02), progress=False, **settings)
+    return da.assimilate(
+        problem, method or da.ETKF(40, inflation=1.02), progress=False, **settings
+    )
 
 
 def spd(rng, k):
@@ -288,11 +290,18 @@ def misses(result, joint):
 @pytest.mark.parametrize(
     ("problem", "name", "prior", "noise", "method", "narrow"),
     [
-        (lorenz63(80, batch=8), "rho", 26.0, 1e-4, da.ETKF(30, 1.02), 0.5),
-        (lorenz63(80, batch=8), "rho", 26.0, 1e-4, da.EnKF(60, 1.02), 0.5),
-        (lorenz63(80, batch=2), "rho", 26.0, 1e-3, da.ExtendedKF(1.3, da.finite_difference), 1.5),
-        (lorenz96(60, batch=8), "forcing", 6.0, 1e-4, da.ETKF(45, 1.02), 0.2),
-        (lorenz96(60, batch=8), "forcing", 6.0, 1e-4, da.EnKF(60, 1.02), 0.2),
+        (lorenz63(80, batch=8), "rho", 26.0, 1e-4, da.ETKF(30, inflation=1.02), 0.5),
+        (lorenz63(80, batch=8), "rho", 26.0, 1e-4, da.EnKF(60, inflation=1.02), 0.5),
+        (
+            lorenz63(80, batch=2),
+            "rho",
+            26.0,
+            1e-3,
+            da.ExtendedKF(1.3, jacobian=da.finite_difference),
+            1.5,
+        ),
+        (lorenz96(60, batch=8), "forcing", 6.0, 1e-4, da.ETKF(45, inflation=1.02), 0.2),
+        (lorenz96(60, batch=8), "forcing", 6.0, 1e-4, da.EnKF(60, inflation=1.02), 0.2),
     ],
     ids=["63-ETKF", "63-EnKF", "63-ExtendedKF", "96-ETKF", "96-EnKF"],
 )

@@ -12,7 +12,7 @@ N = 60
 
 
 def run(problem, method=None, **settings):
-    return da.assimilate(problem, method or da.ETKF(N, 1.01), progress=False, **settings)
+    return da.assimilate(problem, method or da.ETKF(N, inflation=1.01), progress=False, **settings)
 
 
 def late_rmse(result):

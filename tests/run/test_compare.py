@@ -27,7 +27,7 @@ from dalearn.run import compare as run
 from dalearn.run import results as files
 from dalearn.run.jobs import label
 
-PAIR = {"etkf": da.ETKF(10, 1.02), "enkf": da.EnKF(20)}
+PAIR = {"etkf": da.ETKF(10, inflation=1.02), "enkf": da.EnKF(20)}
 
 
 def compare(problem, methods=PAIR, seeds=1, executor=None, **settings):
@@ -146,7 +146,9 @@ def test_the_layout_is_that_of_assimilate():
 
 
 def test_labels_are_short_and_the_same_in_every_process():
-    local = da.LETKF(7, da.Localization.ring(40, 4), da.RTPS(0.3), "haar")
+    local = da.LETKF(
+        7, localization=da.Localization.ring(40, 4), inflation=da.RTPS(0.3), rotate="haar"
+    )
     assert label(local) == (
         "LETKF(members=7, localization=Localization(radius=4.0), inflation=RTPS(alpha=0.3), haar)"
     )
@@ -379,7 +381,7 @@ def test_a_failed_case_is_absent_and_tried_again(tmp_path):
 
 CHANGES = {
     "seeds": lambda p, m: (p, m, [0, 1, 3]),
-    "method etkf": lambda p, m: (p, {**m, "etkf": da.ETKF(10, 1.03)}, 3),
+    "method etkf": lambda p, m: (p, {**m, "etkf": da.ETKF(10, inflation=1.03)}, 3),
     "methods": lambda p, m: (p, {"etkf": m["etkf"]}, 3),
     "problem.data": lambda p, m: (lorenz63(cycles=5, seed=1), m, 3),
     "problem.steps": lambda p, m: (da.Problem(**{**fields(p), "steps": 24}), m, 3),

@@ -10,7 +10,7 @@ Sakov and Oke, A deterministic formulation of the ensemble Kalman filter, Tellus
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ...array import Array, array_namespace, row_mean, where_ok
@@ -51,6 +51,7 @@ class DEnKF:
     """
 
     members: int
+    _: KW_ONLY
     inflation: Any = 1.0
     localization: Localization | None = None
 

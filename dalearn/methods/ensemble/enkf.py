@@ -10,7 +10,7 @@ Evensen, J. Geophys. Res. 99, 1994; Burgers, van Leeuwen and Evensen, Mon. Wea. 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ...array import Array, array_namespace, normal, row_mean, where_ok
@@ -60,6 +60,7 @@ class EnKF:
     """
 
     members: int
+    _: KW_ONLY
     inflation: Any = 1.0
     localization: Localization | None = None
 

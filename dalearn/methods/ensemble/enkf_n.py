@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 from ...array import Array, array_namespace, check_factor, eye, lift, row_mean, sane, where_ok
@@ -146,6 +146,7 @@ class EnKFN:
     """
 
     members: int
+    _: KW_ONLY
     inflation: Any = 1.0
     rotate: Literal["householder", "haar"] | None = None
     xN: Any = 1.0

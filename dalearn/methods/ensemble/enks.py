@@ -18,7 +18,7 @@ EnKF, Tellus A 62, 2010.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -68,6 +68,7 @@ class EnKS:
     """
 
     members: int
+    _: KW_ONLY
     lag: int | None = None
     inflation: Any = 1.0
     rotate: Literal["householder", "haar"] | None = None

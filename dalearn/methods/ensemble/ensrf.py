@@ -13,7 +13,7 @@ Whitaker and Hamill, Mon. Wea. Rev. 130, 2002; Anderson, Mon. Wea. Rev. 129, 200
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -71,6 +71,7 @@ class EnSRF:
     """
 
     members: int
+    _: KW_ONLY
     inflation: Any = 1.0
     localization: Localization | None = None
     rotate: Literal["householder", "haar"] | None = None

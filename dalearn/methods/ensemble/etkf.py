@@ -15,7 +15,7 @@ rotations: Sakov and Oke, Mon. Wea. Rev. 136, 2008.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 from ...array import Array, array_namespace, row_mean
@@ -68,6 +68,7 @@ class ETKF:
     """
 
     members: int
+    _: KW_ONLY
     inflation: Any = 1.0
     rotate: Literal["householder", "haar"] | None = None
 

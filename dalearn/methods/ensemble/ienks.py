@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -156,6 +156,7 @@ class IEnKS:
     """
 
     members: int
+    _: KW_ONLY
     lag: int = 1
     inflation: Any = 1.0
     rotate: Literal["householder", "haar"] | None = None

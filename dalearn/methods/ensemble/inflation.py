@@ -8,7 +8,7 @@ any of them as `inflation`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
 
 from ...array import Array, array_namespace, check_between, check_factor, device, lift, row_mean
@@ -113,6 +113,7 @@ class Adaptive:
     """
 
     factor: Any = 1.0
+    _: KW_ONLY
     variance: Any = 0.04**2
     drift: Any = 0.01**2
     floor: Any = 1.0

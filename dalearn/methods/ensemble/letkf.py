@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -136,6 +136,7 @@ class LETKF:
     """
 
     members: int
+    _: KW_ONLY
     localization: Localization
     inflation: Any = 1.0
     rotate: Literal["householder", "haar"] | None = None

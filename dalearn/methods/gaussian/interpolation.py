@@ -14,7 +14,7 @@ global three-dimensional multivariate statistical interpolation scheme, Mon. Wea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ...array import (
@@ -76,6 +76,7 @@ class OI:
     """
 
     B: Any = None
+    _: KW_ONLY
     factor: Any = 1.0
     cycled: bool = True
     operator_jacobian: Callable = field(default=linearize, repr=False)
@@ -114,6 +115,7 @@ class Climatology:
     """
 
     mean: Any = None
+    _: KW_ONLY
     cov: Any = None
 
     def __post_init__(self):

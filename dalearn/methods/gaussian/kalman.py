@@ -15,7 +15,7 @@ C. T. Striebel, Maximum likelihood estimates of linear dynamic systems, AIAA J. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ...array import (
@@ -75,6 +75,7 @@ class ExtendedKF:
     """
 
     inflation: Any = 1.0
+    _: KW_ONLY
     jacobian: Callable = field(default=linearize, repr=False)
     operator_jacobian: Callable = field(default=linearize, repr=False)
 

@@ -19,7 +19,7 @@ I. Arasaratnam and S. Haykin, IEEE Trans. Autom. Control 54, 2009.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ...array import (
@@ -108,6 +108,7 @@ class UKF:
     """
 
     alpha: float = 1.0
+    _: KW_ONLY
     beta: float = 2.0
     kappa: float = 0.0
     inflation: Any = 1.0

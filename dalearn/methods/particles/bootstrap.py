@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ...array import (
@@ -79,6 +79,7 @@ class ParticleFilter:
     """
 
     members: int
+    _: KW_ONLY
     regularization: Any = 0.0
     resample_below: Any = 0.5
 

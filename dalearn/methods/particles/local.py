@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,7 @@ class LocalParticleFilter:
     """
 
     members: int
+    _: KW_ONLY
     localization: Localization
     inflation: Any = 1.0
     regularization: Any = 0.0

@@ -13,7 +13,7 @@ Memo. 220, 1995.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from ...array import Array, array_namespace, check_count, eye, sane, where_ok
@@ -124,6 +124,7 @@ class IncrementalCG:
     """
 
     iterations: int = 5
+    _: KW_ONLY
     tolerance: float = 0.1
     inner: int = 40
     accuracy: float = 1e-3

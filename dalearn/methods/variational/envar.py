@@ -18,7 +18,7 @@ Wea. Rev. 136, 2008; Buehner et al., ibid. 138, 2010; Lorenc, Q. J. R. Meteorol.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from ...array import (
@@ -64,6 +64,7 @@ class EnVar4D:
     """
 
     members: int
+    _: KW_ONLY
     window: int = 1
     localization: Covariance | None = None
     static: Covariance | None = None

@@ -14,7 +14,7 @@ models, Q. J. R. Meteorol. Soc. 131, 2005.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -111,6 +111,7 @@ class GaussNewton:
     """
 
     iterations: int = 20
+    _: KW_ONLY
     tolerance: float = 0.1
     jacobian: Callable = field(default=linearize, repr=False)
     differentiates = False

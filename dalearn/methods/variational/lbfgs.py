@@ -6,7 +6,7 @@ Liu and Nocedal, On the limited memory BFGS method for large scale optimization,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from ...array import Array, array_namespace, check_count
 from .cost import Cost
@@ -24,6 +24,7 @@ class LBFGS:
     """
 
     iterations: int = 100
+    _: KW_ONLY
     tolerance: float = 0.03
     memory: int = 10
     differentiates = True

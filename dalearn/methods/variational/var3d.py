@@ -15,7 +15,7 @@ assimilation system, ibid. 124, 1998.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ...array import Array, check_between, check_count
@@ -46,6 +46,7 @@ class Var3D:
     """
 
     B: Any = None
+    _: KW_ONLY
     factor: Any = 1.0
     window: int = 1
     solver: Callable = field(default_factory=GaussNewton)

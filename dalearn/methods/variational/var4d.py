@@ -14,7 +14,7 @@ implementation of 4D-Var, using an incremental approach, Q. J. R. Meteorol. Soc.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -55,6 +55,7 @@ class Var4D:
     """
 
     window: int = 1
+    _: KW_ONLY
     shift: int | None = None
     B: Any = None
     factor: Any = 1.0

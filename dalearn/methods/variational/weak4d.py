@@ -19,7 +19,7 @@ Lelarge, Neural incremental data assimilation, arXiv, 2024.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,7 @@ class WeakVar4D:
     """
 
     window: int | None = None
+    _: KW_ONLY
     B: Any = None
     factor: Any = 1.0
     evolve: bool = True

@@ -517,7 +517,7 @@ def test_adaptive_inflation_finds_the_factor_that_missing_model_noise_calls_for(
     blind = replace(linear(growth, q), noise=None)
     # a wide first guess: where nothing grows, the spread of a factor near 1 is gone in ten
     # cycles, and with it what innovations say of a factor
-    result = run(blind, da.ETKF(12, da.Adaptive(variance=0.2)))
+    result = run(blind, da.ETKF(12, inflation=da.Adaptive(variance=0.2)))
     late = result.isel(time=slice(150, None))
     # an estimate has a standard error of 0.02, the mean of sixteen of 0.005
     assert abs(float(late["inflation"].mean()) - (p + 1) ** 0.5 / growth) < 0.02
@@ -528,10 +528,10 @@ def test_adaptive_inflation_finds_the_factor_that_missing_model_noise_calls_for(
 def test_adaptive_inflation_is_one_where_nothing_is_missing():
     told = linear(1.0, 0.1, n=4, cycles=200)
     free = da.Adaptive(floor=0.5)  # free to fall below 1, or its noise would push it above
-    found = run(told, da.ETKF(40, free))["inflation"].isel(time=slice(50, None))
+    found = run(told, da.ETKF(40, inflation=free))["inflation"].isel(time=slice(50, None))
     # standard error of an estimate 0.02, of sixteen 0.005; sampling itself calls for 1.007
     assert abs(float(found.mean()) - 1) < 0.022
-    kept = run(told, da.ETKF(40, da.Adaptive()))["inflation"]
+    kept = run(told, da.ETKF(40, inflation=da.Adaptive()))["inflation"]
     assert float(kept.min()) == 1.0
 
 
@@ -539,7 +539,9 @@ def test_adaptive_inflation_waits_while_nothing_is_observed():
     problem = lorenz63(cycles=12)
     data = problem.data.copy()
     data[4:8] = np.nan
-    found = run(replace(problem, data=data), da.ETKF(8, da.Adaptive(variance=1.0)))["inflation"]
+    found = run(replace(problem, data=data), da.ETKF(8, inflation=da.Adaptive(variance=1.0)))[
+        "inflation"
+    ]
     assert np.ptp(found.values[3:8]) == 0
     assert np.ptp(found.values) > 0
 
@@ -553,11 +555,11 @@ NAN_ONE = {"ETKF": da.ETKF, "DEnKF": da.DEnKF, "EnSRF": da.EnSRF}
 def local_methods(radius, inflation, N=7, workers=1):
     ring = da.Localization.ring(40, radius)
     return (
-        da.LETKF(N, ring, inflation, "haar", workers),
-        da.LETKF(N, ring, inflation),
-        da.EnSRF(N, inflation, ring),
-        da.DEnKF(N, inflation, ring),
-        da.EnKF(N, inflation, ring),
+        da.LETKF(N, localization=ring, inflation=inflation, rotate="haar", workers=workers),
+        da.LETKF(N, localization=ring, inflation=inflation),
+        da.EnSRF(N, inflation=inflation, localization=ring),
+        da.DEnKF(N, inflation=inflation, localization=ring),
+        da.EnKF(N, inflation=inflation, localization=ring),
     )
 
 
@@ -591,7 +593,12 @@ def test_threads_change_no_bit(workers, monkeypatch):
         sys.modules["dalearn.methods.ensemble.letkf"], "BLOCK", 2000
     )  # several blocks
     problem = lorenz96(cycles=8, batch=(2,))
-    assert same(*(run(problem, da.LETKF(7, RING, 1.05, workers=w)) for w in (1, workers)))
+    assert same(
+        *(
+            run(problem, da.LETKF(7, localization=RING, inflation=1.05, workers=w))
+            for w in (1, workers)
+        )
+    )
 
 
 @pytest.mark.parametrize("number", range(5), ids=["haar", "LETKF", "EnSRF", "DEnKF", "EnKF"])
@@ -648,7 +655,7 @@ def test_a_moving_network_is_localized_where_it_is():
     parts = [da.Observation(da.Subset((s,)), np.ones(len(s))) for s in seats]
     prior = da.Gaussian(8 + np.zeros(40), np.ones(40))
     problem = da.twin(da.Lorenz96(), da.Moving(parts), prior, 4)
-    method = da.LETKF(6, da.Localization.ring(40, 2.0), 1.1)
+    method = da.LETKF(6, localization=da.Localization.ring(40, 2.0), inflation=1.1)
     E = problem.prior.sample(Streams(1, 0), 6)
     for k, cycle in enumerate(method.run(problem.validated(), Streams(1, 0))):
         E = problem.forecast(E, k)
@@ -685,7 +692,7 @@ def test_one_field_of_several_components_on_a_plane(taper):
     seats = (np.array([0, 1, 2, 2]), np.array([0, 3, 1, 1]), np.array([0, 4, 2, 2]))
     see = da.Observation(da.Subset(seats), 0.3 * np.ones(4))
     problem = da.twin(Still(), see, prior, 1, shape=shape)
-    method = da.LETKF(8, da.Localization.plane(shape, 1.1, taper, periodic=True))
+    method = da.LETKF(8, localization=da.Localization.plane(shape, 1.1, taper, periodic=True))
     (cycle,) = method.run(problem.validated(), Streams(1, 0))
     E = cycle.forecast.members
     fields = E.reshape(8, *shape)
@@ -711,9 +718,10 @@ def test_a_local_filter_that_reaches_everywhere_is_the_global_one(name):
     problem = replace(problem, data=data)
     wide = LOCAL(3, np.inf)
     if name == "ETKF":
-        pair = da.ETKF(9, 1.1), da.LETKF(9, wide, 1.1)
+        pair = da.ETKF(9, inflation=1.1), da.LETKF(9, localization=wide, inflation=1.1)
     else:
-        pair = NAN_ONE[name](9, 1.1), NAN_ONE[name](9, 1.1, wide)
+        one = NAN_ONE[name]
+            pair = one(9, inflation=1.1), one(9, inflation=1.1, localization=wide)
     a, b = (run(problem, m) for m in pair)
     close(a["mean"], b["mean"])
     close(a["std"], b["std"])
@@ -741,9 +749,13 @@ def test_one_ensemble_may_be_the_prior_of_a_whole_batch(number, kind):
 def test_seven_members_track_lorenz96_with_a_radius_and_not_without():
     """LETKF N = 7, factor 1.04, radius 4, rotated: 0.22 (the setting of Sakov and Oke 2008)."""
     nature = lorenz96(cycles=1500, batch=20)
-    local = da.score(run(nature, da.LETKF(7, RING, 1.04, "haar")), skip=400).sel(stage="analysis")
+    local = da.score(
+        run(nature, da.LETKF(7, localization=RING, inflation=1.04, rotate="haar")), skip=400
+    ).sel(stage="analysis")
     assert int(local["lost"].sum()) == 0
     # two digits, and 20 seeds of 1100 cycles pin the median to 0.002
     assert abs(float(local["rmse"].median()) - 0.22) <= 0.01
-    alone = da.score(run(nature, da.ETKF(7, 1.04, "haar")), skip=400).sel(stage="analysis")
+    alone = da.score(run(nature, da.ETKF(7, inflation=1.04, rotate="haar")), skip=400).sel(
+        stage="analysis"
+    )
     assert int(alone["lost"].sum()) == 20

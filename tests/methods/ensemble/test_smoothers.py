@@ -160,13 +160,17 @@ def test_the_lag_says_which_data_a_state_has_seen():
     problem = lorenz63(cycles=9)
     assert problem.truth is not None
     for lag in (0, 1, 3, 20):
-        fixed = run(problem, da.EnKS(8, lag, 1.03, "haar")).sel(stage="smoothed")
+        fixed = run(problem, da.EnKS(8, lag=lag, inflation=1.03, rotate="haar")).sel(
+            stage="smoothed"
+        )
         for k in range(9):
             upto = min(k + lag + 1, 9)
             short = dataclasses.replace(
                 problem, data=problem.data[:upto], truth=problem.truth[:upto]
             )
-            whole = run(short, da.EnKS(8, None, 1.03, "haar")).sel(stage="smoothed")
+            whole = run(short, da.EnKS(8, lag=None, inflation=1.03, rotate="haar")).sel(
+                stage="smoothed"
+            )
             for name in ("mean", "std"):
                 a, b = fixed[name][k], whole[name][k]
                 assert np.allclose(a, b, rtol=0, atol=1e-9), (lag, k, name)
@@ -176,8 +180,8 @@ def test_enks_leaves_the_filter_alone():
     problem = lorenz63(cycles=12, batch=(2,))
     kept = ["forecast", "analysis"]
     for rotate in (None, "haar"):
-        a = run(problem, da.ETKF(8, 1.05, rotate))
-        b = run(problem, da.EnKS(8, 3, 1.05, rotate)).sel(stage=kept)
+        a = run(problem, da.ETKF(8, inflation=1.05, rotate=rotate))
+        b = run(problem, da.EnKS(8, lag=3, inflation=1.05, rotate=rotate)).sel(stage=kept)
         assert np.array_equal(a["mean"], b["mean"])
         assert np.array_equal(a["std"], b["std"])
 
@@ -215,8 +219,8 @@ def test_ienks_is_the_etkf_on_a_linear_problem(lag, noise):
     data[0, 2, 1] = data[1, 4] = np.nan
     problem = dataclasses.replace(problem, data=data, steps=(1, 3, 2, 5, 1, 1, 2))
     kept = ["forecast", "analysis"]
-    a = run(problem, da.ETKF(6, 1.05))
-    b = run(problem, da.IEnKS(6, lag, 1.05))
+    a = run(problem, da.ETKF(6, inflation=1.05))
+    b = run(problem, da.IEnKS(6, lag=lag, inflation=1.05))
     # the second step finds nothing left to do, and says so
     assert (b["iterations"] == 2).sum() + (b["iterations"] == 1).sum() == b["iterations"].size
     for name in ("mean", "std"):
@@ -228,7 +232,7 @@ def test_ienks_is_the_etkf_on_a_linear_problem(lag, noise):
 def test_ienks_is_enks_on_a_linear_problem(lag, noise):
     """Inflation parts them: the window's start is inflated again at each of its analyses."""
     problem = linear_gaussian(cycles=7, noise=noise)
-    a, b = run(problem, da.EnKS(6, lag)), run(problem, da.IEnKS(6, lag))
+    a, b = run(problem, da.EnKS(6, lag=lag)), run(problem, da.IEnKS(6, lag=lag))
     for name in ("mean", "std"):
         assert np.allclose(a[name], b[name], rtol=0, atol=1e-9)
 
@@ -236,7 +240,7 @@ def test_ienks_is_enks_on_a_linear_problem(lag, noise):
 def test_ienks_is_the_kalman_smoother_under_the_ensemble_covariance():
     cloud, gaussian = moments_as_prior(linear_gaussian(cycles=6, noise=False), 5)
     exact = run(gaussian, da.RTS())
-    got = run(cloud, da.IEnKS(5, 9))  # longer than the run: nothing leaves the window
+    got = run(cloud, da.IEnKS(5, lag=9))  # longer than the run: nothing leaves the window
     assert np.allclose(got["mean"], exact["mean"], rtol=0, atol=1e-9)
     assert np.allclose(got["std"], exact["std"], rtol=0, atol=1e-9)
 
@@ -275,11 +279,11 @@ def test_gauss_newton_finds_the_minimum_where_one_step_does_not():
 
 def test_ienks_iterates_each_experiment_for_itself():
     problem = lorenz63(cycles=20, batch=(3,))
-    together = run(problem, da.IEnKS(6, 1, 1.05, "haar"))
+    together = run(problem, da.IEnKS(6, lag=1, inflation=1.05, rotate="haar"))
     count = together["iterations"].values
     assert (count.min(0) < count.max(0)).any(), "no cycle at which the experiments part"
     for b in range(3):
-        alone = run(problem[b], da.IEnKS(6, 1, 1.05, "haar"), seed=b)
+        alone = run(problem[b], da.IEnKS(6, lag=1, inflation=1.05, rotate="haar"), seed=b)
         assert np.array_equal(together["mean"][b], alone["mean"])
         assert np.array_equal(count[b], alone["iterations"])
 
@@ -287,14 +291,20 @@ def test_ienks_iterates_each_experiment_for_itself():
 def test_one_iteration_is_the_ensemble_smoother_s_step():
     problem = lorenz63(cycles=1)
     a = run(problem, da.EnKS(8)).sel(stage="forecast")
-    b = run(problem, da.IEnKS(8, 1, iterations=1))
+    b = run(problem, da.IEnKS(8, lag=1, iterations=1))
     assert np.array_equal(a["mean"], b["mean"].sel(stage="forecast"))
     assert (b["iterations"] == 1).all()
 
 
 # --- all of them --------------------------------------------------------------------------------
 
-SOME = (da.EnKFN(7), da.EnKS(7, 2, 1.02, "haar"), da.EnKS(7), da.IEnKS(7), da.IEnKS(7, 3, 1.02))
+SOME = (
+    da.EnKFN(7),
+    da.EnKS(7, lag=2, inflation=1.02, rotate="haar"),
+    da.EnKS(7),
+    da.IEnKS(7),
+    da.IEnKS(7, lag=3, inflation=1.02),
+)
 each = pytest.mark.parametrize("method", SOME, ids=lambda m: f"{m.__class__.__name__}")
 
 
@@ -333,7 +343,10 @@ def test_a_diverging_experiment_is_alone(method):
 
 def test_a_smoother_knows_more():
     problem = lorenz63(cycles=100, batch=(8,))
-    for method in (da.EnKS(10, 3, 1.02, "haar"), da.IEnKS(10, 1, 1.02, "haar")):
+    for method in (
+        da.EnKS(10, lag=3, inflation=1.02, rotate="haar"),
+        da.IEnKS(10, lag=1, inflation=1.02, rotate="haar"),
+    ):
         scores = da.score(run(problem, method), skip=20).mean("case")
         rmse, spread = scores["rmse"], scores["spread"]
         for better, worse in (("smoothed", "analysis"), ("analysis", "forecast")):
@@ -350,7 +363,7 @@ def test_ienks_tracks_a_noisy_model(lag):
     """
     noise = da.Diagonal(0.02 * np.ones(3))
     problem = lorenz63(cycles=80, batch=(12,), noise=noise)
-    result = da.score(run(problem, da.IEnKS(20, lag)), skip=20).sel(stage="analysis")
+    result = da.score(run(problem, da.IEnKS(20, lag=lag)), skip=20).sel(stage="analysis")
     plain = da.score(run(problem, da.ETKF(20)), skip=20).sel(stage="analysis")
     assert not result["lost"].any()
     more = (result["rmse"] - plain["rmse"]).values  # paired: the same twins
@@ -375,11 +388,13 @@ def test_ienks_refuses_a_stochastic_model_and_enks_takes_it():
     problem = da.twin(Chance(), see, prior, 4)
     with pytest.raises(TypeError, match=r"stochastic.*noise=Q.*EnKS"):
         run(problem, da.IEnKS(5))
-    for method in (da.EnKS(5), da.IEnKS(5, 0)):
+    for method in (da.EnKS(5), da.IEnKS(5, lag=0)):
         assert np.isfinite(run(problem, method)["mean"]).all()
 
 
-@pytest.mark.parametrize("method", [da.IEnKS(8, 2, 1.02), da.EnKS(8, None), da.EnKFN(8)])
+@pytest.mark.parametrize(
+    "method", [da.IEnKS(8, lag=2, inflation=1.02), da.EnKS(8, lag=None), da.EnKFN(8)]
+)
 def test_inflation_objects(method):
     problem = lorenz63(cycles=8)
     for inflation in (da.RTPS(0.2), da.RTPP(0.2), da.Adaptive(1.02)):
@@ -396,7 +411,7 @@ def test_inflation_objects(method):
 @pytest.mark.parametrize(
     ("method", "published"),
     [
-        (da.IEnKS(40, 1, 1.01), 0.17),
+        (da.IEnKS(40, lag=1, inflation=1.01), 0.17),
         (da.EnKFN(24, rotate="haar"), 0.21),
         (da.EnKFN(24, rotate="haar", xN=2.0), 0.18),
     ],
@@ -414,7 +429,7 @@ def test_lorenz96(method, published):
 @pytest.mark.parametrize(
     ("method", "published", "slack"),
     [
-        (da.IEnKS(10, 1, 1.02, "haar"), 0.31, 0.015),
+        (da.IEnKS(10, lag=1, inflation=1.02, rotate="haar"), 0.31, 0.015),
         (da.EnKFN(3), 0.60, 0.03),
         (da.EnKFN(10, rotate="haar"), 0.54, 0.03),
     ],

@@ -292,7 +292,7 @@ def test_climate_is_each_experiments_own_and_factor_is_swept():
     assert np.allclose(result["std"].sel(stage="forecast").isel(time=3) ** 2, B, rtol=1e-12)
     same = run(problem, da.Climatology())
     assert np.allclose(same["mean"][:, 5, 1], problem.truth.mean(-2), rtol=1e-12)
-    given = run(problem, da.Climatology(np.zeros(3), 4 * np.ones(3)))
+    given = run(problem, da.Climatology(np.zeros(3), cov=4 * np.ones(3)))
     assert (given["mean"] == 0).all()
     assert (given["std"] == 2).all()
 
@@ -300,7 +300,7 @@ def test_climate_is_each_experiments_own_and_factor_is_swept():
 def test_yardsticks_on_torch():
     problem = lorenz63(cycles=12)
     tensors = problem.to(torch.zeros(1, dtype=torch.float64))
-    for method in (da.Climatology(np.zeros(3), np.ones(3)), da.OI(np.eye(3)), da.OI(ones3())):
+    for method in (da.Climatology(np.zeros(3), cov=np.ones(3)), da.OI(np.eye(3)), da.OI(ones3())):
         a, b = run(problem, method), run(tensors, method)
         assert b.attrs["library"] == "torch"
         assert np.allclose(a["mean"], b["mean"], rtol=0, atol=1e-10)

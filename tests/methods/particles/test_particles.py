@@ -130,7 +130,12 @@ def test_resampling_waits_for_its_share():
     """Never at 0: the weights multiply up. Always at 1: every forecast starts from equal ones."""
     problem = lorenz63(cycles=5)
     never, always = (
-        list(da.ParticleFilter(30, 1.0, share).run(problem, Streams(1, 0))) for share in (0.0, 1.0)
+        list(
+            da.ParticleFilter(30, regularization=1.0, resample_below=share).run(
+                problem, Streams(1, 0)
+            )
+        )
+        for share in (0.0, 1.0)
     )
     assert np.ptp(never[-1].forecast.weights) > 0
     assert all(np.ptp(c.forecast.weights) == 0 for c in always)
@@ -140,9 +145,17 @@ def test_resampling_waits_for_its_share():
 def test_settings_swept_over_a_batch_equal_single_runs():
     problem = lorenz63(cycles=8)
     width, share = np.array([0.0, 1.0, 2.4]), np.array([0.9, 0.0, 0.3])
-    swept = run(problem.expand((3,)), da.ParticleFilter(20, width, share), [4, 4, 4])
+    swept = run(
+        problem.expand((3,)),
+        da.ParticleFilter(20, regularization=width, resample_below=share),
+        [4, 4, 4],
+    )
     for b in (1, 2):  # a width of exactly 0 draws no noise when alone
-        alone = run(problem, da.ParticleFilter(20, float(width[b]), float(share[b])), 4)
+        alone = run(
+            problem,
+            da.ParticleFilter(20, regularization=float(width[b]), resample_below=float(share[b])),
+            4,
+        )
         assert np.array_equal(swept["mean"][b], alone["mean"])
 
 
@@ -172,13 +185,20 @@ def test_noise_where_one_member_has_all_the_weight():
 
 def test_copies_are_told_apart_and_single_members_stay():
     problem = lorenz63(cycles=1)
-    steps = list(da.ParticleFilter(40, 1.0, 1.0).run(problem.expand(()), Streams(1, 0)))
+    steps = list(
+        da.ParticleFilter(40, regularization=1.0, resample_below=1.0).run(
+            problem.expand(()), Streams(1, 0)
+        )
+    )
     w = steps[0].analysis.weights
     rng = Streams(1, 0)
     rng.normal((40, 3), w)  # the prior's draws
     ancestors = systematic(w, rng.uniform(np.zeros(())))
     assert len(np.unique(ancestors)) < 40
-    method, belief = da.ParticleFilter(40, 1.0, 1.0), steps[0].analysis
+    method, belief = (
+        da.ParticleFilter(40, regularization=1.0, resample_below=1.0),
+        steps[0].analysis,
+    )
     rng = Streams(1, 0)
     rng.normal((40, 3), w)
     E, _ = method._resampled(belief, np.log(w), np.array(True), 1.0, rng)
@@ -202,12 +222,18 @@ def test_weighted_crps_is_the_double_sum():
 
 
 def test_weights_are_kept_with_the_members_and_count_in_ranks():
-    result = run(lorenz63(cycles=6, batch=(2,)), da.ParticleFilter(30, 1.0), keep=("members",))
+    result = run(
+        lorenz63(cycles=6, batch=(2,)),
+        da.ParticleFilter(30, regularization=1.0),
+        keep=("members",),
+    )
     w, x = result["weights"], result["members"]
     assert w.dims == ("case", "time", "stage", "member")
     assert np.allclose((w * x).sum("member"), result["mean"], rtol=0, atol=1e-12)
     assert np.isfinite(da.crps(result)).all()
-    ranked = run(lorenz63(cycles=6, batch=(2,)), da.ParticleFilter(30, 1.0), keep=("ranks",))
+    ranked = run(
+        lorenz63(cycles=6, batch=(2,)), da.ParticleFilter(30, regularization=1.0), keep=("ranks",)
+    )
     below = (w * (x < result["truth"])).sum("member")
     assert np.array_equal(ranked["ranks"], np.minimum(np.floor(below * 31 + 1e-9), 30))
     first = ranked["ranks"].sel(stage="forecast")[:, 0]  # equal weights: the usual rank
@@ -319,8 +345,13 @@ def test_two_answers_stay_two():
 
 def test_localization_lets_forty_particles_track_lorenz96():
     problem = lorenz96(cycles=250, batch=(4,), seed=50)
-    local = run(problem, da.LocalParticleFilter(40, da.Localization.ring(40, 3.0), da.RTPS(0.6)))
-    plain = run(problem, da.ParticleFilter(40, 0.7))
+    local = run(
+        problem,
+        da.LocalParticleFilter(
+            40, localization=da.Localization.ring(40, 3.0), inflation=da.RTPS(0.6)
+        ),
+    )
+    plain = run(problem, da.ParticleFilter(40, regularization=0.7))
     error = [da.score(r, skip=50).sel(stage="analysis")["rmse"] for r in (local, plain)]
     assert float(error[0].max()) < 0.35  # 0.285 +- 0.005 over long runs; the data err by 1
     assert float(error[1].min()) > 2.0  # lost, near the climatological 3.6
@@ -329,7 +360,10 @@ def test_localization_lets_forty_particles_track_lorenz96():
 @pytest.mark.slow
 def test_published_lorenz63():
     """DAPPER's documented 0.38 for N = 100, reg 2.4, NER 0.3."""
-    result = run(lorenz63(cycles=1000, batch=32), da.ParticleFilter(100, 2.4, 0.3))
+    result = run(
+        lorenz63(cycles=1000, batch=32),
+        da.ParticleFilter(100, regularization=2.4, resample_below=0.3),
+    )
     scores = da.score(result, skip=64).sel(stage="analysis")
     assert int(scores["lost"].sum()) == 0
     # a seed scatters by 0.015: the median of 32 by a fifth of it; two published digits
@@ -341,7 +375,9 @@ def test_published_lorenz96_and_where_it_breaks():
     """DAPPER's documented 0.26 for N = 3000, reg 0.7, NER 0.5; a third of the members: lost."""
     problem = lorenz96(cycles=1000, batch=4)
     enough, few = (
-        da.score(run(problem, da.ParticleFilter(N, 0.7)), skip=400).sel(stage="analysis")
+        da.score(run(problem, da.ParticleFilter(N, regularization=0.7)), skip=400).sel(
+            stage="analysis"
+        )
         for N in (3000, 1000)
     )
     held = enough["rmse"].values[~enough["lost"].values]
@@ -354,7 +390,9 @@ def test_published_lorenz96_and_where_it_breaks():
 def test_the_local_filter_costs_in_proportion_to_the_state():
     def seconds(n):
         problem = lorenz96(cycles=8, n=n)
-        method = da.LocalParticleFilter(20, da.Localization.ring(n, 2.0), da.RTPS(0.6))
+        method = da.LocalParticleFilter(
+            20, localization=da.Localization.ring(n, 2.0), inflation=da.RTPS(0.6)
+        )
         best = np.inf
         for _ in range(3):
             start = time.process_time()

@@ -91,7 +91,7 @@ def test_the_start_of_the_window_is_the_smoothers():
 @pytest.mark.parametrize(("window", "shift"), [(1, 1), (2, 2), (3, 3), (3, 1), (2, 1)])
 def test_evolved_covariances_make_it_the_kalman_filter(window, shift):
     problem = perfect(6)
-    a = run(problem, da.Var4D(window, shift, problem.prior.cov, evolve=True))
+    a = run(problem, da.Var4D(window, shift=shift, B=problem.prior.cov, evolve=True))
     b = run(problem, da.KF())
     ends = problem.time[window - 1 :: shift]
     at = dict(stage="analysis", time=ends)
@@ -284,8 +284,8 @@ def test_uneven_times_and_moving_sensors():
 
 def test_4denvar_over_one_window_is_the_smoothers_first_iteration():
     problem = perfect(6)
-    a = run(problem, da.EnVar4D(20, 3))
-    b = run(problem, da.IEnKS(20, 3, iterations=1))
+    a = run(problem, da.EnVar4D(20, window=3))
+    b = run(problem, da.IEnKS(20, lag=3, iterations=1))
     ends = dict(stage="analysis", time=problem.time[2::3])
     assert gap(a, b, "mean", **ends) < 1e-10
     assert gap(a, b, "std", **ends) < 1e-10
@@ -294,7 +294,7 @@ def test_4denvar_over_one_window_is_the_smoothers_first_iteration():
     # within the first window all times know all of its data
     first = dict(time=problem.time[:3])
     d = run(dataclasses.replace(problem, data=problem.data[:3], truth=None, times=None), da.RTS())
-    one = run(problem.expand((64,)), da.EnVar4D(200, 3)).sel(stage="analysis", **first)
+    one = run(problem.expand((64,)), da.EnVar4D(200, window=3)).sel(stage="analysis", **first)
     d = d.sel(stage="smoothed")
     wide = (one["mean"] - d["mean"]).mean("case")
     # sixty-four ensembles of 200: 1 / sqrt(12800) of a spread of about 1
@@ -306,8 +306,8 @@ def test_4denvar_with_a_full_taper_is_the_plain_one():
     ones = da.Dense.unchecked(np.ones((4, 4)))
     near = da.Dense(0.9999999 * np.ones((4, 4)) + 1e-7 * np.eye(4))
     assert np.allclose(near.matrix(), ones.matrix(), atol=2e-7)
-    a = run(problem, da.EnVar4D(10, 2))
-    b = run(problem, da.EnVar4D(10, 2, localization=near))
+    a = run(problem, da.EnVar4D(10, window=2))
+    b = run(problem, da.EnVar4D(10, window=2, localization=near))
     first = dict(stage="analysis", time=problem.time[:2])
     # the mean does not see how the anomalies are made; the taper's 1e-7 from one
     assert gap(a, b, "mean", **first) < 1e-5
@@ -318,7 +318,7 @@ def test_4denvar_with_perturbed_data_has_the_kalman_filters_spread():
     static = perfect(1).prior.cov
     A = np.linalg.matrix_power(problem.model.A, 2)
     forecast = A @ static.matrix() @ A.T
-    method = da.EnVar4D(200, 1, static=da.Dense((forecast + forecast.T) / 2), weight=0.5)
+    method = da.EnVar4D(200, window=1, static=da.Dense((forecast + forecast.T) / 2), weight=0.5)
     a, b = run(problem, method), run(perfect(1), da.KF())
     at = dict(stage="analysis")
     # with the right static part too, B is the filter's up to 1 / sqrt(200) for each experiment
@@ -358,8 +358,8 @@ def test_a_minimisation_that_did_not_converge_is_told():
 
 
 COSTS = (
-    da.Var3D(None, 0.1),
-    da.Var3D(None, 0.1, window=2),
+    da.Var3D(None, factor=0.1),
+    da.Var3D(None, factor=0.1, window=2),
     da.Var4D(2, factor=0.1),
     da.Var4D(2, factor=0.1, checkpoint=True),
 )
