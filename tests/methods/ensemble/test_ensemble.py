@@ -721,7 +721,7 @@ def test_a_local_filter_that_reaches_everywhere_is_the_global_one(name):
         pair = da.ETKF(9, inflation=1.1), da.LETKF(9, localization=wide, inflation=1.1)
     else:
         one = NAN_ONE[name]
-            pair = one(9, inflation=1.1), one(9, inflation=1.1, localization=wide)
+        pair = one(9, inflation=1.1), one(9, inflation=1.1, localization=wide)
     a, b = (run(problem, m) for m in pair)
     close(a["mean"], b["mean"])
     close(a["std"], b["std"])
