@@ -108,3 +108,12 @@ def test_the_command_writes_both_files(tmp_path):
     text = (tmp_path / "models-quick-gpu.md").read_text("utf8")
     assert text.startswith("# Models: the cost of a step\n")
     assert "| model |" in text
+
+
+def test_a_loss_of_speed_is_told_from_noise():
+    from benchmarks.versus import LEAST, interval
+
+    assert interval([0.9] * 9) == (0.9, 0.9)
+    noisy = [0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.2, 1.3, 0.95]
+    low, high = interval(noisy)
+    assert low < LEAST < high
