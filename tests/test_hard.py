@@ -56,15 +56,15 @@ def test_a_weighted_method_leaves_its_neighbours_in_a_comparison_alone():
     both = {"etkf": da.ETKF(5), "particles": da.ParticleFilter(7)}
     kept = da.compare(problem, both, keep=("members", "innovation"), progress=False)
     alone = da.compare(problem, {"etkf": da.ETKF(5)}, keep=("members", "innovation"))
-    one = kept.isel(method=[0])
-    scores = (da.crps(r).isel(method=0) for r in (kept, alone))
+    one = kept.isel(scheme=[0])
+    scores = (da.crps(r).isel(scheme=0) for r in (kept, alone))
     np.testing.assert_allclose(*scores, rtol=1e-12)  # equal weights, summed as weights
-    np.testing.assert_allclose(da.effective_size(kept.isel(method=0)), 5, rtol=1e-12)
-    wide = (da.effective_dimension(r.isel(method=0)) for r in (kept, alone))  # not of the padding
+    np.testing.assert_allclose(da.effective_size(kept.isel(scheme=0)), 5, rtol=1e-12)
+    wide = (da.effective_dimension(r.isel(scheme=0)) for r in (kept, alone))  # not of the padding
     np.testing.assert_allclose(*wide, rtol=1e-12)
-    single = kept.isel(method=0, seed=0)
+    single = kept.isel(scheme=0, seed=0)
     told = da.explain(single, problem[0], time=3).verdict
-    assert told == da.explain(alone.isel(method=0, seed=0), problem[0], time=3).verdict
+    assert told == da.explain(alone.isel(scheme=0, seed=0), problem[0], time=3).verdict
     assert np.isfinite(da.score(one, skip=1)["crps"]).all()
 
 
@@ -72,8 +72,8 @@ def test_a_comparison_keeps_the_order_of_stages():
     problem = lorenz63(cycles=4)
     mixed = da.compare(problem, [da.ETKF(5), da.EnKS(5)], 2, progress=False)
     assert mixed["stage"].values.tolist() == ["forecast", "analysis", "smoothed"]
-    assert np.isnan(mixed["mean"].sel(stage="smoothed").isel(method=0)).all()
-    assert np.isfinite(mixed["mean"].sel(stage="smoothed").isel(method=1)).all()
+    assert np.isnan(mixed["mean"].sel(stage="smoothed").isel(scheme=0)).all()
+    assert np.isfinite(mixed["mean"].sel(stage="smoothed").isel(scheme=1)).all()
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -110,23 +110,24 @@ def spread_skill(
 
     Sorts std over components, cycles (from `skip` on) and experiments into `bins` of equal
     counts. Returns `spread`, the root-mean std^2 of each bin, `rmse` of its errors, and `count`;
-    with a dimension `method` where the result has one. Reliable ensembles of N members have rmse
+    with a dimension `scheme` where the result has one. Reliable ensembles of N members have rmse
     = sqrt((N + 1) / N) spread in every bin. Raises ValueError without a truth.
 
     Source: Wang and Bishop, J. Atmos. Sci. 60, 2003.
     """
     import xarray as xr
 
-    from .scores import _from, _truth
+    from .scores import _from, _truth, check_scheme
 
     if not isinstance(bins, (int, np.integer)) or bins < 1:
         raise ValueError(f"bins must be an integer >= 1, met {bins!r}")
+    check_scheme(result)
     late = _from(result, skip)
     if stage not in late["stage"]:
         raise ValueError(f"met the stage {stage!r}, wanted one of {late['stage'].values}")
     late = late.sel(stage=stage)
     variance, square = xr.broadcast(late["std"] ** 2, (late["mean"] - _truth(late)) ** 2)
-    pool = [d for d in variance.dims if d != "method"]
+    pool = [d for d in variance.dims if d != "scheme"]
 
     def binned(v: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, ...]:
         good = np.isfinite(v) & np.isfinite(e)

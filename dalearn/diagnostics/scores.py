@@ -33,6 +33,15 @@ def _from(result: Any, skip: int) -> Any:
     return result.isel(time=slice(skip, None))
 
 
+def check_scheme(result: Any) -> None:
+    """Refuse a result whose methods stand along `method`, the old name of the dimension."""
+    if "method" in result.dims and "scheme" not in result.dims:
+        raise ValueError(
+            'the result has the dimension "method", which is "scheme" now; wanted '
+            'result.rename(method="scheme")'
+        )
+
+
 def rmse(result: xr.Dataset) -> xr.DataArray:
     """Root-mean-square error of the mean over the state: `(case..., time, stage)`.
 
@@ -106,9 +115,10 @@ def crps(result: xr.Dataset) -> xr.DataArray:
     """
     import xarray as xr
 
+    check_scheme(result)
     if (sizes := _sizes(result)).size > 1:  # one method after another, without the padding
-        ones = [crps(result.isel(method=i)) for i in range(result.sizes["method"])]
-        return xr.concat(ones, dim="method", coords="minimal", compat="override")
+        ones = [crps(result.isel(scheme=i)) for i in range(result.sizes["scheme"])]
+        return xr.concat(ones, dim="scheme", coords="minimal", compat="override")
     truth = _truth(result)
     if "members" in result and sizes.size:
         result = result.isel(member=slice(sizes[0]))
@@ -207,26 +217,27 @@ def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> p
     """
     import pandas as pd
 
-    if "method" not in result.dims or "seed" not in result.dims:
+    check_scheme(result)
+    if "scheme" not in result.dims or "seed" not in result.dims:
         raise ValueError(
             f"a scoreboard wants the result of compare(...), met the dimensions {result.dims}; "
             "for one run use score(result)"
         )
     s = score(result, skip).sel(stage="analysis").load()
     rows = {}
-    for name in result["method"].values:
-        one = s.sel({"method": name})
+    for name in result["scheme"].values:
+        one = s.sel(scheme=name)
         held = one.where(~one["lost"]).median("seed")
         count = one.sizes["seed"]
         rows[str(name)] = {
             **{k: float(held[k]) for k in ("rmse", "spread", "crps")},
             "lost": int(one["lost"].sum()),
             "seeds": count,
-            "ms": float(result["seconds"].sel({"method": name}))
+            "ms": float(result["seconds"].sel(scheme=name))
             / result.sizes["time"]
             / count
             * 1e3,
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index.name = "method"
+    table.index.name = "scheme"
     return table if round_to is None else table.round(round_to)

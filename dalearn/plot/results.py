@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 
+from ..diagnostics.scores import check_scheme
 from .look import axes_or_new, legend, palette, style
 
 if TYPE_CHECKING:
@@ -170,15 +171,16 @@ def spread_skill_scatter(rmse: DataArray, spread: DataArray, *, ax=None) -> Axes
     Points above the line have too little spread. Scores that are not finite are only counted.
 
     rmse, spread  DataArrays of equal dims without time and stage, averages over time such as
-                  `rmse(result).sel(stage="analysis").mean("time")`; "method" sets the marker
+                  `rmse(result).sel(stage="analysis").mean("time")`; "scheme" sets the marker
     """
     taken = {"time", "stage", "x", "y", "member"}
     rest = [d for d in getattr(rmse, "dims", ()) if d not in taken]
     rmse, spread = _pair(rmse, spread, rest)
-    if "method" not in rest:
-        rmse, spread = rmse.expand_dims("method"), spread.expand_dims("method")
-    names = [str(m) for m in rmse["method"].values] if "method" in rmse.coords else [""]
-    error, width = (a.transpose("method", ...).values for a in (rmse, spread))
+    check_scheme(rmse)
+    if "scheme" not in rest:
+        rmse, spread = rmse.expand_dims("scheme"), spread.expand_dims("scheme")
+    names = [str(m) for m in rmse["scheme"].values] if "scheme" in rmse.coords else [""]
+    error, width = (a.transpose("scheme", ...).values for a in (rmse, spread))
     top = 1.08 * np.nanmax(np.where(np.isfinite([error, width]), [error, width], 0)) or 1.0
     ax = axes_or_new(ax, figsize=(4.4, 3.8))
     ax.plot([0, top], [0, top], color="black", linestyle="--", linewidth=1, label="reliable")

@@ -63,13 +63,13 @@ def compare(
         keep: as in `assimilate`.
         progress: a bar over the cases, for sweeps of more than a few seconds.
 
-    Returns the Dataset of `assimilate` with the dimensions `method` and `seed` in front, and
-    `seconds (method)`, the wall-clock time of each. Select with `.sel({"method": label})`: the
-    word `method=` means something else to `.sel`. With `to` it is opened from the file; if it is
-    larger than 2 GiB, and the package dask installed, arrays stay there until they are used.
+    Returns the Dataset of `assimilate` with the dimensions `scheme` (the methods under their
+    labels) and `seed` in front, and `seconds (scheme)`, the wall-clock time of each. Select with
+    `.sel(scheme=label)`. With `to` it is opened from the file; if it is larger than 2 GiB, and the
+    package dask installed, arrays stay there until they are used.
 
     A case whose method raises, or whose worker dies, costs only itself. It is NaN (`diverged` at
-    cycle 0), `failed (method)` says why, a warning names it, and the next call with the same `to`
+    cycle 0), `failed (scheme)` says why, a warning names it, and the next call with the same `to`
     tries it again. A case that lost its worker is tried once more at the end, one at a time; where
     a process pool broke, in a process of its own.
 
@@ -233,12 +233,12 @@ def _assemble(
         mine = [results[c.index] if c.index in results else _absent(like, pattern, c) for c in own]
         one = mine[0] if len(mine) == 1 else _joined(mine, "seed", seeds)
         parts.append(one.assign(seconds=sum(r.attrs["seconds"] for r in mine)))
-    out = _joined(parts, "method", list(methods))
+    out = _joined(parts, "scheme", list(methods))
     if failed:
         told = {label: [] for label in methods}
         for i, f in sorted(failed.items()):
             told[cases[i].label].append(f"{cases[i]}: {f}")
-        out["failed"] = ("method", ["; ".join(t) for t in told.values()])
+        out["failed"] = ("scheme", ["; ".join(t) for t in told.values()])
     out.attrs = {**pattern.attrs, "method": "\n".join(map(repr, methods.values())), "seed": seeds}
     del out.attrs["seconds"]
     return out
@@ -254,7 +254,7 @@ def _joined(parts: list[xr.Dataset], dim: str, labels: list) -> xr.Dataset:
     out = xr.concat(
         parts,
         dim=xr.Variable(dim, labels),
-        data_vars="all" if dim == "method" else "minimal",  # one ensemble size for all seeds
+        data_vars="all" if dim == "scheme" else "minimal",  # one ensemble size for all seeds
         coords="minimal",
         join="outer",
         compat="override",

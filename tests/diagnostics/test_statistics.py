@@ -133,7 +133,7 @@ def test_chi2_of_a_comparison():
     problem = lorenz63(cycles=6, batch=(3,))
     result = da.compare(problem, [da.ETKF(8), da.EnKF(8)], keep=("members", "innovation"))
     again = da.innovation_chi2(result.drop_vars("chi2"), problem)
-    assert again.dims == ("method", "seed", "time")
+    assert again.dims == ("scheme", "seed", "time")
     assert np.allclose(again, result["chi2"], rtol=1e-12)
     mixed = da.compare(problem, [da.ETKF(8), da.ETKF(9)], keep=("members",))
     with pytest.raises(ValueError, match="select one method"):
@@ -264,9 +264,9 @@ def test_spread_skill_of_a_reliable_ensemble():
     # a standard deviation from 10000 values is known to 1 / sqrt(20000) = 0.7 %
     assert np.allclose(found["rmse"] / found["spread"], 1, atol=0.03)
     assert (np.diff(found["spread"]) > 0.15).all()
-    both = xr.concat([result, result.assign(std=2 * result["std"])], dim="method")
+    both = xr.concat([result, result.assign(std=2 * result["std"])], dim="scheme")
     found = da.spread_skill(both, bins=3)
-    assert found["rmse"].dims == ("method", "bin")
+    assert found["rmse"].dims == ("scheme", "bin")
     assert np.allclose((found["rmse"] / found["spread"])[1], 0.5, atol=0.02)
 
 

@@ -226,7 +226,7 @@ def test_settings_swept_over_a_batch_equal_single_runs():
 def test_compare_labels_methods_and_seeds():
     problem = lorenz63(cycles=12, batch=(4,))
     result = da.compare(problem, {"a": da.ETKF(10), "b": da.EnKF(20)}, progress=False)
-    assert result["mean"].dims == ("method", "seed", "time", "stage", "x")
+    assert result["mean"].dims == ("scheme", "seed", "time", "stage", "x")
     alone = run(problem, da.EnKF(20))
     assert np.array_equal(result["mean"][1], alone["mean"])
     assert np.array_equal(result["truth"], alone["truth"])

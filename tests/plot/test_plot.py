@@ -148,8 +148,8 @@ def test_trajectories_refuse(result):
         ValueError, match=r"result has dims \(case, time, stage, x\).*isel\(case=0\)"
     ):
         plot.trajectories(batch)
-    several = result.expand_dims(method=2, seed=2)
-    with pytest.raises(ValueError, match=r"result\.isel\(method=0\)\.isel\(seed=0\)"):
+    several = result.expand_dims(scheme=2, seed=2)
+    with pytest.raises(ValueError, match=r"result\.isel\(scheme=0\)\.isel\(seed=0\)"):
         plot.trajectories(several)
     with pytest.raises(ValueError, match="no stage 'smoothed', it has forecast, analysis"):
         plot.trajectories(result, stages=("smoothed",))
@@ -323,12 +323,12 @@ def test_rank_histogram_refuses_nothing_to_show():
 
 
 def scores(values, **coordinates):
-    return xr.DataArray(values, coordinates, ("method", "case"))
+    return xr.DataArray(values, coordinates, ("scheme", "case"))
 
 
 def test_spread_skill_scatter_has_a_marker_for_each_method():
-    error = scores([[0.2, 0.3, np.nan], [0.4, 0.5, 0.6]], method=["EnKF", "ETKF"])
-    width = scores([[0.2, 0.2, 0.2], [0.1, 0.2, 0.3]], method=["EnKF", "ETKF"])
+    error = scores([[0.2, 0.3, np.nan], [0.4, 0.5, 0.6]], scheme=["EnKF", "ETKF"])
+    width = scores([[0.2, 0.2, 0.2], [0.1, 0.2, 0.3]], scheme=["EnKF", "ETKF"])
     ax = drawn(plot.spread_skill_scatter(error, width.T))
     assert legend(ax) == ["reliable", "EnKF, 1 not finite", "ETKF"]
     first, second = ax.lines[1:]
@@ -336,10 +336,10 @@ def test_spread_skill_scatter_has_a_marker_for_each_method():
     assert first.get_marker() != second.get_marker()
     assert ax.get_xlim() == ax.get_ylim()
     assert legend(plot.spread_skill_scatter(error[1], width[1])) == ["reliable", "ETKF"]
-    bare = (a[1].drop_vars("method") for a in (error, width))
+    bare = (a[1].drop_vars("scheme") for a in (error, width))
     assert legend(plot.spread_skill_scatter(*bare)) == ["reliable"]
     drawn(plot.spread_skill_scatter(error.where(False), width))
-    many = xr.concat([error] * 4, "method")
+    many = xr.concat([error] * 4, "scheme")
     assert len(plot.spread_skill_scatter(many, many).lines) == 1 + 8
 
 

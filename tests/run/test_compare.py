@@ -138,11 +138,33 @@ def test_the_layout_is_that_of_assimilate():
     problem = lorenz63(cycles=5, batch=(3,))
     result = compare(problem)
     alone = da.assimilate(problem, PAIR["enkf"], progress=False)
-    one = result.sel({"method": "enkf"}, drop=True).rename(seed="case")
+    one = result.sel(scheme="enkf", drop=True).rename(seed="case")
     xr.testing.assert_equal(one[list(alone)], alone.assign_coords(case=[0, 1, 2]))
-    assert result["seconds"].dims == ("method",)
+    assert result["seconds"].dims == ("scheme",)
     assert (result["seconds"] > 0).all()
     assert "failed" not in result
+
+
+def test_a_scheme_is_selected_by_its_keyword():
+    """`.sel(method=...)` would say nothing and select nothing: xarray takes the word as its own."""
+    result = compare(lorenz63(cycles=5, batch=(3,)))
+    error = da.rmse(result)
+    mean = error.sel(scheme="etkf", stage="analysis").mean()
+    assert np.isclose(mean, error.values[0, ..., 1].mean(), rtol=1e-12)
+    with pytest.raises(KeyError):
+        error.sel(scheme="kf")
+
+
+def test_results_of_the_old_form_are_named_as_such():
+    result = compare(lorenz63(cycles=5, batch=(3,)))
+    old = result.rename(scheme="method")
+    error, width = (f(old).mean(("time", "stage")) for f in (da.rmse, da.spread))
+    for f in (da.crps, da.scoreboard, da.spread_skill):
+        with pytest.raises(ValueError, match=r'rename\(method="scheme"\)'):
+            f(old)
+    with pytest.raises(ValueError, match=r'rename\(method="scheme"\)'):
+        da.plot.spread_skill_scatter(error, width)
+    assert da.scoreboard(old.rename(method="scheme")).equals(da.scoreboard(result))
 
 
 def test_labels_are_short_and_the_same_in_every_process():
@@ -182,15 +204,15 @@ def test_a_method_that_raises_costs_only_its_case(name, odd, request):
     with contextlib.nullcontext() if name is None else pools(name, request) as pool:  # noqa: SIM117
         with pytest.warns(RuntimeWarning, match=words):
             result = compare(problem, methods, executor=pool)
-    assert message in result["failed"].sel({"method": "bad"}).item()
-    assert (result["failed"].sel({"method": ["a", "b"]}) == "").all()
-    bad = result.sel({"method": "bad"})
+    assert message in result["failed"].sel(scheme="bad").item()
+    assert (result["failed"].sel(scheme=["a", "b"]) == "").all()
+    bad = result.sel(scheme="bad")
     assert np.isnan(bad["mean"]).all()
     assert np.isnan(bad["seconds"])
     assert bad["diverged"].all()
     others = compare(problem, {"a": da.ETKF(10), "b": da.EnKF(20)})
     for variable in ("mean", "std", "predicted", "diverged"):
-        assert result[variable].sel({"method": ["a", "b"]}).identical(others[variable])
+        assert result[variable].sel(scheme=["a", "b"]).identical(others[variable])
     assert result["truth"].identical(others["truth"])
     board = da.scoreboard(result)
     assert board["lost"].tolist() == [0, 4, 0]
@@ -237,10 +259,10 @@ def test_a_killed_process_of_a_pool_costs_only_its_case(tmp_path):
     with ProcessPoolExecutor(2) as pool, pytest.warns(RuntimeWarning) as told:
         result = compare(problem, methods, executor=pool, chunk=3)
     assert "2 of 6 cases failed" in str(told[-1].message)
-    assert "BrokenProcessPool" in result["failed"].sel({"method": "dies"}).item()
-    good = result.sel({"method": list(PAIR)})
+    assert "BrokenProcessPool" in result["failed"].sel(scheme="dies").item()
+    good = result.sel(scheme=list(PAIR))
     assert np.array_equal(good["mean"], compare(problem)["mean"])
-    assert np.isnan(result["mean"].sel({"method": "dies"})).all()
+    assert np.isnan(result["mean"].sel(scheme="dies")).all()
 
 
 @slow
@@ -257,8 +279,8 @@ def test_killed_dask_workers_cost_only_their_case(tmp_path, cluster):
     with cluster.get_executor() as pool, pytest.warns(RuntimeWarning) as told:
         result = compare(problem, always, executor=pool, chunk=6)
     assert "1 of 3 cases failed" in str(told[-1].message)
-    assert "KilledWorker" in result["failed"].sel({"method": "dies"}).item()
-    assert np.array_equal(result["mean"].sel({"method": list(PAIR)}), compare(problem)["mean"])
+    assert "KilledWorker" in result["failed"].sel(scheme="dies").item()
+    assert np.array_equal(result["mean"].sel(scheme=list(PAIR)), compare(problem)["mean"])
 
 
 @slow
@@ -373,7 +395,7 @@ def test_a_failed_case_is_absent_and_tried_again(tmp_path):
     with ProcessPoolExecutor(1) as pool, pytest.warns(RuntimeWarning) as told:
         first = compare(problem, methods, executor=pool, to=path)
     assert "1 of 3 cases failed" in str(told[-1].message)
-    assert np.isnan(first["mean"].sel({"method": "dies"})).all()
+    assert np.isnan(first["mean"].sel(scheme="dies")).all()
     assert len(list(path.glob("case-*"))) == 2
     assert_same(compare(problem, methods, to=path), compare(problem, methods))
     assert len(list(path.glob("case-*"))) == 3
@@ -432,7 +454,7 @@ def test_diagnostics_of_a_file_are_those_of_memory(tmp_path, monkeypatch):
     for f in (da.rmse, da.spread, da.climatology, da.lost):
         xr.testing.assert_identical(f(memory).load(), f(file).load())
     assert np.allclose(da.crps(memory), da.crps(file), rtol=0, atol=1e-13)  # sums in another order
-    a, b = (da.rank_histogram(r.sel({"method": "enkf"})) for r in (memory, file))
+    a, b = (da.rank_histogram(r.sel(scheme="enkf")) for r in (memory, file))
     xr.testing.assert_identical(a.load(), b.load())
     alone = da.assimilate(problem, PAIR["etkf"], keep=keep, progress=False)
     assert np.array_equal(da.crps(memory)[0], da.crps(alone))  # 10 members, beside 20
