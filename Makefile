@@ -1,11 +1,13 @@
 # Everything runs in .venv, which the first target makes. `make help` says what there is.
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SITE := _build/html
 STAMP := $(VENV)/.installed
-PACKAGE := $(shell find dalearn -name '*.py' -o -name '*.js' -o -name '*.css' 2>/dev/null)
 
 # One thread each (the matrices are small), no bars in stored outputs; and the kernel of this
 # environment, whatever kernels the user has elsewhere. (A backend of matplotlib named here would
@@ -19,8 +21,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport JUPYTER_PATH PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test check lint unit nbval browser processor processors lab notebooks
-.PHONY: clean
+.PHONY: help install pages book test check lint style types unit live browser nbval proofs
+.PHONY: processor processors lab notebooks clean
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,38 +42,56 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 install: $(STAMP)  ## make .venv and install the package, the book's tools and the tests'
 
-# Jupyter Book runs a page again when its text changes, and cannot know that the package did: pages
-# executed with an older package are forgotten.
-_build/.package: $(PACKAGE) $(wildcard book/_ext/*.py) | $(STAMP)
-	@rm -rf _build/.jupyter_cache _build/.doctrees
-	@mkdir -p _build && touch $@
+pages: $(STAMP)  ## run each page that changed, once, and compare its `check` cells
+	@$(BIN)/python book/execute_pages.py --compare
 
-book: $(STAMP) _build/.package  ## build the site into _build/html
+book: pages  ## build the site into _build/html
 	$(BIN)/jupyter-book build book --config _config.yml --path-output . -W -n --keep-going -q
 	@echo "The book is at file://$(CURDIR)/$(SITE)/index.html"
 
-lint: $(STAMP)  ## style and types
+style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(STAMP)
 	$(BIN)/pyright
 
-unit: $(STAMP)  ## every test that needs neither the site nor a browser
-	$(BIN)/python -m pytest -m "not browser" --ignore=tests/test_book.py
+lint: style types  ## style and types
 
-nbval: $(STAMP)  ## run every notebook and compare its `check` cells
+# Each part of `make test` leaves what it printed in $(LOGS), so that the end can repeat how it went.
+LOGS := _build/logs
+TEE = 2>&1 | tee $(LOGS)/$@.log
+$(LOGS):
+	@mkdir -p $@
+
+UNIT = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+unit: $(STAMP) | $(LOGS)  ## every test that needs neither the site nor a browser
+	nice -n 5 $(UNIT) -m "not browser and not site" $(TEE)
+
+browser: book | $(LOGS)  ## the built site, in a real Chromium
+	$(BIN)/python -m pytest -m "browser or site" $(TEE)
+
+# nbval with its own kernel, on pages that take seconds; `make nbval` runs them all so.
+LIVE := book/how-to-use.ipynb book/learning/coming-from-torchda.ipynb
+live: $(STAMP) | $(LOGS)
+	DALEARN_STATIC=0 $(BIN)/python -m pytest --nbval --nbval-current-env -W default $(LIVE) $(TEE)
+
+nbval: $(STAMP)  ## run every notebook live and compare its `check` cells
 	DALEARN_STATIC=0 $(BIN)/python -m pytest --nbval --nbval-current-env -W default \
 	  -n 2 --dist loadfile book
 
-browser: book  ## the built site, in a real Chromium
-	$(BIN)/python -m pytest tests/test_book.py
-	$(BIN)/python -m pytest -m browser
+proofs: $(STAMP)  ## the slow tests at the lengths of the papers, all of them: an hour
+	DALEARN_PROOFS=1 $(UNIT) -m proof
 
-# (The site comes first: what waits for it is the longest path.)
-test: lint _build/.package  ## everything that CI runs, two things at a time
-	@$(MAKE) --no-print-directory -j2 --output-sync=target browser unit nbval
+# The pages come first, two at a time: what waits for them is the longest path. Then the site and its
+# tests have a core, and the other tests what is left (`nice`). At the end, how each part went.
+test: style pages | $(LOGS)  ## everything that CI runs
+	@rm -f $(LOGS)/*.log
+	@$(MAKE) --no-print-directory -j2 -k -o pages --output-sync=target browser unit live types; status=$$?; \
+	for log in $(LOGS)/*.log; do echo "$$(basename $$log .log): $$(tail -n 1 $$log)"; done; exit $$status
 
 check: lint  ## what fits in three minutes: style, types, quick tests
-	$(BIN)/python -m pytest -n 2 -m "not slow and not browser and not site"
+	$(UNIT) -m "not slow and not browser and not site"
 
 # Arithmetic as on a processor of 2004: no AVX, no FMA, in OpenBLAS, NumPy, torch and MKL alike.
 AGED := OPENBLAS_CORETYPE=Prescott NPY_DISABLE_CPU_FEATURES=X86_V3 ATEN_CPU_CAPABILITY=default \
@@ -83,7 +103,7 @@ processor: $(STAMP)  ## a few oracles and one page in the arithmetic of another 
 	  book/variational/coming-from-adao.ipynb
 
 processors: $(STAMP)  ## quick tests and every `check` cell under two others: most of an hour
-	$(AGED) $(BIN)/python -m pytest -n 2 -m "not slow and not browser and not site"
+	$(AGED) $(UNIT) -m "not slow and not browser and not site"
 	$(AGED) $(MAKE) nbval
 	OPENBLAS_CORETYPE=Sandybridge OMP_NUM_THREADS=2 $(MAKE) nbval
 

@@ -2,11 +2,12 @@
 
 The markdown is the master. A notebook takes its cells from the page, keeps the ids of cells that
 did not change, and carries outputs only for the cells tagged `check`: small printed results that
-hold on any machine, which `pytest --nbval` compares. A page is executed only when its code differs
-from the notebook's or a `check` cell has no output; prose alone costs nothing.
+hold on any machine, which nbval compares. Executions are those of `execute_pages.py`: a page runs
+only when its code differs from the notebook's, or a `check` cell has no output, and the cache does
+not hold what it would give. Prose alone costs nothing.
 
     python book/make_notebooks.py            what changed
-    python book/make_notebooks.py --all      execute every page
+    python book/make_notebooks.py --all      bring every page's outputs up to date with the package
     python book/make_notebooks.py --verify   write nothing; fail if a pair disagrees
     python book/make_notebooks.py book/filters/ensemble-filters.md     only these pages
 """
@@ -14,27 +15,18 @@ from the notebook's or a `check` cell has no output; prose alone costs nothing.
 import argparse
 import hashlib
 import sys
-import time
 from pathlib import Path
 
 import jupytext
 import nbformat
+from execute_pages import BOOK, executed, pages, run_all, stale
 from jupytext.combine import combine_inputs_with_outputs
-from nbclient import NotebookClient
 
-BOOK = Path(__file__).resolve().parent
 METADATA = {
     "jupytext": {"formats": "ipynb,md:myst"},
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
-
-
-def pages() -> list[Path]:
-    """Every markdown page with a jupytext header, that is: with code."""
-    return [
-        p for p in sorted(BOOK.rglob("*.md")) if p.read_text("utf8").startswith("---\njupytext:")
-    ]
 
 
 def is_check(cell) -> bool:
@@ -86,42 +78,42 @@ def plain(output):
     )
 
 
-def execute(notebook, page: Path):
-    """Run in a fresh kernel, in the page's folder, as Jupyter would."""
-    NotebookClient(
-        notebook,
-        timeout=300,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(page.parent)}},
-        coalesce_streams=True,
-    ).execute()
+def filled(notebook, page: Path):
+    """Take the outputs of the page's execution, whose code cells are the notebook's, in order."""
+    mine = [c for c in notebook.cells if c.cell_type == "code"]
+    for cell, run in zip(mine, executed(page), strict=True):
+        cell.outputs = run.outputs
     return notebook
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("page", nargs="*", type=Path, help="only these pages (default: all)")
-    parser.add_argument("--all", action="store_true", help="execute even where nothing changed")
+    parser.add_argument("--all", action="store_true", help="also where the page did not change")
     parser.add_argument(
         "--verify", action="store_true", help="write nothing; fail on a difference"
     )
     options = parser.parse_args(argv)
+    found = {p: merged(p) for p in [p.resolve() for p in options.page] or pages()}
+    wanted = [p for p, (_, changed) in found.items() if options.all or changed]
+    if not options.verify:
+        errors = run_all([p for p in wanted if stale(p)], jobs=2)
+        if errors:
+            print(*errors, sep="\n")
+            return 1
     behind = 0
-    for page in [p.resolve() for p in options.page] or pages():
-        path, start = page.with_suffix(".ipynb"), time.perf_counter()
-        notebook, stale = merged(page)
-        run = options.all or stale
-        if run and not options.verify:
-            notebook = execute(notebook, page)
-        text = "" if options.verify and run else nbformat.writes(tidy(notebook)) + "\n"
+    for page, (notebook, _) in found.items():
+        path = page.with_suffix(".ipynb")
+        if not options.verify and (page in wanted or not stale(page)):
+            notebook = filled(notebook, page)
+        text = "" if options.verify and page in wanted else nbformat.writes(tidy(notebook)) + "\n"
         if not path.exists() or path.read_text("utf8") != text:
             behind += 1
             if not options.verify:
                 path.write_text(text, "utf8")
-            what = (
-                "is behind" if options.verify else f"written, {time.perf_counter() - start:.1f} s"
+            print(
+                f"{path.relative_to(BOOK.parent)}: {'is behind' if options.verify else 'written'}"
             )
-            print(f"{path.relative_to(BOOK.parent)}: {what}")
     if options.verify and behind:
         print("run `make notebooks` and add the notebooks")
     return int(options.verify and behind > 0)

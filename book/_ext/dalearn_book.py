@@ -1,4 +1,4 @@
-"""What this book asks of Sphinx beyond its themes and extensions: four small things.
+"""What this book asks of Sphinx beyond its themes and extensions: five small things.
 
 1. No thebe. Jupyter Book always loads sphinx-thebe, which puts a script on every page that
    declares a constant twice (a console error) and could fetch a library from a CDN. Its hooks are
@@ -11,6 +11,8 @@
    notebook as text. A page with code and no notebook is a warning.
 4. Pages that work from file://. The theme preloads its fonts with `crossorigin`, which a browser
    refuses on file:// with an error in the console; those hints are dropped (the fonts still load).
+5. A page that ran again is read again. Sphinx looks at the page's own text; the record that
+   `execute_pages.py` keeps of an execution is named as a file that the page depends on.
 
 Each is a few lines on an event; the build's other pieces are untouched.
 """
@@ -94,9 +96,17 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         polish_pages(app)
 
 
+def depend_on_execution(app: Sphinx, page: str, source: list[str]) -> None:
+    """Read a page with code again when the record of its execution is new."""
+    if source[0].startswith("---\njupytext:"):
+        records = Path(app.outdir).parent / ".jupyter_cache" / "records"
+        app.env.note_dependency(str(records / f"{page}.json"))
+
+
 def setup(app: Sphinx) -> dict:
     remove_thebe(app)
     drop_hooks(app, "sphinx-mathjax-offline")
     app.connect("html-page-context", offer_notebook, priority=900)
     app.connect("build-finished", finish)
+    app.connect("source-read", depend_on_execution)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

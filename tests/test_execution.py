@@ -1,0 +1,198 @@
+"""Each page runs once: what its record holds, what makes it run again, how it is compared."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import execute_pages
+import make_notebooks
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = """---
+jupytext:
+  formats: ipynb,md:myst
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+"""
+PAGE = f"""{HEADER}
+# A page
+
+```{{code-cell}} python
+import dalearn
+from pathlib import Path
+
+word = Path("word.txt").read_text()
+print("not compared")
+```
+
+```{{code-cell}} python
+:tags: [check]
+
+print(word, dalearn.kernels.__name__)
+```
+"""
+
+
+def run(script, book, *arguments):
+    """One of the book's scripts on a book of its own."""
+    command = [sys.executable, str(ROOT / "book" / script), *arguments]
+    environment = os.environ | {"DALEARN_BOOK": str(book)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """A book of two pages, executed, their notebooks beside them."""
+    folder = tmp_path_factory.mktemp("repository") / "book"
+    folder.mkdir()
+    (folder / "page.md").write_text(PAGE, "utf8")
+    (folder / "other.md").write_text(PAGE.replace("print(word", "print('the', word"), "utf8")
+    (folder / "word.txt").write_text("sea", "utf8")
+    done = run("make_notebooks.py", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def record(book):
+    path = book.parent / "_build/.jupyter_cache/records/page.json"
+    return execute_pages.Record(**json.loads(path.read_text("utf8")))
+
+
+def test_a_record_holds_what_the_page_used(record):
+    assert {"dalearn/__init__.py", "dalearn/__init__.pyi"} <= set(record.files)
+    assert any(name.endswith("kernels.py") for name in record.files)
+    assert not [name for name in record.files if "wildfire" in name or "README" in name]
+    assert {"python", "numpy"} <= set(record.packages)
+    assert "statsmodels" not in record.packages
+    assert 0 < record.cpu < 60
+    assert record.slowness >= 1
+
+
+def test_a_changed_check_output_fails(book):
+    """Executed pages are compared and not run again; one notebook says what its page did not."""
+    notebook = book / "other.ipynb"
+    good = notebook.read_text("utf8")
+    assert good.count("the sea dalearn") == 1
+    notebook.write_text(good.replace("the sea dalearn", "the lake dalearn"), "utf8")
+    done = run("execute_pages.py", book, "--compare")
+    notebook.write_text(good, "utf8")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "0 pages run, 2 kept" in done.stdout
+    assert "Cell outputs differ" in done.stdout
+    assert "other.ipynb::Cell 1" in done.stdout
+    assert "1 failed, 3 passed" in done.stdout
+
+
+def test_a_page_that_fails_says_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute_pages, "BOOK", tmp_path)
+    (tmp_path / "page.md").write_text(PAGE, "utf8")  # there is no word.txt
+    with pytest.raises(execute_pages.PageError) as error:
+        execute_pages.run(tmp_path / "page.md")
+    assert str(error.value).startswith("page: ")
+    assert "No such file or directory: 'word.txt'" in str(error.value)
+
+
+@pytest.fixture
+def kept(book, record, monkeypatch):
+    """Writes another record of the page and tells whether the page is then to run, and why."""
+    monkeypatch.setattr(execute_pages, "BOOK", book)
+    monkeypatch.setattr(execute_pages, "CACHE", book.parent / "_build/.jupyter_cache")
+    monkeypatch.setattr(execute_pages, "RECORDS", book.parent / "_build/.jupyter_cache/records")
+
+    def why(**changes):
+        monkeypatch.setattr(execute_pages, "recorded", lambda page: replace(record, **changes))
+        return execute_pages.stale(book / "page.md")
+
+    return why
+
+
+def test_what_makes_a_page_run_again(kept, record):
+    assert kept() == ""
+    files, packages = record.files, record.packages
+    name = next(n for n in files if n.endswith("kernels.py"))
+    assert kept(files=files | {name: "another"}) == f"{name} changed"
+    assert kept(files=files | {"dalearn/gone.py": "0"}) == "dalearn/gone.py changed"
+    assert kept(packages=packages | {"numpy": "1.0"}).startswith("numpy is ")
+    assert kept(code="another") == "its code changed"
+
+
+def test_the_public_names_count_where_the_page_imported_their_module(tmp_path, monkeypatch):
+    """A name added to the stub concerns only pages that used the module it comes from."""
+    monkeypatch.setattr(execute_pages, "ROOT", tmp_path)
+    stub = tmp_path / "dalearn" / "__init__.pyi"
+    stub.parent.mkdir()
+    stub.write_text("from . import a as a\nfrom .b import f as f\nfrom .c import g as g\n", "utf8")
+    lines = execute_pages.names_from(stub, frozenset({"dalearn", "dalearn.a", "dalearn.b"}))
+    assert lines == ["a = dalearn.a", "f = dalearn.b.f"]
+
+
+def test_prose_leaves_an_execution_valid(kept, book):
+    page = book / "page.md"
+    text = page.read_text("utf8")
+    try:
+        page.write_text(text.replace("# A page", "# Another title"), "utf8")
+        assert kept() == ""
+        page.write_text(text.replace("not compared", "a change"), "utf8")
+        assert kept() == "its code changed"
+    finally:
+        page.write_text(text, "utf8")
+
+
+def test_longest_first(monkeypatch):
+    pages = make_notebooks.pages()[:3]
+    cpu = dict(zip(pages, (2.0, 9.0, None), strict=True))
+
+    def recorded(page):
+        return cpu[page] and execute_pages.Record("", "", {}, {}, cpu[page], 0.0, 1.0)
+
+    monkeypatch.setattr(execute_pages, "recorded", recorded)
+    assert execute_pages.longest_first(pages) == [pages[2], pages[1], pages[0]]
+
+
+# ---- limits ----
+
+LIMIT = 40  # CPU seconds a page may take: a reader waits no longer, and neither does `make test`
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("page", make_notebooks.pages(), ids=execute_pages.name_of)
+def test_a_page_runs_in_its_limit(page):
+    """In seconds of the machine that the limit was set on."""
+    record = execute_pages.recorded(page)
+    if record is None:
+        reason = f"{page.name} was not executed: `make pages`"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    assert record.cpu / record.slowness <= LIMIT
+
+
+def test_a_test_file_that_takes_too_long_fails_the_run(tmp_path):
+    (tmp_path / "conftest.py").write_text("import bounds\n\nbounds.USUAL = 0.1\n", "utf8")
+    busy = (
+        "    end = time.process_time() + 2.0\n    while time.process_time() < end:\n        pass\n"
+    )
+    (tmp_path / "test_long.py").write_text(f"import time\n\n\ndef test_it():\n{busy}", "utf8")
+    (tmp_path / "test_short.py").write_text("def test_nothing():\n    pass\n", "utf8")
+    path = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "book")])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "seconds", str(tmp_path)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "FAILED test_long.py took 2 CPU s, its bound is 0.1 s" in done.stdout
+    assert "2 passed" in done.stdout
+    assert "test_short.py took" not in done.stdout
