@@ -4,7 +4,7 @@
 
 Each commit runs in a process of its own, and both run the same case in turn: a busy machine slows
 whole minutes, so they are compared within a round only. A case is slower for sure where the whole
-interval of its ratio old / new lies below 1. Cases use public names alone, which all commits share.
+interval of its ratio old / new lies below 0.95. Cases use public names, which all commits share.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _steps(model: Callable, x: Any) -> Case:
 SECTIONS = {"filters": filters, "variational": variational, "models": models}
 
 
-# --- a process for each commit ---------------------------------------------------------------------
+# --- a process for each commit -------------------------------------------------------------------
 
 
 def serve(root: str, section: str) -> None:
@@ -155,7 +155,7 @@ def serve(root: str, section: str) -> None:
     sys.path.insert(0, root)
     import dalearn
 
-    assert dalearn.__file__ and Path(dalearn.__file__).is_relative_to(root)
+    assert Path(dalearn.__file__ or "").is_relative_to(root)
     cases = SECTIONS[section]()
     print(json.dumps(sorted(cases)), flush=True)
     for line in sys.stdin:

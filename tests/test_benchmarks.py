@@ -95,7 +95,8 @@ def test_sections_report(name, monkeypatch):
         assert section["rows"] or name == "gpu"
         for row in section["rows"]:
             assert len(row) == len(section["columns"])
-            assert all(np.isfinite(cell) and cell > 0 for cell in row if isinstance(cell, float))
+            # one call on a busy machine: a ratio may round to 0
+            assert all(np.isfinite(c) and c >= 0 for c in row if isinstance(c, float))
     json.dumps(report.sections)
 
 
