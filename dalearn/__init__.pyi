@@ -82,6 +82,7 @@ from .methods.ensemble.inflation import RTPS as RTPS
 from .methods.ensemble.inflation import Adaptive as Adaptive
 from .methods.ensemble.inflation import Multiplicative as Multiplicative
 from .methods.ensemble.localization import Localization as Localization
+from .models import POD as POD
 from .models import Advection as Advection
 from .models import Burgers as Burgers
 from .models import Burgers2D as Burgers2D

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 import dalearn as da
+from dalearn.array import array_namespace
+from dalearn.models import Extended, reconstruction_error
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,62 @@ class MethodExample:
         turn, parts = getattr(self.method, "rotate", None), [type(self.method).__name__]
         return "-".join(parts + ["local"] * self.local + [turn] * bool(turn))
 
+
+@dataclass(frozen=True, eq=False)
+class Curved:
+    """A coder that is not linear: the arsinh of the codes of another."""
+
+    coder: Any
+    n = property(lambda self: self.coder.n)
+    r = property(lambda self: self.coder.r)
+
+    def encode(self, x):
+        z = self.coder.encode(x)
+        return array_namespace(z).asinh(z)
+
+    def decode(self, z):
+        return self.coder.decode(array_namespace(z).sinh(z))
+
+    def floor(self, test):
+        return reconstruction_error(self, test)
+
+
+def snapshots(n=12, S=60, seed=0):
+    """States `(3, S / 3, n)` whose directions vary by 0.7, 0.49, ... of the first."""
+    rng = np.random.default_rng(seed)
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(n, n)))[0]
+    return 2 + (rng.normal(size=(3, S // 3, n)) * 0.7 ** np.arange(n)) @ rotation
+
+
+@dataclass(frozen=True)
+class CoderExample:
+    """A coder of the states that `snapshots(n)` draws.
+
+    `floor`: the largest floor its theory allows on unseen draws, in the states' units.
+    """
+
+    coder: Any
+    name: str
+    floor: float
+
+    def __str__(self):
+        return self.name
+
+
+def _coders():
+    fitted = da.POD.fit(snapshots(), 5)
+    units = np.linspace(0.5, 2, 12)
+    # 0.7^i for i >= 5 leave 0.068 on 12 components; directions fitted to 60 draws leave more
+    yield CoderExample(fitted, "POD", 0.09)
+    yield CoderExample(da.POD.fit(snapshots(), 12), "POD-full", 1e-12)
+    yield CoderExample(da.POD.fit(snapshots(), 5, randomised=True), "POD-randomised", 0.09)
+    yield CoderExample(da.POD.fit(snapshots(), 5, mean=False, scale=units), "POD-units", 0.15)
+    yield CoderExample(da.POD.fit(snapshots(), 8).truncated(5), "POD-truncated", 0.09)
+    yield CoderExample(Extended(da.POD.fit(snapshots()[..., :10], 4), 2), "POD-parameters", 0.2)
+    yield CoderExample(Curved(fitted), "curved", 0.09)
+
+
+CODERS = tuple(_coders())
 
 EVERYWHERE = da.Localization.line(3, np.inf, da.boxcar)  # every observation counts fully
 

@@ -3,6 +3,7 @@
 from .advection import Advection
 from .burgers import Burgers
 from .burgers2d import Burgers2D
+from .coders import Coder, Extended, reconstruction_error
 from .kolmogorov import Kolmogorov
 from .kuramoto_sivashinsky import KuramotoSivashinsky
 from .landscape import Landscape
@@ -10,15 +11,19 @@ from .lorenz63 import Lorenz63
 from .lorenz96 import Lorenz96
 from .networks import History, Surrogate
 from .pendulum import Pendulum
+from .pod import POD
 from .shallow_water import ShallowWater
 from .subcycled import Subcycled
 from .two_scale import Lorenz96TwoScale
 from .wildfire import Wildfire
 
 __all__ = [
+    "POD",
     "Advection",
     "Burgers",
     "Burgers2D",
+    "Coder",
+    "Extended",
     "History",
     "Kolmogorov",
     "KuramotoSivashinsky",
@@ -31,4 +36,5 @@ __all__ = [
     "Subcycled",
     "Surrogate",
     "Wildfire",
+    "reconstruction_error",
 ]

@@ -1,0 +1,151 @@
+"""Coders: a state `(..., n)` as a few numbers `(..., r)`, and back.
+
+    z = encode(x),   x ~ decode(z),   r << n.
+
+A coder is a pair of pure functions of states. Like a model it knows no observation, no prior and
+no method, and so it stands beside the models: a problem, a network or a method may hold one.
+Proper orthogonal decomposition is in `pod`; coders that are networks need torch: see `neural`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..array import Array, array_namespace, as_floats, check_count, to_numpy
+
+
+class Coder(Protocol):
+    """What every coder does.
+
+    A coder that holds arrays is a dataclass, so that it moves between libraries and pickles. One
+    whose `encode` and `decode` are affine says so by `linear = True`.
+    """
+
+    @property
+    def n(self) -> int:
+        """How many numbers a state has."""
+        ...
+
+    @property
+    def r(self) -> int:
+        """How many numbers its code has."""
+        ...
+
+    def encode(self, x: Array) -> Array:
+        """States `(..., n)` -> codes `(..., r)`, each row alone, differentiable."""
+        ...
+
+    def decode(self, z: Array) -> Array:
+        """Codes `(..., r)` -> states `(..., n)`, each row alone, differentiable."""
+        ...
+
+    def floor(self, test: Array) -> float:
+        """The error that remains without any assimilation: see `reconstruction_error`."""
+        ...
+
+
+def reconstruction_error(coder: Any, test: Array) -> float:
+    """The floor of a coder: its root-mean-square error on states that it was not fitted to.
+
+    sqrt(mean |x - decode(encode(x))|^2) over all states and components, in the state's units. No
+    analysis in the coder's space is better than this on average.
+
+    Args:
+        coder: a Coder.
+        test: held-out states `(..., n)`: whole trajectories, not times between those fitted to.
+
+    Returns:
+        The error, one number.
+
+    Raises:
+        ValueError: for another number of components than the coder's n, for no state, and for
+            states with NaN or infinity, which would hide behind an average.
+    """
+    x = check_states(test, coder.n, "the test states")
+    xp = array_namespace(x)
+    gap = x - coder.decode(coder.encode(x))
+    size = float(xp.max(xp.abs(gap)))
+    if not size > 0:  # exact, or NaN
+        return size
+    return size * float(to_numpy(xp.mean((gap / size) ** 2))) ** 0.5
+
+
+def check_states(states: Any, n: int | None, name: str) -> Array:
+    """`states` as floats, or an error.
+
+    Args:
+        states: `(..., n)`.
+        n: the number of components wanted, or None for any.
+        name: what they are, for messages.
+
+    Returns:
+        The states; integers become float64.
+
+    Raises:
+        ValueError: unless they are finite, at least one, and of n components.
+    """
+    x = as_floats(states, name)
+    if x.ndim < 1 or 0 in x.shape or (n is not None and x.shape[-1] != n):
+        wanted = "(..., n), at least one state" if n is None else f"(..., {n})"
+        raise ValueError(f"{name} have shape {tuple(x.shape)}, wanted {wanted}")
+    xp = array_namespace(x)
+    bad = ~xp.all(xp.isfinite(x), axis=-1)
+    if bool(xp.any(bad)):
+        count = int(xp.sum(xp.astype(bad, xp.int64)))
+        raise ValueError(
+            f"{count} of {name} {tuple(x.shape)} hold NaN or infinity; wanted finite numbers: "
+            "leave them out, states[isfinite(states).all(-1)], or mend the runs they come from"
+        )
+    return x
+
+
+@dataclass(frozen=True, eq=False)
+class Extended:
+    """The coder of a state with parameters behind it: they pass as they are.
+
+    (x, theta) -> (encode(x), theta). For joint problems, `with_parameters`, whose states have
+    n + p numbers.
+
+    Args:
+        coder: the Coder of the state alone.
+        p: how many numbers the parameters are.
+
+    Raises:
+        ValueError: for a p that is no integer >= 1.
+    """
+
+    coder: Any
+    p: int
+
+    def __post_init__(self):
+        check_count("p", self.p)
+
+    @property
+    def n(self) -> int:
+        return self.coder.n + self.p
+
+    @property
+    def r(self) -> int:
+        return self.coder.r + self.p
+
+    @property
+    def linear(self) -> bool:
+        return getattr(self.coder, "linear", False) is True
+
+    def _joined(self, f: Any, x: Array) -> Array:
+        xp = array_namespace(x)
+        return xp.concat((f(x[..., : -self.p]), x[..., -self.p :]), axis=-1)
+
+    def encode(self, x: Array) -> Array:
+        """(x, theta) `(..., n + p)` -> (z, theta) `(..., r + p)`."""
+        return self._joined(self.coder.encode, x)
+
+    def decode(self, z: Array) -> Array:
+        """(z, theta) `(..., r + p)` -> (x, theta) `(..., n + p)`."""
+        return self._joined(self.coder.decode, z)
+
+    def floor(self, test: Array) -> float:
+        """The floor of the state's own coder, in the state's units: theta has no error."""
+        x = check_states(test, self.n, "the test states")
+        return self.coder.floor(x[..., : -self.p])

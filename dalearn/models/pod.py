@@ -1,0 +1,239 @@
+"""Proper orthogonal decomposition: the r directions in which states vary most.
+
+With the snapshots x_s, s = 1..S, their mean and a unit for each component, D = diag(scale),
+    D^-1 (x_s - mean) = sum_i u_si sigma_i v_i   (singular value decomposition, sigma_1 >= ...),
+    z = V D^-1 (x - mean),   decode(z) = mean + D V^T z,   rows of V: v_1 .. v_r, orthonormal.
+Of all affine maps to r numbers and back it has the least error on the snapshots, measured in the
+units of `scale`: the square of that error is the sum of the sigma_i^2 that were left out.
+
+Sirovich, Turbulence and the dynamics of coherent structures, Quart. Appl. Math. 45, 1987; large
+snapshots by random projection with subspace iteration: Halko, Martinsson and Tropp, Finding
+structure with randomness, SIAM Rev. 53, 2011.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..array import Array, array_namespace, as_floats, check_count, convert
+from .coders import check_states, reconstruction_error
+
+LARGE = 1000  # snapshots and components from which on the random projection may pay
+EXTRA = 10  # directions more than wanted in the random projection
+POWERS = 4  # subspace iterations: the error is then within a per cent of the least
+
+
+@dataclass(frozen=True, eq=False)
+class POD:
+    """A coder by proper orthogonal decomposition: z = V D^-1 (x - mean), x ~ mean + D V^T z.
+
+    Made by `POD.fit(states, r)`. It takes states of any library and precision, and keeps them.
+
+    Args:
+        modes: V `(r, n)`, orthonormal rows.
+        mean: the state that the code 0 stands for `(n,)`.
+        scale: D, the unit of each component `(n,)`, or None for 1. If units change, x -> E x, and
+            the scale with them, the codes stay the same. Without a scale, components in large
+            units decide the modes.
+        values: the singular values that were found, `(c,)` with c >= r, in falling order.
+        norm: the root of the sum of squares of all singular values: how much the snapshots vary.
+
+    Raises:
+        ValueError: for shapes that do not fit together, or a scale that is not positive.
+
+    Sirovich, Turbulence and the dynamics of coherent structures, Quart. Appl. Math. 45, 1987.
+    """
+
+    modes: Array
+    mean: Array
+    scale: Array | None = None
+    values: Array | None = None
+    norm: float = float("nan")
+    linear = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "modes", as_floats(self.modes, "modes"))
+        if self.modes.ndim != 2:
+            raise ValueError(f"modes have shape {tuple(self.modes.shape)}, wanted (r, n)")
+        for name in ("mean", "scale", "values"):
+            value = getattr(self, name)
+            if value is not None or name == "mean":
+                object.__setattr__(self, name, as_floats(value, name))
+        if tuple(self.mean.shape) != (self.n,):
+            raise ValueError(f"the mean has shape {tuple(self.mean.shape)}, wanted ({self.n},)")
+        if self.scale is not None:
+            _check_scale(self.scale, self.n)
+
+    @classmethod
+    def fit(
+        cls,
+        states: Array,
+        r: int,
+        *,
+        mean: bool = True,
+        scale: Any = None,
+        randomised: bool | None = None,
+        seed: int = 0,
+    ) -> POD:
+        """The POD of snapshots.
+
+        Args:
+            states: snapshots `(..., n)`; all leading axes (trajectories, times) count alike.
+            r: how many numbers a code has, at most the number of snapshots and n.
+            mean: whether the snapshots' mean is taken off first; if not, the mean is 0.
+            scale: the unit of each component `(n,)`, such as its standard deviation or the size of
+                its physical field; for a weighted inner product sum_i w_i x_i^2, w^-1/2. None: 1.
+            randomised: a random projection instead of the full decomposition, whose cost is S n
+                min(S, n); None decides by size. Its subspace is within a per cent of the best.
+            seed: of the random projection.
+
+        Returns:
+            The coder, in the library and precision of `states`.
+
+        Raises:
+            ValueError: for an r that is too large, a scale of another shape, and snapshots with
+                NaN or infinity.
+        """
+        check_count("r", r)
+        x = check_states(states, None, "the snapshots")
+        xp, n = array_namespace(x), x.shape[-1]
+        A = xp.reshape(x, (-1, n))
+        S = A.shape[0]
+        if r > min(S, n):
+            raise ValueError(
+                f"r = {r} directions cannot come from {S} snapshots of {n} components (shape "
+                f"{tuple(x.shape)}); wanted r <= {min(S, n)}"
+            )
+        middle = xp.mean(A, axis=0) if mean else xp.zeros_like(A[0])
+        A = A - middle
+        if scale is not None:
+            scale = convert(as_floats(scale, "scale"), x)
+            _check_scale(scale, n)
+            A = A / scale
+        size = float(xp.max(xp.abs(A))) or 1.0  # squares neither overflow nor vanish
+        A = A / size
+        if randomised is None:
+            randomised = min(S, n) > max(LARGE, 8 * (r + EXTRA))
+        if randomised:
+            V, values = _projected(A, min(r + EXTRA, S, n), seed)
+        else:
+            _, values, V = xp.linalg.svd(A, full_matrices=False)
+        V = V[:r]
+        peak = xp.take_along_axis(V, xp.argmax(xp.abs(V), axis=-1)[:, None], axis=-1)
+        norm = size * float(xp.sum(A * A)) ** 0.5
+        return cls(V * xp.sign(peak), middle, scale, size * values, norm)
+
+    @property
+    def n(self) -> int:
+        return self.modes.shape[-1]
+
+    @property
+    def r(self) -> int:
+        return self.modes.shape[-2]
+
+    @property
+    def energy(self) -> Array:
+        """The share of the variation that the first 1, 2, ... directions hold, `(c,)`."""
+        if self.values is None:
+            raise ValueError("this POD was made without singular values; wanted one from POD.fit")
+        xp = array_namespace(self.values)
+        return xp.cumulative_sum((self.values / self.norm) ** 2)
+
+    def truncated(self, r: int) -> POD:
+        """The same coder with its first r directions only.
+
+        Args:
+            r: how many to keep, at most self.r.
+
+        Returns:
+            The coder of r numbers.
+
+        Raises:
+            ValueError: for more directions than there are.
+        """
+        check_count("r", r)
+        if r > self.r:
+            raise ValueError(f"met r = {r} of a POD with {self.r} directions; fit again with more")
+        return replace(self, modes=self.modes[:r])
+
+    def encode(self, x: Array) -> Array:
+        """Codes of states: z = V D^-1 (x - mean).
+
+        Args:
+            x: states `(..., n)`.
+
+        Returns:
+            Codes `(..., r)`.
+
+        Raises:
+            ValueError: for another number of components.
+        """
+        self._check(x, self.n, "a state")
+        d = x - convert(self.mean, x)
+        if self.scale is not None:
+            d = d / convert(self.scale, x)
+        return d @ convert(self.modes, x).mT
+
+    def decode(self, z: Array) -> Array:
+        """States of codes: mean + D V^T z.
+
+        Args:
+            z: codes `(..., r)`.
+
+        Returns:
+            States `(..., n)`.
+
+        Raises:
+            ValueError: for another number of components.
+        """
+        self._check(z, self.r, "a code")
+        d = z @ convert(self.modes, z)
+        if self.scale is not None:
+            d = convert(self.scale, z) * d
+        return convert(self.mean, z) + d
+
+    def _check(self, x: Array, size: int, name: str) -> None:
+        if x.shape[-1:] != (size,):
+            raise ValueError(
+                f"{name} of shape {tuple(x.shape)} met a POD of n = {self.n}, r = {self.r}; "
+                f"wanted (..., {size})"
+            )
+
+    def floor(self, test: Array) -> float:
+        """The root-mean-square error on held-out states.
+
+        Args:
+            test: held-out states `(..., n)`.
+
+        Returns:
+            The error in the state's units.
+
+        Raises:
+            ValueError: for another number of components, and for NaN.
+        """
+        return reconstruction_error(self, test)
+
+
+def _check_scale(scale: Array, n: int) -> None:
+    xp = array_namespace(scale)
+    if tuple(scale.shape) != (n,):
+        raise ValueError(f"scale has shape {tuple(scale.shape)}, wanted ({n},): one a component")
+    if not bool(xp.all(xp.isfinite(scale) & (scale > 0))):
+        raise ValueError(
+            f"scale must be finite and positive, met the least {float(xp.min(scale)):g}; give "
+            "components that never vary the unit 1"
+        )
+
+
+def _projected(A: Array, c: int, seed: int) -> tuple[Array, Array]:
+    """About the first c right singular vectors `(c, n)` and values `(c,)` of `A (S, n)`."""
+    xp = array_namespace(A)
+    draws = np.random.default_rng(seed).standard_normal((A.shape[0], c))
+    Q = xp.linalg.qr(A.mT @ convert(draws, A))[0]  # (n, c)
+    for _ in range(POWERS):
+        Q = xp.linalg.qr(A.mT @ xp.linalg.qr(A @ Q)[0])[0]
+    _, values, W = xp.linalg.svd(A @ Q, full_matrices=False)
+    return W @ Q.mT, values
