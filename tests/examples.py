@@ -67,6 +67,48 @@ MODELS = (
 )
 
 
+class Bare:
+    """A problem that has what `ProblemLike` names, and besides only what `more` names."""
+
+    def __init__(self, problem, more=()):
+        self._problem, self._more = problem, tuple(more)
+
+    def __len__(self):
+        return len(self._problem)
+
+    @property
+    def batch(self):
+        return self._problem.batch
+
+    @property
+    def n(self):
+        return self._problem.n
+
+    @property
+    def like(self):
+        return self._problem.like
+
+    @property
+    def prior(self):
+        return self._problem.prior
+
+    def forecast(self, x, k, rng=None):
+        return self._problem.forecast(x, k, rng)
+
+    def at(self, k):
+        return self._problem.at(k)
+
+    def __getattr__(self, name):
+        if name in self._more:
+            found = getattr(self._problem, name)
+            return (lambda like: Bare(found(like), self._more)) if name == "to" else found
+        raise AttributeError(name)
+
+
+STEPS = "step", "steps_to", "noise"  # what a Stepwise problem has beside
+TRUTH = ("truth",)
+
+
 @dataclass(frozen=True)
 class MethodExample:
     """A method and what its theory promises.
@@ -86,6 +128,7 @@ class MethodExample:
     cycled: bool = True  # carries something from one time to the next, so bad data can break it
     noisy: bool = False  # wants to know how much the model errs at each step
     yardstick: bool = False  # uses no data: its error is the climatological spread
+    needs: tuple[str, ...] = ()  # of a problem, beside what ProblemLike names
     tracks: Any = field(default=None)  # the settings that track Lorenz-63 (None: the same)
 
     def __str__(self):
@@ -153,38 +196,43 @@ EVERYWHERE = da.Localization.line(3, np.inf, da.boxcar)  # every observation cou
 
 # ExtendedKF: 1.9 a cycle is DAPPER's factor for this set-up, 180 on variances per time unit.
 METHODS = (
-    MethodExample(da.KF(), exact=True, linear_only=True),
-    MethodExample(da.ExtendedKF(), exact=True, tracks=da.ExtendedKF(inflation=1.9)),
+    MethodExample(da.KF(), exact=True, linear_only=True, needs=STEPS),
+    MethodExample(da.ExtendedKF(), exact=True, needs=STEPS, tracks=da.ExtendedKF(inflation=1.9)),
     MethodExample(
         da.ExtendedKF(jacobian=da.finite_difference, operator_jacobian=da.finite_difference),
         exact=True,
+        needs=STEPS,
         tracks=da.ExtendedKF(
             1.9, jacobian=da.finite_difference, operator_jacobian=da.finite_difference
         ),
     ),
-    MethodExample(da.RTS(), exact=True, linear_only=True),
-    MethodExample(da.UKF(), exact=True),
-    MethodExample(da.UKF(1e-2), exact=True, tracks=da.UKF(1e-2, inflation=1.9)),
-    MethodExample(da.OI(), tracks=da.OI(factor=0.1)),
-    MethodExample(da.OI(cycled=False), cycled=False),
-    MethodExample(da.Climatology(), cycled=False, yardstick=True),
-    MethodExample(da.Var3D(), tracks=da.Var3D(factor=0.1)),
+    MethodExample(da.RTS(), exact=True, linear_only=True, needs=STEPS),
+    MethodExample(da.UKF(), exact=True, needs=STEPS),
+    MethodExample(da.UKF(1e-2), exact=True, needs=STEPS, tracks=da.UKF(1e-2, inflation=1.9)),
+    MethodExample(da.OI(), needs=TRUTH, tracks=da.OI(factor=0.1)),
+    MethodExample(da.OI(cycled=False), cycled=False, needs=TRUTH),
+    MethodExample(da.Climatology(), cycled=False, yardstick=True, needs=TRUTH),
+    MethodExample(da.Var3D(), needs=TRUTH, tracks=da.Var3D(factor=0.1)),
     MethodExample(
         da.Var3D(window=2, solver=da.IncrementalCG()),
-        tracks=da.Var3D(None, factor=0.1, solver=da.IncrementalCG()),
+        needs=(*TRUTH, "to"),
+        tracks=da.Var3D(factor=0.1, solver=da.IncrementalCG()),
     ),
-    MethodExample(da.Var4D(2), tracks=da.Var4D(2, factor=0.05)),
+    MethodExample(da.Var4D(2), needs=STEPS + TRUTH, tracks=da.Var4D(2, factor=0.05)),
     MethodExample(
         da.Var4D(2, shift=1, evolve=True),
-        tracks=da.Var4D(1, shift=None, B=None, factor=0.1, evolve=True, inflation=1.1),
+        needs=STEPS + TRUTH,
+        tracks=da.Var4D(1, factor=0.1, evolve=True, inflation=1.1),
     ),
     MethodExample(
-        da.Var3D(solver=da.LBFGS()), tracks=da.Var3D(None, factor=0.1, solver=da.LBFGS())
+        da.Var3D(solver=da.LBFGS()),
+        needs=(*TRUTH, "to"),
+        tracks=da.Var3D(factor=0.1, solver=da.LBFGS()),
     ),
     MethodExample(da.EnVar4D(10, window=1, inflation=1.02), wide=lambda N: da.EnVar4D(N)),
     MethodExample(da.EnVar4D(10, window=2, inflation=1.02, rotate="haar")),
-    MethodExample(da.WeakVar4D(1), exact=True, noisy=True),
-    MethodExample(da.WeakVar4D(2), noisy=True),
+    MethodExample(da.WeakVar4D(1), exact=True, noisy=True, needs=STEPS),
+    MethodExample(da.WeakVar4D(2), noisy=True, needs=STEPS),
     MethodExample(da.EnKF(12, inflation=1.02), wide=lambda N: da.EnKF(N), matched=False),
     MethodExample(da.ETKF(10, inflation=1.02), wide=lambda N: da.ETKF(N)),
     MethodExample(
@@ -198,8 +246,8 @@ METHODS = (
     MethodExample(da.EnKFN(10)),  # these five: equal to the ETKF, see test_smoothers.py
     MethodExample(da.EnKFN(10, inflation=1.0, rotate="haar", xN=2.0, hessian=True)),
     MethodExample(da.EnKS(10, lag=2, inflation=1.02, rotate="haar")),
-    MethodExample(da.IEnKS(10, lag=1, inflation=1.02)),
-    MethodExample(da.IEnKS(10, lag=2, inflation=1.02, rotate="haar")),
+    MethodExample(da.IEnKS(10, lag=1, inflation=1.02), needs=STEPS),
+    MethodExample(da.IEnKS(10, lag=2, inflation=1.02, rotate="haar"), needs=STEPS),
     MethodExample(da.EnSRF(10, inflation=1.02), wide=lambda N: da.EnSRF(N)),
     MethodExample(
         da.EnSRF(10, inflation=1.02, localization=EVERYWHERE, rotate="haar"),

@@ -16,7 +16,7 @@ from ..array import Array, array_namespace, convert_tree, device, sane, solve, w
 from ..covariances.base import Covariance
 from ..covariances.roots import Rows
 from ..problem.belief import Belief, Ensemble, Gaussian
-from ..problem.problem import Problem
+from ..problem.like import ProblemLike
 
 Info = dict[str, Any]
 
@@ -39,12 +39,12 @@ class Method(Protocol):
     `problem` has been validated; `rng` is Streams (or TorchStreams) over the problem's batch.
     """
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """The cycles of this method on this problem, lazily: the loop is yours to step."""
         ...
 
 
-def moments(problem: Problem) -> tuple[Array, Array]:
+def moments(problem: ProblemLike) -> tuple[Array, Array]:
     """Mean `(..., n)` and covariance `(..., n, n)` of the prior over the batch axes."""
     prior = problem.prior
     xp = array_namespace(prior.mean)
@@ -60,12 +60,12 @@ def moments(problem: Problem) -> tuple[Array, Array]:
     return x, xp.broadcast_to(P, (*problem.batch, problem.n, problem.n))
 
 
-def climate(problem: Problem, wanted: str) -> tuple[Array, Array]:
+def climate(problem: ProblemLike, wanted: str) -> tuple[Array, Array]:
     """Mean `(..., n)` and covariance `(..., n, n)` of each experiment's truth over its K times.
 
     Raises ValueError, naming what is `wanted` instead, where the truth is not known.
     """
-    x = problem.truth
+    x = getattr(problem, "truth", None)
     if x is None or x.shape[-2] < 2:
         met = "no truth" if x is None else "a truth of one time"
         raise ValueError(f"climatology comes from the truth run by default, met {met}; {wanted}")
@@ -77,7 +77,7 @@ def climate(problem: Problem, wanted: str) -> tuple[Array, Array]:
     return mean, xp.broadcast_to(B, (*problem.batch, problem.n, problem.n))
 
 
-def given_covariance(C: Covariance | None, problem: Problem, wanted: str) -> Covariance:
+def given_covariance(C: Covariance | None, problem: ProblemLike, wanted: str) -> Covariance:
     """The covariance in the problem's library, or that of the truth run where it is None."""
     if C is None:  # by its eigenvectors: a short run, or a quiet model, leaves it singular
         B, ok = sane(climate(problem, wanted)[1])
@@ -90,7 +90,7 @@ def given_covariance(C: Covariance | None, problem: Problem, wanted: str) -> Cov
     return convert_tree(C, problem.like)
 
 
-def check_batch(C: Covariance, problem: Problem, name: str) -> None:
+def check_batch(C: Covariance, problem: ProblemLike, name: str) -> None:
     """Raise ValueError unless the batch axes of `C` broadcast to the problem's."""
     try:
         fits = np.broadcast_shapes(C.batch, problem.batch) == problem.batch

@@ -76,6 +76,11 @@ def pick_parameters(model: Any, b: Any, batch: tuple[int, ...], n: int) -> Any:
 
 
 def has_parameters(problem: Any) -> bool:
-    """Whether the model of a problem has a parameter for each experiment of its batch."""
-    model, batch = problem.model, problem.batch
+    """Whether the model of a problem has a parameter for each experiment of its batch.
+
+    True where the problem does not show its model: it may have one.
+    """
+    model, batch = getattr(problem, "model", None), problem.batch
+    if model is None:
+        return True
     return change_parameters(model, batch, problem.n, lambda p, axes: p[...]) is not model

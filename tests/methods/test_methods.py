@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from bits import same_bits
-from examples import METHODS, Rotation, linear_gaussian, lorenz63
+from examples import METHODS, Bare, Rotation, linear_gaussian, lorenz63
 
 import dalearn as da
 
@@ -130,6 +130,42 @@ def test_the_problem_is_untouched(example):
     run(problem, example.method)
     for a, b in zip(before, (problem.data, problem.prior.mean, problem.truth), strict=True):
         assert np.array_equal(a, b)
+
+
+def steps_of(problem, method):
+    """Mean and deviation of every analysis."""
+    from dalearn.array import streams
+
+    cycles = list(method.run(problem, streams(1, 0, problem.batch)))
+    assert len(cycles) == len(problem)
+    return [part for c in cycles for part in (c.analysis.mean, c.analysis.std)]
+
+
+@each
+def test_a_stand_in_with_what_is_named_is_enough(example):
+    """To the bit: a method asks nothing else of a problem."""
+    problem = easy(example, batch=(2,)).validated()
+    with np.errstate(all="ignore"):
+        pairs = zip(
+            steps_of(problem, example.method),
+            steps_of(Bare(problem, example.needs), example.method),
+            strict=True,
+        )
+        assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+@each
+def test_what_more_a_method_needs_it_names(example):
+    problem = easy(example).validated()
+    for name in example.needs:
+        bare = Bare(problem, [n for n in example.needs if n != name])
+        with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b") as error:
+            steps_of(bare, example.method)
+        assert (
+            "wanted" in str(error.value)
+            or "wants" in str(error.value)
+            or "give" in str(error.value)
+        )
 
 
 @each

@@ -10,15 +10,15 @@ import numpy as np
 
 from ...array import Array, array_namespace, definite, eye, no_grad, sane, solve
 from ...problem.belief import Ensemble
+from ...problem.like import ProblemLike
 from ...problem.observe import Observation
-from ...problem.problem import Problem
 from ..base import Cycle
 from .inflation import Evidence, begin
 from .localization import Tapers
 
 
 def ensemble_cycles(
-    problem: Problem,
+    problem: ProblemLike,
     rng: Any,
     members: int,
     inflation: Any,

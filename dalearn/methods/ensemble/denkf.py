@@ -16,7 +16,7 @@ from typing import Any
 from ...array import Array, array_namespace, row_mean, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import check_ensemble, check_update
 from .cycle import correction, ensemble_cycles, stacked
@@ -60,7 +60,7 @@ class DEnKF:
         if self.localization is not None:
             check_localization(self.localization)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         fade = tapers(problem, self.localization, solved=True)
 

@@ -29,7 +29,7 @@ from typing import Any, Literal
 from ...array import Array, array_namespace, check_factor, eye, lift, row_mean, sane, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import check_ensemble, check_update
 from .cycle import ensemble_cycles
@@ -157,7 +157,7 @@ class EnKFN:
         check_rotation(self.rotate)
         check_factor("xN", self.xN)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         turns = rotations(self.rotate, rng, self.members, problem.like)
         xN = lift(self.xN, problem.like, problem.batch, "xN")

@@ -26,7 +26,7 @@ import numpy as np
 from ...array import Array, array_namespace, no_grad, row_mean
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import check_ensemble, check_update
 from .cycle import ensemble_cycles
@@ -78,7 +78,7 @@ class EnKS:
         check_rotation(self.rotate)
         check_lag(self.lag)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time, `lag` of them late."""
         chosen = roots(self.rotate, rng, self.members, problem.like)
         latest = []

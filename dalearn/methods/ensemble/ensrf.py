@@ -21,7 +21,7 @@ import numpy as np
 from ...array import Array, array_namespace, row_mean
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import check_ensemble, check_update
 from .cycle import ensemble_cycles
@@ -82,7 +82,7 @@ class EnSRF:
         if self.localization is not None:
             check_localization(self.localization)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         fade = tapers(problem, self.localization)
         turns = rotations(self.rotate, rng, self.members, problem.like)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from ...array import Array, array_namespace, row_mean
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import check_ensemble, check_update
 from .cycle import ensemble_cycles
@@ -76,7 +76,7 @@ class ETKF:
         check_ensemble(self.members, self.inflation)
         check_rotation(self.rotate)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         chosen = roots(self.rotate, rng, self.members, problem.like)
 

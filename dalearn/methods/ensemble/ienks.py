@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -46,8 +46,8 @@ from ...array import (
 )
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
+from ...problem.like import ProblemLike, Stepwise, stepwise
 from ...problem.observe import Observation
-from ...problem.problem import Problem
 from ..base import Cycle
 from .checks import check_ensemble, check_update
 from .inflation import Evidence, begin
@@ -114,7 +114,7 @@ def newton(A: Array, b: Array, active: Array) -> tuple[Array, Array, Array, Arra
     return tuple(found)
 
 
-def path(problem: Problem, z: Array, window: list[int]) -> list[Array]:
+def path(problem: Stepwise, z: Array, window: list[int]) -> list[Array]:
     """The states `(..., N, n)` at the window's start and at each observation time in it.
 
     `z (..., N, z)`: the start, and the noise of each model step where the problem has a Q.
@@ -131,7 +131,7 @@ def path(problem: Problem, z: Array, window: list[int]) -> list[Array]:
     return states
 
 
-def image(problem: Problem, observe: Observation, window: list[int], z: Array) -> Array:
+def image(problem: Stepwise, observe: Observation, window: list[int], z: Array) -> Array:
     """What is observed at the window's end, `(..., N, m)`."""
     return observe(path(problem, z, window)[-1])
 
@@ -171,13 +171,15 @@ class IEnKS:
                 raise ValueError(f"{name} must be an integer >= {least}, met {value!r}")
         check_between("tolerance", self.tolerance, 0, 1e3, open_low=False)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time, `lag` of them late."""
-        if problem.stochastic and self.lag:
+        if self.lag and getattr(problem, "stochastic", False):
+            model = getattr(problem, "model", problem)
             raise TypeError(
-                f"{type(problem.model).__name__} is stochastic: IEnKS runs a window again and "
-                "again with the same noise; give it as noise=Q, or use EnKS"
+                f"{type(model).__name__} is stochastic: IEnKS runs a window again and again with "
+                "the same noise; give it as noise=Q, or use EnKS"
             )
+        problem = stepwise(problem, "IEnKS") if self.lag else cast(Stepwise, problem)
         like, n, K = problem.like, problem.n, len(problem)
         xp, window, waiting = array_namespace(like), [], deque()
         with no_grad(like):
@@ -216,7 +218,7 @@ class IEnKS:
             yield cycle
 
 
-def drawn(problem: Problem, k: int, rng: Any, x: Array) -> list[Array]:
+def drawn(problem: Stepwise, k: int, rng: Any, x: Array) -> list[Array]:
     """The noise `(..., N, n)` of each step to observation k; none without a Q."""
     Q, steps = problem.noise, problem.steps_to(k)
     return [] if Q is None else [Q.color(normal(rng, x.shape[-2:], x)) for _ in range(steps)]

@@ -24,7 +24,7 @@ import numpy as np
 from ...array import Array, array_namespace, convert, eye, is_tensor, row_mean, sane, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import check_ensemble, check_independent, check_update
 from .cycle import ensemble_cycles, stacked
@@ -149,7 +149,7 @@ class LETKF:
         if not isinstance(self.workers, int) or self.workers < 1:
             raise ValueError(f"workers must be an integer >= 1, met {self.workers!r}")
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         turns = rotations(self.rotate, rng, self.members, problem.like)
         experiments = max(1, math.prod(problem.batch))

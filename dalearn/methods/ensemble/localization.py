@@ -21,8 +21,8 @@ from ...array import Array, convert, to_numpy
 from ...covariances.tapers import Taper, gaspari_cohn
 from ...problem.border import Border
 from ...problem.joint import OnState
+from ...problem.like import ProblemLike
 from ...problem.observe import Every, Observation, Subset, identity
-from ...problem.problem import Problem
 from .checks import check_independent
 
 """The fifth-order piecewise rational function of Gaspari and Cohn (1999, eq. 4.10).
@@ -199,7 +199,9 @@ class Localization:
         return groups
 
 
-def locations(observe: Observation, localization: Localization, problem: Problem) -> np.ndarray:
+def locations(
+    observe: Observation, localization: Localization, problem: ProblemLike
+) -> np.ndarray:
     """Where the observed numbers are, `(m, d)`: given, or those of the components picked out.
 
     Raises ValueError for an operator whose locations are neither.
@@ -252,7 +254,7 @@ class Tapers(NamedTuple):
 
 
 def tapers(
-    problem: Problem, localization: Localization | None, solved: bool = False
+    problem: ProblemLike, localization: Localization | None, solved: bool = False
 ) -> Callable[[Observation], Any]:
     """Tapers of an observing system, made once for each; None without localization.
 

@@ -34,7 +34,7 @@ from ...array.derivative import linearize
 from ...covariances.base import Covariance
 from ...covariances.matrices import Dense, as_covariance
 from ...problem.belief import Gaussian
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle, climate, given_covariance, moments, tangent
 
 
@@ -85,7 +85,7 @@ class OI:
         check_between("factor", self.factor, 0, 1e12, open_low=True)
         object.__setattr__(self, "B", as_covariance(self.B, "B"))
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
         with no_grad(problem.like):
             xa = moments(problem)[0]
@@ -123,7 +123,7 @@ class Climatology:
         if self.mean is not None:
             object.__setattr__(self, "mean", as_floats(self.mean, "mean"))
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """The same Cycle for each observation time."""
         xp = array_namespace(problem.like)
         with no_grad(problem.like):

@@ -34,7 +34,7 @@ from ...array.derivative import linearize
 from ...covariances.base import Covariance
 from ...covariances.matrices import Dense
 from ...problem.belief import Gaussian
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike, Stepwise, stepwise
 from ..base import Cycle, log_density, moments, tangent
 
 
@@ -82,18 +82,19 @@ class ExtendedKF:
     def __post_init__(self):
         check_factor("inflation", self.inflation)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time.
 
         `info`: "log_likelihood", the log density of the data there given those before.
         """
+        problem = stepwise(problem, "ExtendedKF")
         factor = lift(self.inflation, problem.like, problem.batch, "inflation") ** 2
         for cycle, _ in _filtered(problem, self.jacobian, self.operator_jacobian, factor):
             yield cycle
 
 
 def _filtered(
-    problem: Problem, jacobian: Callable, operator_jacobian: Callable, factor: Any = 1.0
+    problem: Stepwise, jacobian: Callable, operator_jacobian: Callable, factor: Any = 1.0
 ) -> Iterator[tuple[Cycle, tuple[Array, Array]]]:
     """Each Cycle, and with it M and Q of its whole interval: P_f = M P M^T + Q."""
     with no_grad(problem.like):
@@ -132,9 +133,9 @@ class KF:
 
     jacobian: Callable = field(default=linearize, repr=False)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
-        once = _once(self.jacobian, problem)
+        once = _once(self.jacobian, stepwise(problem, "KF"))
         yield from ExtendedKF(jacobian=once, operator_jacobian=once).run(problem, rng)
 
 
@@ -147,8 +148,9 @@ class RTS:
 
     jacobian: Callable = field(default=linearize, repr=False)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """The Cycles of KF, after the last is done, with the Gaussian "smoothed" in `info`."""
+        problem = stepwise(problem, "RTS")
         once = _once(self.jacobian, problem)
         cycles, links = zip(*_filtered(problem, once, once), strict=True)
         smoothed = [cycles[-1].analysis]
@@ -189,7 +191,7 @@ def _parts(belief: Any) -> tuple[Array, Array]:
     return belief.mean, belief.cov.matrix()
 
 
-def _once(jacobian: Callable, problem: Problem) -> Callable:
+def _once(jacobian: Callable, problem: ProblemLike) -> Callable:
     """`jacobian`, but called once for each function, which must be affine: else ValueError."""
     seen: dict[int, Any] = {}
     anchor = moments(problem)[0][..., None, :]  # the same matrix anywhere; here it is finite

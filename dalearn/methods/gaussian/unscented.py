@@ -36,7 +36,7 @@ from ...array import (
 from ...covariances.base import Covariance
 from ...covariances.matrices import Dense
 from ...problem.belief import Gaussian
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike, stepwise
 from ..base import Cycle, log_density, moments
 
 
@@ -122,13 +122,13 @@ class UKF:
                 f"beta = {self.beta!r}, kappa = {self.kappa!r}"
             )
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time.
 
         Without model noise one set of points runs through the interval; with it a new one is
         drawn after each step. `info`: "log_likelihood" as for KF.
         """
-        n = problem.n
+        problem, n = stepwise(problem, "UKF"), problem.n
         if not 0 < n + self.kappa < float("inf"):
             raise ValueError(f"kappa must be above -n = {-n}, met {self.kappa!r}")
         reach, bend = self.alpha * (n + self.kappa) ** 0.5, self.beta - self.alpha**2

@@ -33,7 +33,7 @@ from ...array import (
     where_ok,
 )
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import check_ensemble
 from .resampling import copies, effective_size, picked, reweight, systematic
@@ -88,7 +88,7 @@ class ParticleFilter:
         check_between("regularization", self.regularization, 0, 1e6, open_low=False)
         check_between("resample_below", self.resample_below, 0, 1, open_low=False)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         like, N = problem.like, self.members
         xp = array_namespace(like)

@@ -30,7 +30,7 @@ import numpy as np
 from ...array import Array, array_namespace, check_between, convert, lift, normal, row_mean
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import check_ensemble, check_independent, check_update
 from ..ensemble.cycle import ensemble_cycles
@@ -138,7 +138,7 @@ class LocalParticleFilter:
         check_localization(self.localization)
         check_between("regularization", self.regularization, 0, 1e6, open_low=False)
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         N = self.members
         width = lift(self.regularization, problem.like, problem.batch, "regularization")

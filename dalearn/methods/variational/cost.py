@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...array import Array, array_namespace, convert, is_tensor
+from ...problem.like import ProblemLike, in_library
 from ...problem.observe import is_linear
-from ...problem.problem import Problem
 from .paths import Window
 
 BROKEN = (
@@ -36,7 +36,7 @@ class Cost:
     leading axes of v are so many evaluations at once, as for a picture of the landscape.
     """
 
-    problem: Problem
+    problem: ProblemLike
     path: Any
     window: Window
     controls: int
@@ -109,7 +109,7 @@ class Cost:
 
     def to(self, like: Array) -> Cost:
         """The same cost in the library, dtype and device of `like`."""
-        problem = self.problem.to(like)
+        problem = in_library(self.problem, like)
         return replace(self, problem=problem, path=self.path.to(problem))
 
 

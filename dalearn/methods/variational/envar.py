@@ -36,7 +36,7 @@ from ...covariances.ensemble import Localized
 from ...covariances.hybrid import Hybrid
 from ...covariances.roots import Rows
 from ...problem.belief import Ensemble
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import check_ensemble
 from ..ensemble.inflation import Evidence, begin
@@ -85,7 +85,7 @@ class EnVar4D:
             if given is not None and not isinstance(given, Covariance):
                 raise TypeError(f"{name} must be a Covariance, met {type(given).__name__}")
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; those of a window come when it is done."""
         like, N = problem.like, self.members
         for name in ("localization", "static"):

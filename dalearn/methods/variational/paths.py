@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...array import Array, array_namespace, convert_tree, is_tensor
 from ...covariances.base import Covariance
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike, Stepwise
 
 LARGEST = 1 << 22  # numbers of the tangents of several steps that are made at once
 
@@ -22,7 +22,7 @@ class Window(NamedTuple):
     end: int
 
 
-def window_at(problem: Problem, first: int, length: int) -> Window:
+def window_at(problem: ProblemLike, first: int, length: int) -> Window:
     """The window of `length` observations from `first` on, or as many as there are.
 
     Raises ValueError where the problem has no observation `first`.
@@ -61,7 +61,7 @@ class Increments:
         """Those of what `follow` returns that are at observations: all."""
         return states
 
-    def to(self, problem: Problem) -> Increments:
+    def to(self, problem: ProblemLike) -> Increments:
         """The same path in the library of `problem`."""
         return convert_tree(self, problem.like)
 
@@ -75,7 +75,7 @@ class Trajectory:
     between them, for long windows (torch).
     """
 
-    problem: Problem
+    problem: Stepwise
     start: Array
     root: Covariance
     window: Window
@@ -118,7 +118,7 @@ class Trajectory:
                 rows.append(rows[-1] @ J[..., i, :, :].mT)
         return self.seen(rows)
 
-    def to(self, problem: Problem) -> Trajectory:
+    def to(self, problem: Stepwise) -> Trajectory:
         """The same path in the library of `problem`."""
         start, root = convert_tree((self.start, self.root), problem.like)
         return replace(self, problem=problem, start=start, root=root)

@@ -21,7 +21,7 @@ from typing import Any
 from ...array import Array, check_between, check_count
 from ...covariances.base import Covariance
 from ...covariances.matrices import as_covariance
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike
 from ..base import Cycle
 from .cost import Cost
 from .gauss_newton import GaussNewton
@@ -56,19 +56,19 @@ class Var3D:
         check_between("factor", self.factor, 0, 1e12, open_low=True)
         object.__setattr__(self, "B", as_covariance(self.B, "B"))
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; those of a window come when it is done."""
         settings = root_of(self, problem), self.window, self.window, self.solver, self.path
         yield from windows(problem, *settings)
 
-    def cost(self, problem: Problem, first: int = 0, background: Array | None = None) -> Cost:
+    def cost(self, problem: ProblemLike, first: int = 0, background: Array | None = None) -> Cost:
         """J of the window that begins with observation `first`, as a function of v.
 
         `background (..., n)` is the state before its forecast, by default the prior's mean.
         """
         return cost_of(self, problem, first, background)
 
-    def path(self, problem: Problem, x: Array, root: Covariance, window: Window) -> Increments:
+    def path(self, problem: ProblemLike, x: Array, root: Covariance, window: Window) -> Increments:
         """How states follow from the control, from the background `x (..., 1, n)` on."""
         states = []
         for k in range(window.first, window.end):

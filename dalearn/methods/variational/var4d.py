@@ -22,7 +22,7 @@ from ...array import Array, check_between, check_count, lift
 from ...covariances.base import Covariance
 from ...covariances.matrices import as_covariance
 from ...covariances.roots import Scaled
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike, stepwise
 from ..base import Cycle
 from ..ensemble.inflation import check_inflation
 from .cost import Cost
@@ -84,20 +84,20 @@ class Var4D:
     def _shift(self) -> int:
         return self.window if self.shift is None else self.shift
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; those of a window come when it is done."""
         scale = lift(self.inflation, problem.like, problem.batch, "inflation")
         settings = root_of(self, problem), self.window, self._shift, self.solver, self.path
         evolved = partial(Scaled, scale=scale) if self.evolve else None
         yield from windows(problem, *settings, evolved)
 
-    def cost(self, problem: Problem, first: int = 0, background: Array | None = None) -> Cost:
+    def cost(self, problem: ProblemLike, first: int = 0, background: Array | None = None) -> Cost:
         """J of the window that begins before observation `first`, as a function of v.
 
         `background (..., n)` is the state at its start, by default the prior's mean.
         """
         return cost_of(self, problem, first, background)
 
-    def path(self, problem: Problem, x: Array, root: Covariance, window: Window) -> Trajectory:
+    def path(self, problem: ProblemLike, x: Array, root: Covariance, window: Window) -> Trajectory:
         """How states follow from the control, from the background `x (..., 1, n)` on."""
-        return Trajectory(problem, x, root, window, self.checkpoint)
+        return Trajectory(stepwise(problem, "Var4D"), x, root, window, self.checkpoint)

@@ -41,7 +41,7 @@ from ...array import (
 from ...array.derivative import linearize
 from ...array.tridiagonal import block_cholesky
 from ...covariances.matrices import as_covariance
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike, Stepwise, stepwise
 from ..base import Cycle, check_batch, moments
 from .weak_cost import Found, WeakCost, forecast_chain
 from .windows import unfinished, warn_of
@@ -155,8 +155,9 @@ class WeakVar4D:
         object.__setattr__(self, "B", as_covariance(self.B, "B"))
         object.__setattr__(self, "Q", as_covariance(self.Q, "Q"))
 
-    def run(self, problem: Problem, rng: Any) -> Iterator[Cycle]:
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; a window's last comes with the next window."""
+        problem = stepwise(problem, "WeakVar4D")
         K, place, held, failed = len(problem), 0, None, 0
         with no_grad(problem.like):
             x, P, Q, start, factor = self._given(problem)
@@ -185,7 +186,7 @@ class WeakVar4D:
             yield held
         warn_of(failed, f"WeakVar4D(iterations={self.iterations}, tolerance={self.tolerance})")
 
-    def _given(self, problem: Problem) -> tuple:
+    def _given(self, problem: Stepwise) -> tuple:
         """Background mean and covariance at time 0, Q, the first guess or None, the factor."""
         like, n = problem.like, problem.n
         x, P = moments(problem)

@@ -21,7 +21,7 @@ from ...array import (
 from ...covariances.base import Covariance
 from ...covariances.roots import Scaled
 from ...problem.belief import Gaussian
-from ...problem.problem import Problem
+from ...problem.like import ProblemLike, in_library
 from ..base import Cycle, given_covariance
 from .cost import Cost
 from .paths import Window, window_at
@@ -49,16 +49,16 @@ def warn_of(failed: int, solver: Any) -> None:
         )
 
 
-def root_of(method: Any, problem: Problem) -> Scaled:
+def root_of(method: Any, problem: ProblemLike) -> Scaled:
     """The background's covariance from the settings `B` and `factor` of a method."""
     wanted = f"give {type(method).__name__}(B=...), a covariance or variances"
     B = given_covariance(method.B, problem, wanted)
     return Scaled(B, lift(method.factor, problem.like, problem.batch, "factor") ** 0.5)
 
 
-def cost_of(method: Any, problem: Problem, first: int, background: Array | None) -> Cost:
+def cost_of(method: Any, problem: ProblemLike, first: int, background: Array | None) -> Cost:
     """The cost of a method's window that begins with observation `first`."""
-    problem = problem.validated()
+    problem = getattr(problem, "validated", lambda: problem)()  # a stand-in has no such check
     x = problem.prior.mean if background is None else background
     root, window = root_of(method, problem), window_at(problem, first, method.window)
     path = method.path(problem, x[..., None, :], root, window)
@@ -66,7 +66,7 @@ def cost_of(method: Any, problem: Problem, first: int, background: Array | None)
 
 
 def windows(
-    problem: Problem,
+    problem: ProblemLike,
     root: Covariance,
     length: int,
     shift: int,
@@ -86,7 +86,7 @@ def windows(
     if getattr(solver, "differentiates", False) and not is_tensor(like):
         import torch
 
-        problem = problem.to(convert(like, torch.from_numpy(np.empty(0, like.dtype))))
+        problem = in_library(problem, convert(like, torch.from_numpy(np.empty(0, like.dtype))))
     xp = array_namespace(problem.like)
     with no_grad(problem.like):
         given = root = convert_tree(root, problem.like)
