@@ -147,7 +147,7 @@ def test_the_layout_is_that_of_assimilate():
 
 
 def test_a_scheme_is_selected_by_its_keyword():
-    """`.sel(method=...)` would say nothing and select nothing: xarray takes the word as its own."""
+    """`.sel(method=...)` would select nothing and say nothing: xarray has the word for itself."""
     result = compare(lorenz63(cycles=5, batch=(3,)))
     error = da.rmse(result)
     mean = error.sel(scheme="etkf", stage="analysis").mean()
