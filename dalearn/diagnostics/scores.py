@@ -233,10 +233,7 @@ def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> p
             **{k: float(held[k]) for k in ("rmse", "spread", "crps")},
             "lost": int(one["lost"].sum()),
             "seeds": count,
-            "ms": float(result["seconds"].sel(scheme=name))
-            / result.sizes["time"]
-            / count
-            * 1e3,
+            "ms": float(result["seconds"].sel(scheme=name)) / result.sizes["time"] / count * 1e3,
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "scheme"

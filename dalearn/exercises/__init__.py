@@ -1,1 +1,1 @@
-"""The exercises of the book: what is asked, and what an answer is judged by."""
+"""The exercises of the book: one file a part, the judges of answers, and `check`."""

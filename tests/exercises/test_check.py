@@ -12,7 +12,8 @@ from scipy import stats
 
 import dalearn
 from dalearn.exercises.check import check, exercises
-from dalearn.exercises.judges import Feedback, choice, function, number
+from dalearn.exercises.functions import Function
+from dalearn.exercises.numbers import Choice, Feedback, Number
 
 C = math.sqrt(72)  # beta (rho - 1) = 8/3 * 27 = 72
 LAMBDA = 1.67
@@ -121,6 +122,10 @@ def chain(x, y, dt, steps, sign=1, slope=lambda path, dt: 1 + dt * (1 - 3 * path
         path.append(path[-1] + dt * (path[-1] - path[-1] ** 3))
     path = np.array(path)
     return sign * np.prod(slope(path, dt)) * (path[-1] - y)
+
+
+def _slope_after(path, dt):
+    return 1 + dt * (1 - 3 * path[1:] ** 2)
 
 
 def _slope_at_start(path, dt):
@@ -243,7 +248,7 @@ def unperturbed(E, Y, y, R):
 
 
 def underflown(logs):
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return np.exp(logs) / np.exp(logs).sum()
 
 
@@ -430,6 +435,16 @@ WRONG = [
         "standard deviation",
     ),
     ("bayes-update-function", lambda b, B, y, R: (update(b, B, y, R)[0], B), "still `B`"),
+    (
+        "bayes-update-function",
+        lambda b, B, y, R: (update(b, B, y, R)[0], 1 / update(b, B, y, R)[1]),
+        "`A` is a precision",
+    ),
+    (
+        "bayes-update-function",
+        lambda b, B, y, R: ((B * b + R * y) / (B + R), 1 / (B + R)),
+        "for precisions",
+    ),
     ("bayes-update-function", lambda b, B, y, R: (y, B * R / (B + R)), "`xa` of `update"),
     ("rk4-order", 4, "this is the order"),
     ("rk4-order", 2, "Euler"),
@@ -523,7 +538,7 @@ WRONG = [
     ("enkf-perturbations", "spread too large", "other way round"),
     ("enkf-perturbations", "mean biased", "covariance"),
     ("enkf-perturbations", "nothing", "covariance"),
-    ("particle-weights", underflown, "not finite"),
+    ("particle-weights", underflown, "subtract the largest"),
     ("particle-weights", lambda logs: np.exp(logs - logs.max()), "divide by the sum"),
     ("particle-weights", lambda logs: logs / logs.sum(), "take `exp` first"),
     (
@@ -566,6 +581,7 @@ WRONG = [
     ("adjoint-chain", lambda *a: chain(*a) ** 2, "a square"),
     ("adjoint-chain", lambda *a: chain(*a, slope=lambda p, dt: np.ones(1)), "at the end"),
     ("adjoint-chain", lambda *a: chain(*a, slope=_slope_at_start), "its own slope"),
+    ("adjoint-chain", lambda *a: chain(*a, slope=_slope_after), "the order"),
     ("adjoint-chain", lambda *a: chain(*a, sign=-1), "the sign"),
     ("window-start", 4.0, "at the end"),
     ("window-start", 2.5, "have an error"),
@@ -615,16 +631,10 @@ def test_no_hint_is_out_of_reach():
     """Each hint in the table belongs to a mistake above: none is hidden behind an earlier one."""
     hints = set()
     for judge in exercises.values():
-        cells = dict(
-            zip(
-                judge.__code__.co_freevars,
-                (c.cell_contents for c in judge.__closure__),
-                strict=True,
-            )
-        )
-        for table in ("hints", "traits"):
-            hints |= set((cells.get(table) or {}).values())
-        hints |= {text for s, text in cells.get("why", {}).items() if s != cells["right"]}
+        if isinstance(judge, Choice):
+            hints |= {text for statement, text in judge.why.items() if statement != judge.right}
+        else:
+            hints |= set(judge.hints.values()) | set(getattr(judge, "traits", {}).values())
     assert hints - {check(name, answer).message for name, answer, _ in WRONG} == set()
 
 
@@ -723,18 +733,18 @@ def test_an_error_in_a_function_is_quoted_on_one_line():
 
 
 def test_makers():
-    third = number(1 / 3, "yes", hints={0.3: "one digit is not enough"}, unit="m")
+    third = Number(1 / 3, "yes", hints={0.3: "one digit is not enough"}, unit="m")
     assert third(0.33333) == Feedback(True, "0.3333 m: yes")
     assert third(0.3) == Feedback(False, "one digit is not enough")
     assert third(1.0) == Feedback(False, "1 m is too large.")
     assert third(np.inf).message.startswith("your answer is not finite")
-    double = function(lambda x: 2 * x, [(np.ones(2),)], "yes")
+    double = Function(lambda x: 2 * x, [(np.ones(2),)], "yes")
     assert double(lambda x: x + x).passed
     assert (
         "off most at index (1,), 3 where 2 is right"
         in double(lambda x: x + np.array([1, 2])).message
     )
-    assert choice("a", {"a": "yes", "b": "no"})("B") == Feedback(False, "no")
+    assert Choice("a", {"a": "yes", "b": "no"})("B") == Feedback(False, "no")
 
 
 def test_the_exercises_load_no_library_of_tensors():
