@@ -52,7 +52,14 @@ def _hann(r: np.ndarray) -> np.ndarray:
 
 
 gaspari_cohn = Taper(_gaspari_cohn, 2 * HALF_WIDTH)
+"""The fifth-order piecewise rational function of Gaspari and Cohn (1999, eq. 4.10).
+
+Its half-width is 1.82 radii (Sakov and Bertino, Comput. Geosci. 15, 2011): exp(-r^2 / 2) up to
+0.032, and 0 from 3.64 radii on. A correlation function in up to three dimensions.
+"""
 
 boxcar = Taper(_boxcar, 1 + 1e-9)
+"""1 up to the radius (inclusive) and 0 beyond: observations are taken or left."""
 
 hann = Taper(_hann, 1.0)
+"""cos^2(pi r / 2), 0 from the radius on."""

@@ -25,16 +25,6 @@ from ...problem.like import ProblemLike
 from ...problem.observe import Every, Observation, Subset, identity
 from .checks import check_independent
 
-"""The fifth-order piecewise rational function of Gaspari and Cohn (1999, eq. 4.10).
-
-Its half-width is 1.82 radii (Sakov and Bertino, Comput. Geosci. 15, 2011): exp(-r^2 / 2) up to
-0.032, and 0 from 3.64 radii on. A correlation function in up to three dimensions.
-"""
-
-"""1 up to the radius (inclusive) and 0 beyond: observations are taken or left."""
-
-"""cos^2(pi r / 2), 0 from the radius on."""
-
 
 class Neighbours(NamedTuple):
     """For P points with C components each, the p observations near them and their weights."""
