@@ -9,30 +9,51 @@ const make = (tag, attributes = {}, ...children) => {
   return node;
 };
 
-// Numbers: a native slider with one stop for each value.
-const slider = ({ label, texts }, choose) => {
+// Which of the values are written below a slider: the first, the last, and so many between, evenly,
+// as there is room for.
+const written = (texts, width) => {
+  const room = Math.floor(width / (7 * Math.max(...texts.map((text) => text.length)) + 12));
+  const last = texts.length - 1;
+  const every = Math.max(1, Math.ceil(last / Math.max(1, room - 1)));
+  return texts.map((_, place) => place === last || (place % every === 0 && last - place >= every));
+};
+
+// Three numbers or more: a native slider with one stop for each value, and a button that plays them.
+const slider = ({ label, texts }, choose, play) => {
   const last = texts.length - 1;
   const input = make("input", {
     type: "range", min: 0, max: last, step: 1, "aria-label": label, autocomplete: "off",
   });
   input.disabled = last === 0;
-  input.addEventListener("input", () => choose(Number(input.value)));
+  input.addEventListener("input", () => {
+    const place = Number(input.value); // before `play` sets the slider to what is shown
+    play(false);
+    choose(place);
+  });
+  const button = make("button", { type: "button", class: "play" });
+  button.addEventListener("click", () => play(!button.classList.contains("playing")));
   const ticks = texts.map((text, place) => {
-    const tick = make("span", {}, text);
-    tick.addEventListener("click", () => { input.focus(); choose(place); });
+    const tick = make("span", {}, make("i", {}, text));
+    tick.addEventListener("click", () => { input.focus(); play(false); choose(place); });
     return tick;
   });
-  const crowded = texts.join("   ").length > 30 ? " crowded" : "";
-  const show = (place) => {
+  const row = make("div", { class: "ticks", "aria-hidden": true }, ...ticks);
+  const rule = () => written(texts, row.clientWidth)
+    .forEach((seen, place) => ticks[place].classList.toggle("bare", !seen));
+  new ResizeObserver(rule).observe(row);
+  const show = (place, playing) => {
     input.value = place;
     input.setAttribute("aria-valuetext", texts[place]);
     input.style.setProperty("--filled", last ? place / last : 0);
+    button.classList.toggle("playing", playing);
+    button.setAttribute("aria-label", `${playing ? "Pause" : "Play"} ${label}`);
   };
-  return { show, nodes: [input, make("div", { class: "ticks" + crowded, "aria-hidden": true }, ...ticks)] };
+  return { show, nodes: [make("div", { class: "rail" }, ...(last ? [button] : []), input, row)] };
 };
 
-// Names: native radio buttons, drawn as segments; the form keeps each figure's groups apart.
-const segments = ({ label, texts }, choose, name) => {
+// Names, or two numbers: native radio buttons, drawn as segments; the form keeps each figure's
+// groups apart.
+const segments = ({ label, texts }, choose, play, name) => {
   const inputs = texts.map((text, place) => {
     const input = make("input", { type: "radio", name, autocomplete: "off" });
     input.addEventListener("change", () => choose(place));
@@ -50,12 +71,15 @@ const segments = ({ label, texts }, choose, name) => {
   return { show: (place) => { inputs[place].checked = true; }, nodes: [group] };
 };
 
-const build = (control, choose, name) => {
-  const { show, nodes } = (control.ordered ? slider : segments)(control, choose, name);
+const build = (control, choose, play, name) => {
+  const { show, nodes } = (control.ordered ? slider : segments)(control, choose, play, name);
   const value = make("b", {});
   const head = make("div", { class: "head", "aria-hidden": true }, control.label + " ", value);
   const node = make("div", { class: "control " + (control.ordered ? "number" : "name") }, head, ...nodes);
-  return { node, show: (place) => { value.textContent = control.texts[place]; show(place); } };
+  return {
+    node,
+    show: (place, playing) => { value.textContent = control.texts[place]; show(place, playing); },
+  };
 };
 
 // The slowest control counts in the largest steps, as the digits of a number do.
@@ -81,31 +105,53 @@ function render({ model, el }) {
     model.set("index", indexOf(places, counts));
     model.save_changes();
   };
-  const parts = controls.map((c, i) => build(c, (place) => choose(i, place), `control-${i}`));
+  let film = null; // the control that plays, and its clock
+  const play = (i, on) => {
+    if (!on && film?.i !== i) return;
+    if (film) clearInterval(film.clock);
+    film = null;
+    if (on) {
+      film = { i, clock: setInterval(next, Math.min(900, Math.max(250, 6000 / counts[i]))) };
+      const at = placesOf(model.get("index"), counts)[i];
+      if (at === counts[i] - 1) choose(i, 0); // at the end: once more from the beginning
+    }
+    update();
+  };
+  const next = () => {
+    const { i } = film;
+    const place = placesOf(model.get("index"), counts)[i];
+    if (!frames[model.get("index")]) return; // the kernel still draws
+    if (place + 1 < counts[i]) choose(i, place + 1);
+    if (place + 2 >= counts[i]) play(i, false);
+  };
+  const parts = controls.map((c, i) =>
+    build(c, (place) => choose(i, place), (on) => play(i, on), `control-${i}`));
 
   let awaited = null; // one question at a time: a quick hand must not queue up work in the kernel
   let shown = null;
+  let told = model.get("index");
   const update = () => {
     const index = model.get("index");
     const places = placesOf(index, counts);
-    parts.forEach((part, i) => part.show(places[i]));
+    parts.forEach((part, i) => part.show(places[i], film?.i === i));
     const ready = Boolean(frames[index]);
     el.classList.toggle("waiting", !ready);
     if (!ready && awaited === null) model.send({ want: (awaited = index) });
     if (!ready) return;
     problem.textContent = "";
-    if (shown === index) return;
-    image.src = frames[index];
-    image.alt = alts[index];
+    if (shown !== index) [image.src, image.alt, shown] = [frames[index], alts[index], index];
+    if (film || told === index) return; // a film is told when it ends
     const words = controls.map(({ label, texts }, i) => `${label} ${texts[places[i]]}`);
-    if (shown !== null) status.textContent = `${words.join(", ")}. ${alts[index]}`;
-    shown = index;
+    status.textContent = `${words.join(", ")}. ${alts[index]}`;
+    told = index;
   };
   const receive = ({ index, frame, alt, error }) => {
     if (awaited === index) awaited = null;
     if (frame) [frames[index], alts[index]] = [frame, alt];
-    if (error && index === model.get("index")) problem.textContent = error; // the old picture stays dim
-    else update();
+    if (error && index === model.get("index")) { // the old picture stays dim
+      if (film) play(film.i, false);
+      problem.textContent = error;
+    } else update();
   };
 
   const form = make("form", { class: "controls" }, ...parts.map(({ node }) => node));
@@ -122,7 +168,11 @@ function render({ model, el }) {
   model.on("change:index", update);
   model.on("msg:custom", receive);
   update();
-  return () => { model.off("change:index", update); model.off("msg:custom", receive); };
+  return () => {
+    if (film) clearInterval(film.clock);
+    model.off("change:index", update);
+    model.off("msg:custom", receive);
+  };
 }
 
 export default { render };

@@ -35,7 +35,7 @@ def explore(
     start: Mapping[str, Any] | None = None,
     labels: Mapping[str, str] | None = None,
     caption: str = "",
-    dpi: int = 144,
+    dpi: int = 192,
     **controls: Sequence[Any],
 ) -> Explorer:
     """Show a drawing function over a grid of values, with a control for each argument.
@@ -54,8 +54,10 @@ def explore(
         labels: words for the controls, such as `{"members": "ensemble size N"}`; else the
             argument's name with spaces.
         caption: a line under the figure.
-        dpi: image pixels per inch; the page shows the figure at its size in inches.
-        controls: one to three lists of values; numbers make a slider, strings make buttons.
+        dpi: image pixels per inch, 192 for screens of two pixels to the CSS pixel; the page shows
+            the figure at its size in inches.
+        controls: one to three lists of values; three or more numbers make a slider that can play,
+            two numbers or strings make buttons.
 
     Returns:
         The figure: leave it as the last line of a cell. Its `widget` is the ipywidget.
@@ -149,7 +151,8 @@ class Explorer:
                 shown["text/html"] = self.html
             case "live":
                 bundle: Any = self.widget._repr_mimebundle_()
-                shown = bundle[0] | shown
+                # and a picture for those who show no widget: GitHub, nbviewer, qtconsole
+                shown = bundle[0] | {"image/png": self.frame(self.start).png} | shown
         return shown
 
 

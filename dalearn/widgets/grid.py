@@ -21,7 +21,7 @@ class Control:
     label: str
     values: tuple[Any, ...]
     texts: tuple[str, ...]
-    ordered: bool  # numbers get a slider, names get buttons
+    ordered: bool  # three numbers or more get a slider and a play button, the rest get buttons
 
 
 def is_number(value: Any) -> bool:
@@ -56,7 +56,7 @@ def read_control(name: str, values: Any, label: str | None = None) -> Control:
     differ = len(set(values))
     if differ < len(values):
         raise ValueError(f"{name} has {len(values)} values, {differ} different; give each once")
-    ordered = all(is_number(v) for v in values)
+    ordered = len(values) != 2 and all(is_number(v) for v in values)
     return Control(name, label or name.replace("_", " "), values, written(values), ordered)
 
 

@@ -1,5 +1,7 @@
 """An explore() figure without a kernel: keyboard, mouse, screen reader, dark and phone."""
 
+import itertools
+
 import matplotlib
 import pytest
 
@@ -28,13 +30,13 @@ def draw(members=1, inflation=1.0, method="ETKF"):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A page with three sliders and buttons, one with a single slider, and that one again."""
+    """Two sliders and buttons; a single slider, and that one again; two buttons."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, "1")
         first = explore(
             draw,
             members=[5, 10, 20, 40],
-            inflation=[1.0, 1.05],
+            inflation=[1.0, 1.02, 1.05],
             method=["ETKF", "EnKF", "a filter with a long name"],
             start={"members": 10},
             labels={"members": "ensemble size N"},
@@ -42,18 +44,16 @@ def folder(tmp_path_factory):
             caption="What will happen?",
         )
         second = explore(draw, members=list(range(1, 13)), alt="{members} members".format)
+        two = explore(draw, inflation=[1.0, 1.05], alt="inflation {inflation}".format)
     path = tmp_path_factory.mktemp("page")
-    (path / "index.html").write_text(HEAD + first.html + second.html + second.html, "utf-8")
+    (path / "index.html").write_text(HEAD + first.html + 2 * second.html + two.html, "utf-8")
     return path
 
 
-@pytest.fixture(params=["file", "http"])
-def address(request, folder, serve):
-    if request.param == "file":
-        yield (folder / "index.html").as_uri()
-    else:
-        with serve(folder) as url:
-            yield f"{url}/index.html"
+@pytest.fixture
+def address(folder):
+    """From a file: there a browser allows least. test_site.py opens pages from a server, too."""
+    return (folder / "index.html").as_uri()
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_mouse(page):
 
 def test_figures_are_independent_even_when_identical(page):
     figures = page.locator(".dalearn-explore").all()
-    assert len(figures) == 3
+    assert len(figures) == 4
     before = [seen(f) for f in figures]
     figures[2].get_by_role("slider").focus()
     page.keyboard.press("End")
@@ -135,11 +135,61 @@ def test_figures_are_independent_even_when_identical(page):
 
 def test_tab_visits_each_control_once_in_order(page):
     names = []
-    for _ in range(5):
+    for _ in range(7):
         page.keyboard.press("Tab")
         name = "e => e.ariaLabel ?? e.closest('[role=radiogroup]')?.ariaLabel"
         names.append(page.locator(":focus").evaluate(name))
-    assert names == ["ensemble size N", "inflation", "method", "members", "members"]
+    sliders = ["Play ensemble size N", "ensemble size N", "Play inflation", "inflation"]
+    assert names == [*sliders, "method", "Play members", "members"]
+
+
+def test_play(page):
+    """Every frame in turn, to the end; the voice speaks when it stops, and Pause stops it."""
+    figure = page.locator(".dalearn-explore").nth(1)
+    page.evaluate(
+        """() => { const f = document.querySelectorAll('.dalearn-explore')[1];
+        const image = f.querySelector('img'), said = f.querySelector('.status');
+        window.seen = []; new MutationObserver(() => seen.push(image.alt))
+          .observe(image, {attributeFilter: ['src']});
+        window.heard = []; new MutationObserver(() => heard.push(said.textContent))
+          .observe(said, {childList: true, characterData: true, subtree: true}); }"""
+    )
+    figure.get_by_role("slider").focus()
+    page.keyboard.press("End")  # from the end it begins anew
+    page.evaluate("heard.length = seen.length = 0")
+    figure.get_by_role("button", name="Play members").press("Space")
+    pause = figure.get_by_role("button", name="Pause members")
+    pause.wait_for()
+    figure.get_by_role("button", name="Play members").wait_for()
+    assert page.evaluate("seen") == [f"{n} members" for n in range(1, 13)]
+    said = page.evaluate("heard")
+    assert said == []  # it came back to the frame that had been told already
+    figure.get_by_role("button", name="Play members").click()
+    page.wait_for_function("seen.length >= 15")
+    pause.click()
+    stopped = page.evaluate("[seen.length, seen.at(-1)]")
+    page.wait_for_timeout(1200)  # longer than two frames
+    assert page.evaluate("[seen.length, seen.at(-1)]") == stopped
+    assert page.evaluate("heard") == [f"members {stopped[1].split()[0]}. {stopped[1]}"]
+
+
+@pytest.mark.parametrize(("width", "labels"), [(1200, 12), (390, 6), (250, 4)])
+def test_long_sliders_write_the_values_that_fit(page, width, labels):
+    page.set_viewport_size({"width": width, "height": 800})
+    ticks = page.locator(".dalearn-explore").nth(1).locator(".ticks i")
+    boxes = [i.bounding_box() for i in ticks.all() if i.is_visible()]
+    texts = [i.text_content() for i in ticks.all() if i.is_visible()]
+    assert len(texts) >= labels
+    assert (texts[0], texts[-1]) == ("1", "12")
+    for one, other in itertools.pairwise(boxes):
+        assert one["x"] + one["width"] + 2 < other["x"]
+
+
+def test_two_values_are_two_buttons(page):
+    figure = page.locator(".dalearn-explore").last
+    assert figure.get_by_role("slider").count() == 0
+    figure.get_by_text("1.05").click()
+    assert seen(figure)[1] == "inflation 1.05"
 
 
 def test_keys_stay_inside(page):

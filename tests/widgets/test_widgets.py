@@ -1,5 +1,7 @@
 """explore(): the grid, the frames, the page it writes, and what it refuses."""
 
+import base64
+import io
 import json
 import re
 import subprocess
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 
 matplotlib.use("Agg")
 
@@ -17,7 +20,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from dalearn.widgets import explore, explorer, page
-from dalearn.widgets.frame import picture
+from dalearn.widgets.frame import LEVELS, fewer_colours, picture
 from dalearn.widgets.grid import count, index_of, read_control, read_controls, values_at
 
 
@@ -88,8 +91,10 @@ class Page(HTMLParser):
         ([5, 10, 20], ("5", "10", "20"), True),
         ([1.0, 1.02, 1.1], ("1.00", "1.02", "1.10"), True),
         (np.linspace(0, 0.3, 4), ("0.0", "0.1", "0.2", "0.3"), True),
-        ([1e-5, 1e-3], ("1e-05", "0.001"), True),
-        (range(2), ("0", "1"), True),
+        ([1e-5, 1e-4, 1e-3], ("1e-05", "0.0001", "0.001"), True),
+        (range(2), ("0", "1"), False),  # two values are two buttons
+        ([1.0, 1.05], ("1.00", "1.05"), False),
+        ([7], ("7",), True),
         (["ETKF", "EnKF"], ("ETKF", "EnKF"), False),
         ([False, True], ("off", "on"), False),
         (np.array([False, True]), ("off", "on"), False),
@@ -166,6 +171,19 @@ def test_a_drawing_function_may_return(make):
     image, size = picture(lambda: make(), {}, 144)
     assert image[8:12] == b"WEBP"
     assert size == (614, 461)  # 6.4 x 4.8 inches of 96 px
+
+
+def test_frames_are_sharp_and_keep_their_colours():
+    """Two pixels to the CSS pixel; white is exact, no colour moves by more than half a step."""
+    image, size = picture(draw, {}, 192)
+    assert tuple(2 * n for n in size) == Image.open(io.BytesIO(image)).size
+    every = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, -1)
+    rounded = np.asarray(fewer_colours(Image.fromarray(every))).astype(int)
+    assert np.abs(rounded - every).max() <= np.ceil(255 / (LEVELS - 1) / 2)
+    assert len(np.unique(rounded)) == LEVELS
+    assert rounded[0, [0, -1]].tolist() == [[0] * 3, [255] * 3]
+    clear = Image.new("RGBA", (1, 1), (0, 0, 0, 0))
+    assert fewer_colours(clear).getpixel((0, 0)) == (255, 255, 255)  # transparent is white paper
 
 
 def test_a_figure_made_elsewhere_is_closed_too():
@@ -250,11 +268,18 @@ def test_live_draws_what_is_asked(monkeypatch):
     monkeypatch.setenv(page.VARIABLE, "0")
     calls, sent = [], []
     figure = small(draw=counted(calls), alt="{members} members".format)
-    assert set(figure._repr_mimebundle_()) == {
+    shown = figure._repr_mimebundle_()
+    assert set(shown) == {
         "text/plain",
+        "image/png",
         "application/vnd.jupyter.widget-view+json",
     }
     assert len(calls) == 1
+    # GitHub, nbviewer and qtconsole show no widget: they have the start frame, pixel by pixel.
+    both = base64.b64decode(shown["image/png"]), figure.frame(0).image
+    still, frame = (Image.open(io.BytesIO(b)).convert("RGB") for b in both)
+    assert still.size == frame.size == (576, 384)
+    assert still.tobytes() == frame.tobytes()
     monkeypatch.setattr(figure.widget, "send", sent.append)
     for _ in range(2):
         figure.widget.answer(figure.widget, {"want": 4}, [])
