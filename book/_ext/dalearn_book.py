@@ -1,34 +1,38 @@
-"""What this book asks of Sphinx beyond its themes and extensions: five small things.
+"""What this book asks of Sphinx beyond its themes and extensions.
 
 1. No thebe. Jupyter Book always loads sphinx-thebe, which puts a script on every page that
    declares a constant twice (a console error) and could fetch a library from a CDN. Its hooks are
    removed.
-2. A small MathJax. sphinx-mathjax-offline copies 22 MB after each build; the component in use,
-   its fonts and TeX's lazily loaded extensions are 3 MB. Only those are copied.
+2. A small MathJax, in parts. sphinx-mathjax-offline copies 22 MB after each build; the parts in
+   use (no menu, a third of the usual bundle), the fonts and TeX's lazily loaded extensions are
+   2 MB. Formulas are set as they come near the window, so that a long chapter opens at once.
 3. Download means the paired notebook. The theme offers the notebook that the build executed; the
    one beside the page in the repository is copied over it, so that all three roads (Colab, Binder,
    download) open the same file, and the link says `download`, since a browser would show a
    notebook as text. A page with code and no notebook is a warning.
-4. Pages that work from file://. The theme preloads its fonts with `crossorigin`, which a browser
-   refuses on file:// with an error in the console; those hints are dropped (the fonts still load).
-5. A page that ran again is read again. Sphinx looks at the page's own text; the record that
+4. Pages that are light and that everyone can read: `pages.py`, on the html once it is written.
+5. Still figures as WebP: `still_figures.py`. Numbers for figures that live: `live_figures.py`.
+6. A search that answers from file://, too: `site_search.py`.
+7. A page that ran again is read again. Sphinx looks at the page's own text; the record that
    `execute_pages.py` keeps of an execution is named as a file that the page depends on.
 
 Each is a few lines on an event; the build's other pieces are untouched.
 """
 
-import re
 import shutil
 from pathlib import Path
 
+import live_figures
+import pages
+import site_search
+import still_figures
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
 log = logging.getLogger(__name__)
 
-MATHJAX = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions")
-FONT_PRELOAD = re.compile(r'\s*<link rel="preload" as="font"[^>]*>')
-NOTEBOOK_LINK = re.compile(r'(<a href="[^"]*_sources/[^"]*\.ipynb") target="_blank"')
+MATHJAX = ("startup.js", "core.js", "input/tex.js", "output/chtml.js", "output/chtml/fonts",
+           "a11y/assistive-mml.js", "ui/lazy.js", "input/tex/extensions")  # fmt: skip
 
 
 def drop_hooks(app: Sphinx, module: str) -> None:
@@ -52,7 +56,7 @@ def copy_mathjax(app: Sphinx) -> None:
         if (source / name).is_dir():
             shutil.copytree(source / name, target / name, dirs_exist_ok=True)
         else:
-            target.mkdir(parents=True, exist_ok=True)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, target / name)
 
 
@@ -81,19 +85,14 @@ def copy_notebooks(app: Sphinx) -> None:
             shutil.copy2(paired(app, page), target)
 
 
-def polish_pages(app: Sphinx) -> None:
-    for page in Path(app.outdir).rglob("*.html"):
-        html = page.read_text(encoding="utf8")
-        new = NOTEBOOK_LINK.sub(r"\1 download", FONT_PRELOAD.sub("", html))
-        if new != html:
-            page.write_text(new, encoding="utf8")
-
-
 def finish(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
+        site = Path(app.outdir)
         copy_mathjax(app)
         copy_notebooks(app)
-        polish_pages(app)
+        still_figures.convert(site)
+        pages.polish(site)
+        site_search.write(app)
 
 
 def depend_on_execution(app: Sphinx, page: str, source: list[str]) -> None:
@@ -106,6 +105,8 @@ def depend_on_execution(app: Sphinx, page: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict:
     remove_thebe(app)
     drop_hooks(app, "sphinx-mathjax-offline")
+    app.config.mathjax_path = "mathjax/startup.js"
+    app.add_transform(live_figures.NumberLiveFigures)
     app.connect("html-page-context", offer_notebook, priority=900)
     app.connect("build-finished", finish)
     app.connect("source-read", depend_on_execution)

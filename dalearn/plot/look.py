@@ -6,6 +6,7 @@ in grey, lines and markers differ.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,17 @@ def style(role: str, **changes: Any) -> dict[str, Any]:
 
 
 def use_style() -> None:
-    """Give every figure made from now on the book's look: write `settings` to `rcParams`."""
+    """Give every figure made from now on the book's look: write `settings` to `rcParams`.
+
+    In a notebook figures also get two pixels to each of the screen's, so that they are sharp on
+    any screen; their size on the page stays.
+    """
     mpl.rcParams.update(settings)
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if getattr(shell, "kernel", None) is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("retina")
 
 
 def axes_or_new(ax, **figure) -> Axes:
