@@ -37,9 +37,16 @@ def titled(node: nodes.Node) -> bool:
 def words(node: nodes.Node) -> str:
     if isinstance(node, nodes.Text):
         return node.astext()
-    inner = [n for n in node.children if not isinstance(n, UNREAD) and not titled(n)]
-    between = " " if isinstance(node, (nodes.Structural, nodes.Body)) else ""
-    return between.join(map(words, inner))
+    inner = [n for n in node.children if is_read(n)]
+    return ("" if isinstance(node, (nodes.TextElement, nodes.Inline)) else " ").join(
+        map(words, inner)
+    )
+
+
+def is_read(node: nodes.Node) -> bool:
+    """No subsection, no formula, no key of the bibliography."""
+    cited = isinstance(node, nodes.Element) and node.get("refdomain") == "cite"
+    return not (cited or titled(node) or isinstance(node, UNREAD))
 
 
 def entries(app: Sphinx) -> list[dict]:
