@@ -20,6 +20,7 @@ import torch
 
 from dalearn.array import no_grad
 from dalearn.array.derivative import finite_difference
+from dalearn.cases import bocquet2013
 from dalearn.covariances.matrices import Diagonal
 from dalearn.covariances.on_grid import OnGrid
 from dalearn.diagnostics.scores import lost, rmse
@@ -38,13 +39,6 @@ from .setups import lorenz96
 from .weak import weak
 
 WINDOW, SKIP, LONG = 4, 20, 100  # observation intervals; windows not scored
-
-
-def gap02(cycles: int, batch: int) -> Problem:
-    """Lorenz-96 observed every fourth step."""
-    prior = Gaussian(np.eye(40)[0], Diagonal(0.001 * np.ones(40)))
-    observe = Observation(identity, Diagonal(np.ones(40)))
-    return twin(Lorenz96(), observe, prior, cycles, steps=4, batch=batch)
 
 
 def quiet(problem: Problem, method: Any) -> Any:
@@ -136,7 +130,7 @@ def sliding(report: Report, quick: bool) -> None:
         "second three factors are DAPPER's own, whose patched code gives what is asked there.",
         ("lag", "factor", "RMSE", "range over seeds", "iterations", "asked"),
     )
-    one = gap02(count, seeds)
+    one = bocquet2013.problem(count, seeds)
     rows = ((1, 0.013, "0.47 +5 %"), (2, 0.006, "0.41 +5 %"), (4, 0.002, "0.39 +5 %"),
             (1, 0.2, "0.66"), (2, 0.1, "0.59"), (4, 0.02, "0.49"))  # fmt: skip
     for lag, factor, asked in rows:

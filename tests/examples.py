@@ -7,6 +7,7 @@ import numpy as np
 
 import dalearn as da
 from dalearn.array import array_namespace
+from dalearn.cases import sakov2008, sakov2012
 from dalearn.models import Extended, reconstruction_error
 
 
@@ -281,20 +282,12 @@ METHODS = (
 
 def lorenz63(cycles=40, batch=(), seed=0, **settings):
     """The Lorenz-63 twin of Sakov et al. 2012 (observed every 25 steps of 0.01, R = 2 I)."""
-    prior = da.Gaussian(np.array([1.509, -1.531, 25.46]), da.Diagonal(2 * np.ones(3)))
-    observation = settings.pop(
-        "observation", da.Observation(da.identity, da.Diagonal(2 * np.ones(3)))
-    )
-    return da.twin(
-        da.Lorenz63(), observation, prior, cycles, steps=25, batch=batch, seed=seed, **settings
-    )
+    return sakov2012.problem(cycles, batch, seed, **settings)
 
 
 def lorenz96(cycles, batch=(), seed=0, n=40):
     """The Lorenz-96 twin of Sakov and Oke 2008 (everything observed, every step, R = I)."""
-    prior = da.Gaussian(np.eye(n)[0], da.Diagonal(0.001 * np.ones(n)))
-    observation = da.Observation(da.identity, da.Diagonal(np.ones(n)))
-    return da.twin(da.Lorenz96(n), observation, prior, cycles, batch=batch, seed=seed)
+    return sakov2008.problem(cycles, batch, seed, n=n)
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,7 @@ def test_imports_only_from_earlier_folders(path):
             continue
         assert target in ORDER, f"{path} imports the unknown folder {target}"
         assert ORDER.index(target) < ORDER.index(own), f"{path} imports {name} from a later folder"
-        if target == "neural" and own != "cases":
+        if target == "neural":
             assert not top, f"{path} must import {name} inside a function"
 
 
@@ -133,7 +133,7 @@ def test_heavy_libraries_only_where_allowed(path):
     own = module_of(path)[0]
     for top, name in imports(path):
         library = name.split(".")[0]
-        if library == "torch" and own not in ("neural", "cases"):
+        if library == "torch" and own != "neural":
             assert not top, f"{path} imports torch at module level"
         if library in ("xarray", "scipy", "pandas"):
             assert not top, f"{path} imports {library} at module level"

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ..models import Lorenz63
-from ..neural.data import Normalisation, Split, split, windows
-from ..neural.nets import LSTM, MLP, Normalised, seeded
-from ..neural.train import adam, cosine, fit
-from ..neural.weights import Card, load_weights, save_weights, shipped
 from ..run.simulate import simulate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..neural.data import Split
+    from ..neural.nets import Normalised
 
 STEP, WINDOW, AHEAD = 5, 4, 4  # model steps in a step of the surrogate; states read, forecast
 
@@ -32,6 +33,8 @@ DATA = "64 runs of Lorenz63 on its attractor, 200 states 0.05 apart, split by tr
 
 def states(count: int = 64, times: int = 200) -> tuple[np.ndarray, Split]:
     """Trajectories `(count, times, 3)` on the attractor, 0.05 time units apart; the split."""
+    from ..neural.data import split
+
     x0 = np.random.default_rng(0).normal([0, 0, 25], 5, (count, 3))
     runs = simulate(Lorenz63(), x0, STEP * (times + 199), every=STEP, progress=False)
     return runs[:, 200:], split(count, (0.7, 0.15, 0.15), seed=0)
@@ -39,18 +42,26 @@ def states(count: int = 64, times: int = 200) -> tuple[np.ndarray, Split]:
 
 def perceptron() -> Normalised:
     """x -> x + f(x), two layers of 64, before training; `(..., 3) -> (..., 3)`."""
+    from ..neural.data import Normalisation
+    from ..neural.nets import MLP, Normalised, seeded
+
     unit = Normalisation(np.zeros(3), np.ones(3))
     return Normalised(seeded(1, MLP, 3, 3, (64, 64), residual=True), unit)
 
 
 def lstm() -> Normalised:
     """The module of `History(lstm(), 4)`, before training; windows `(b, 4, 3) -> (b, 3)`."""
+    from ..neural.data import Normalisation
+    from ..neural.nets import LSTM, Normalised, seeded
+
     unit = Normalisation(np.zeros(3), np.ones(3))
     return Normalised(seeded(2, LSTM, 3, 64), unit)
 
 
 def trained(name: str) -> Normalised:
     """ "perceptron" or "lstm" with the weights that come with the package, in evaluation mode."""
+    from ..neural.weights import load_weights, shipped
+
     made = {"perceptron": perceptron, "lstm": lstm}
     if name not in made:
         raise ValueError(f"the surrogates of Lorenz-63 are {sorted(made)}, met {name!r}")
@@ -59,12 +70,14 @@ def trained(name: str) -> Normalised:
     return net
 
 
-def rollout_loss(net: Normalised, window: torch.Tensor, future: torch.Tensor) -> torch.Tensor:
+def rollout_loss(net: Normalised, window: Tensor, future: Tensor) -> Tensor:
     """Mean square error of the network's own forecasts, one to `ahead` steps long.
 
     `window (b, L, 3)`, `future (b, ahead, 3)`, in units of the variance of each component. A
     perceptron reads the last state of the window.
     """
+    import torch
+
     total = torch.zeros((), dtype=window.dtype)
     for k in range(future.shape[1]):
         new = net(window if getattr(net.module, "memory", None) is not None else window[:, -1])
@@ -75,6 +88,12 @@ def rollout_loss(net: Normalised, window: torch.Tensor, future: torch.Tensor) ->
 
 def train(folder: str | Path, *, epochs: int = 60, progress: bool = True) -> dict[str, Any]:
     """Train both; weights and checkpoints go to the folder. Returns what was measured."""
+    import torch
+
+    from ..neural.data import Normalisation, windows
+    from ..neural.train import adam, cosine, fit
+    from ..neural.weights import Card, save_weights
+
     folder, told = Path(folder), {}
     runs, parts = states()
     runs = torch.from_numpy(runs.astype("float32"))
@@ -106,6 +125,8 @@ def train(folder: str | Path, *, epochs: int = 60, progress: bool = True) -> dic
 
 def main() -> None:
     """Train, and print the cards' figures."""
+    import torch
+
     ask = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").splitlines()[0])
     ask.add_argument("--out", default="runs/lorenz63", help="folder of weights and checkpoints")
     ask.add_argument("--epochs", type=int, default=60)

@@ -20,18 +20,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from ..models import ShallowWater
-from ..neural.data import Normalisation, Split, split, windows
-from ..neural.nets import LSTM, MLP, Autoencoder, Normalised, seeded
-from ..neural.train import Record, adam, cosine, fit
-from ..neural.weights import Card, load_weights, save_weights, shipped
 from ..run.simulate import simulate
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..neural.data import Split
+    from ..neural.nets import Autoencoder, Normalised
+    from ..neural.train import Record
 
 LATENT, WINDOW, AHEAD = 16, 4, 8
 
@@ -71,6 +72,11 @@ class Networks:
 
 def networks() -> Networks:
     """The networks before training, with the first weights of their seeds."""
+    from torch import nn
+
+    from ..neural.data import Normalisation
+    from ..neural.nets import LSTM, MLP, Autoencoder, Normalised, seeded
+
     unit = Normalisation(np.zeros(LATENT), np.ones(LATENT))
 
     def coder() -> Autoencoder:
@@ -86,6 +92,8 @@ def networks() -> Networks:
 
 def trained() -> Networks:
     """The networks with the weights that come with the package, in evaluation mode."""
+    from ..neural.weights import load_weights, shipped
+
     nets = networks()
     for name, part in vars(nets).items():
         load_weights(part.float(), shipped(f"shallow-water-{name}"))
@@ -115,11 +123,15 @@ def released(at: np.ndarray, steps: int = STEPS, *, progress: bool = False) -> n
 
 def states(count: int = TRAJECTORIES, *, progress: bool = False) -> tuple[np.ndarray, Split]:
     """Trajectories `(count, 61, 3, 32, 32)` of eta, u and v, and how they are split."""
+    from ..neural.data import split
+
     return released(centres(count), STEPS, progress=progress), split(count, seed=0)
 
 
 def rollout(forecast: nn.Module, window: Tensor, count: int) -> Tensor:
     """The network's own future: windows `(b, L, n)` -> the next `count` states `(b, count, n)`."""
+    import torch
+
     made = []
     for _ in range(count):
         new = forecast(window)
@@ -146,6 +158,12 @@ def train(folder: str | Path, *, epochs: int = 120, progress: bool = True) -> Ne
     the LSTM; four times as many of the perceptron. The cards' figures are measured on the
     validation trajectories.
     """
+    import torch
+
+    from ..neural.data import Normalisation, windows
+    from ..neural.train import adam, cosine, fit
+    from ..neural.weights import Card, save_weights
+
     folder, nets = Path(folder), networks()
     runs, parts = states(progress=progress)
     told: dict[str, Any] = {}
@@ -202,6 +220,10 @@ def relative(estimate: Tensor, truth: Tensor) -> float:
 
 def main() -> None:
     """Train, and print the cards' figures."""
+    import torch
+
+    from ..neural.weights import read_card
+
     ask = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").splitlines()[0])
     ask.add_argument("--out", default="runs/shallow-water", help="folder of weights, checkpoints")
     ask.add_argument("--epochs", type=int, default=120)
@@ -209,8 +231,6 @@ def main() -> None:
     given = ask.parse_args()
     torch.set_num_threads(given.threads)
     train(given.out, epochs=given.epochs)
-    from ..neural.weights import read_card
-
     for path in sorted(Path(given.out).glob("*.safetensors")):
         print(path.stem, read_card(path).metric)
 

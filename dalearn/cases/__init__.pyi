@@ -1,0 +1,14 @@
+# The names of this room; `__init__.py` loads each when it is first used.
+
+from . import lorenz63 as lorenz63
+from . import shallow_water as shallow_water
+from .case import Case as Case
+from .case import Score as Score
+from .lorenz63_twins import anderson2010 as anderson2010
+from .lorenz63_twins import bocquet2012 as bocquet2012
+from .lorenz63_twins import sakov2012 as sakov2012
+from .lorenz63_twins import wiljes2017 as wiljes2017
+from .lorenz96_twins import bocquet2013 as bocquet2013
+from .lorenz96_twins import sakov2008 as sakov2008
+from .lorenz96_twins import sakov2012_lorenz96 as sakov2012_lorenz96
+from .torchda import cheng2025 as cheng2025
