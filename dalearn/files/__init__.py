@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all, and fingerprints of what is in them."""
+"""Files that appear whole or not at all, fingerprints of what is in them, and progress bars."""

@@ -2,27 +2,28 @@
 
     w <- argmin_w  sum_i loss(f_w, data_i)
 
-by an optimiser of torch. A run that was killed and is started again goes on to the same bits: the
-order of the examples depends on the seed and the number of the epoch alone, and a checkpoint holds
-everything else that the next step depends on (weights, optimiser, schedule, random state, the best
-weights so far). Checkpoints are read without unpickling objects. The same bits mean the same
-machine, number of threads and version of torch: sums are added in another order elsewhere.
+by an optimiser of torch. `Training.epochs` is the loop, an iterator of epochs; `fit` looks at each
+one, stops early and saves. A run that was killed and is started again goes on to the same bits:
+the order of the examples depends on the seed and the number of the epoch alone, and a checkpoint
+holds everything else that the next step depends on. The same bits mean the same machine, number
+of threads and version of torch: sums are added in another order elsewhere.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ..files.progress import progress_bar
+from .checkpoint import Checkpoint, request_of
 
 Loss = Callable[..., Tensor]
 
@@ -115,156 +116,139 @@ def fit(
     what differs, and FloatingPointError where a loss is not finite; the last good checkpoint
     stays.
     """
-    data, validation = _checked(data, validation, epochs, batch, patience)
+    data, validation = checked(data, validation, epochs, batch, patience)
+    task = Task(data, validation, loss, epochs, batch, patience, clip, seed)
     if device is not None:
         module.to(device)
-    where = next(module.parameters()).device
-    make = (optimiser or adam(), schedule or (lambda optimiser: None))
-    run = _Run(module, *make)
-    request = _request(run, data, validation, loss, epochs, batch, patience, clip, seed)
-    path = None if checkpoint is None else Path(checkpoint)
-    gpus = [where] if where.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
+    run = Training(module, optimiser or adam(), schedule)
+    file = None if checkpoint is None else Checkpoint(checkpoint, request_of(run, task), every)
+    with torch.random.fork_rng(devices=[run.where] if run.where.type == "cuda" else []):
         torch.manual_seed(seed)
-        record, epoch, best = run.resume(path, request)
-        start, saved = time.monotonic() - record.seconds, time.monotonic()
-        bar = _bar(epoch, epochs, progress)
-        while epoch < epochs and not record.ended:
-            record.train.append(run.epoch(data, loss, batch, clip, seed, epoch, where))
-            if validation is not None:
-                record.validation.append(run.score(validation, loss, batch, epoch, where))
-            if validation is None or record.validation[-1] < min(
-                record.validation[:-1], default=math.inf
-            ):
-                best, record.best = run.weights(), epoch
-            if run.schedule is not None:
-                run.schedule.step()
-            epoch += 1
-            if patience is not None and epoch - 1 - record.best >= patience:
-                record.ended = "patience"
-            elif epoch == epochs:
-                record.ended = "epochs"
-            record.seconds = time.monotonic() - start
-            bar.update()
-            bar.set_postfix_str(f"loss {(record.validation or record.train)[-1]:.3g}")
-            if path and (record.ended or time.monotonic() - saved >= every):
-                run.save(path, request, record, epoch, best)
-                saved = time.monotonic()
-        bar.close()
-    module.load_state_dict(best)
+        if file is not None:
+            file.load(run)
+        settings = {"total": epochs, "initial": run.epoch, "desc": "training", "unit": "epoch"}
+        start = time.monotonic() - run.record.seconds
+        with progress_bar(progress=progress, **settings) as bar:
+            for value in run.epochs(task):
+                if patience is not None and run.epoch - 1 - run.record.best >= patience:
+                    run.record.ended = "patience"
+                elif run.epoch == epochs:
+                    run.record.ended = "epochs"
+                run.record.seconds = time.monotonic() - start
+                bar.update()
+                bar.set_postfix_str(f"loss {value:.3g}")
+                if file is not None:
+                    file.save(run)
+    module.load_state_dict(run.best)
     module.eval()
-    return record
+    return run.record
 
 
-class _Run:
-    """The module with its optimiser and schedule: all that a step changes."""
+@dataclass(frozen=True)
+class Task:
+    """What to minimise, on which data, and how: the arguments of `fit` that decide the bits."""
 
-    def __init__(self, module: nn.Module, optimiser: Make, schedule: Make):
+    data: Sequence[Tensor]
+    validation: Sequence[Tensor] | None
+    loss: Loss
+    epochs: int
+    batch: int
+    patience: int | None
+    clip: float | None
+    seed: int
+
+
+class Training:
+    """A run of training: the module, its optimiser and schedule, and how far it is.
+
+    Args:
+        module: the network to train, in place.
+        optimiser: makes one from the parameters.
+        schedule: makes one from the optimiser, or None.
+    """
+
+    def __init__(self, module: nn.Module, optimiser: Make, schedule: Make | None):
         self.module = module
+        self.where = next(module.parameters()).device
         self.learned = [p for p in module.parameters() if p.requires_grad]
         if not self.learned:
             raise ValueError("the module has no parameters to learn (requires_grad is False)")
         self.optimiser = optimiser(self.learned)
-        self.schedule = schedule(self.optimiser)
+        self.schedule = None if schedule is None else schedule(self.optimiser)
+        self.record, self.epoch, self.best = Record(), 0, self.weights()
 
-    def epoch(self, data, loss, batch, clip, seed, epoch, where) -> float:
+    def epochs(self, task: Task) -> Iterator[float]:
+        """Train one epoch after another, until the record says that the run has ended.
+
+        Yields the loss after each: that on the validation data, or the training loss.
+        """
+        record = self.record
+        while self.epoch < task.epochs and not record.ended:
+            record.train.append(self.train(task))
+            losses = record.train
+            if task.validation is not None:
+                losses = record.validation
+                losses.append(self.score(task))
+            if task.validation is None or losses[-1] < min(losses[:-1], default=math.inf):
+                self.best, record.best = self.weights(), self.epoch
+            if self.schedule is not None:
+                self.schedule.step()
+            self.epoch += 1
+            yield losses[-1]
+
+    def train(self, task: Task) -> float:
         """One pass over the data in the order that belongs to this epoch; the mean loss."""
         self.module.train()
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(data[0])))
+        rng = np.random.default_rng([task.seed, self.epoch])
+        order = torch.from_numpy(rng.permutation(len(task.data[0])))
         total = 0.0
-        for rows in order.split(batch):
-            part = [d[rows.to(d.device)].to(where) for d in data]
+        for rows in order.split(task.batch):
+            part = [d[rows.to(d.device)].to(self.where) for d in task.data]
 
             def closure(part=part):
                 self.optimiser.zero_grad()
-                value = loss(self.module, *part)
-                _check_finite(value, "training", epoch)
+                value = task.loss(self.module, *part)
+                check_finite(value, "training", self.epoch)
                 value.backward()
-                if clip is not None:
-                    nn.utils.clip_grad_norm_(self.learned, clip)
+                if task.clip is not None:
+                    nn.utils.clip_grad_norm_(self.learned, task.clip)
                 return value.detach()
 
             with torch.enable_grad():
                 total += float(self.optimiser.step(closure)) * len(rows)
         return total / len(order)
 
-    def score(self, data, loss, batch, epoch, where) -> float:
+    def score(self, task: Task) -> float:
         """The mean loss over the validation data."""
+        data = task.validation or []
         self.module.eval()
         total = 0.0
         with torch.no_grad():
-            for rows in torch.arange(len(data[0])).split(max(batch, 256)):
-                part = [d[rows.to(d.device)].to(where) for d in data]
-                value = loss(self.module, *part)
-                _check_finite(value, "validation", epoch)
+            for rows in torch.arange(len(data[0])).split(max(task.batch, 256)):
+                part = [d[rows.to(d.device)].to(self.where) for d in data]
+                value = task.loss(self.module, *part)
+                check_finite(value, "validation", self.epoch)
                 total += float(value) * len(rows)
         return total / len(data[0])
 
     def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights as they are."""
         return {k: v.detach().clone() for k, v in self.module.state_dict().items()}
 
-    def save(self, path: Path, request: dict, record: Record, epoch: int, best: dict) -> None:
-        """Write all of the run's state, whole or not at all."""
-        where = self.learned[0].device
-        state = {
-            "request": request,
-            "record": dict(vars(record)),
-            "epoch": epoch,
-            "module": self.weights(),
-            "best": best,
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": None if self.schedule is None else self.schedule.state_dict(),
-            "random": torch.get_rng_state(),
-            "gpu": torch.cuda.get_rng_state(where) if where.type == "cuda" else None,
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        with open(part, "wb") as f:
-            torch.save(state, f)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
 
-    def resume(self, path: Path | None, request: dict) -> tuple[Record, int, dict]:
-        """The run as the checkpoint has it, or from the start."""
-        if path is None or not path.exists():
-            return Record(), 0, self.weights()
-        advice = "wanted another path, or the file away"
-        try:  # weights_only: numbers, texts and plain containers; no object is unpickled
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            known = state["request"]
-        except Exception as error:
-            raise ValueError(
-                f"{path} is not a checkpoint that fit wrote, or it is damaged "
-                f"({type(error).__name__}); {advice}"
-            ) from error
-        differ = [k for k in request if known.get(k) != request[k]]
-        if differ:
-            met = "; ".join(
-                f"{k}: {known.get(k)!r} there, {request[k]!r} here" for k in differ[:4]
-            )
-            raise ValueError(f"{path} belongs to another run ({met}); {advice}")
-        self.module.load_state_dict(state["module"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["random"])
-        if state["gpu"] is not None and self.learned[0].device.type == "cuda":
-            torch.cuda.set_rng_state(state["gpu"], self.learned[0].device)
-        return Record(**state["record"]), state["epoch"], state["best"]
-
-
-def _checked(data, validation, epochs, batch, patience) -> tuple[list, list | None]:
+def checked(
+    data: Any, validation: Any, epochs: int, batch: int, patience: int | None
+) -> tuple[list, list | None]:
     """The data as lists of tensors, of a positive and common length."""
     for name, value in (("epochs", epochs), ("batch", batch), ("patience", patience or 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"fit wants {name} an integer, at least 1, met {value!r}")
     if patience is not None and validation is None:
         raise ValueError("patience needs validation data: trajectories that are not trained on")
-    checked = []
+    found = []
     for name, value in (("data", data), ("validation", validation)):
         if value is None:
-            checked.append(None)
+            found.append(None)
             continue
         parts = [value] if isinstance(value, (Tensor, np.ndarray)) else list(value)
         parts = [torch.from_numpy(v) if isinstance(v, np.ndarray) else v for v in parts]
@@ -274,41 +258,11 @@ def _checked(data, validation, epochs, batch, patience) -> tuple[list, list | No
                 f"{name} must be tensors of one length, at least 1: (inputs, targets); met shapes "
                 f"{[tuple(v.shape) for v in parts]}"
             )
-        checked.append(parts)
-    return checked[0], checked[1]
+        found.append(parts)
+    return found[0], found[1]
 
 
-def _request(run, data, validation, loss, epochs, batch, patience, clip, seed) -> dict[str, Any]:
-    """What makes this run another one than that of a checkpoint, as plain values."""
-    groups = [{k: v for k, v in g.items() if k != "params"} for g in run.optimiser.param_groups]
-    groups = [{k: v for k, v in g.items() if k != "initial_lr"} for g in groups]
-    return {
-        "module": repr(run.module),
-        "weights": [f"{k} {tuple(v.shape)} {v.dtype}" for k, v in run.module.state_dict().items()],
-        "data": _digest(data),
-        "validation": _digest(validation),
-        "loss": getattr(loss, "__qualname__", type(loss).__qualname__),
-        "optimiser": f"{type(run.optimiser).__name__} {groups}",
-        "schedule": type(run.schedule).__name__,
-        "epochs": epochs,
-        "batch": batch,
-        "patience": patience,
-        "clip": clip,
-        "seed": seed,
-    }
-
-
-def _digest(data: Sequence[Tensor] | None) -> str:
-    total = hashlib.sha256()
-    for value in data or ():
-        total.update(f"{value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(
-            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
-    return total.hexdigest()[:16]
-
-
-def _check_finite(value: Tensor, name: str, epoch: int) -> None:
+def check_finite(value: Tensor, name: str, epoch: int) -> None:
     value = value.detach()
     if value.ndim or not bool(torch.isfinite(value)):
         if value.ndim:
@@ -317,9 +271,3 @@ def _check_finite(value: Tensor, name: str, epoch: int) -> None:
             f"the {name} loss is {float(value)} in epoch {epoch}; look for NaN in the data, then "
             "try a lower rate (optimiser=adam(1e-4)), clip=1.0, or normalised data"
         )
-
-
-def _bar(done: int, epochs: int, progress: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=epochs, initial=done, desc="training", unit="epoch", disable=not progress)

@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..files.whole import whole
+
 
 @dataclass(frozen=True)
 class Card:
@@ -60,9 +62,8 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(save(tensors, {"card": json.dumps(given)}))
-    os.replace(part, path)
+    with whole(path) as part:
+        part.write_bytes(save(tensors, {"card": json.dumps(given)}))
     return Card(**given)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..array import Array, array_namespace, library, no_grad, streams, to_numpy
 from ..covariances.base import Covariance
+from ..files.progress import progress_bar
 from ..methods.base import Cycle, Method
 from ..methods.ensemble.localization import tapers
 from ..problem.belief import Belief, Ensemble
@@ -56,14 +57,12 @@ def assimilate(
     With "innovation" also `chi2` and `dfs (case..., time)`: see `innovation_chi2`.
     Raises ValueError or TypeError for a problem that is inconsistent, before the first cycle.
     """
-    from tqdm.auto import tqdm
-
     problem, keep = checked(problem, [method], keep)
     local = getattr(method, "localization", None)  # some take a Covariance: no taper of members
-    record = Record(problem, keep, None if isinstance(local, Covariance) else local)
+    record = Recorder(problem, keep, None if isinstance(local, Covariance) else local)
     start = time.perf_counter()
     cycles = method.run(problem, streams(1, seed, problem.batch))
-    bar = tqdm(cycles, total=len(problem), delay=2.0, leave=False, disable=not progress)
+    bar = progress_bar(cycles, progress=progress, total=len(problem), delay=2.0, leave=False)
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported, not warned of
         for k, cycle in enumerate(bar):
             record.add(k, cycle)
@@ -112,7 +111,7 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-class Record:
+class Recorder:
     """What is kept of each cycle, in arrays made once; the labels come at the end."""
 
     def __init__(self, problem: Problem, keep: Sequence[str], localization: Any = None):

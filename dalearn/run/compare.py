@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures import BrokenExecutor as Broken
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..files.progress import progress_bar
 from ..methods.base import Method
 from ..problem.problem import Problem
 from .assimilate import checked, given
 from .jobs import Case, Failure, cut, failure, named, numbered, work
-from .results import Memory, Zarr, request_of
+from .results import MemoryStore, ZarrStore, request_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -90,7 +90,7 @@ def compare(
     cases = cut(by_label, chosen, None if chunk is None else int(chunk))
     shared = given(good if good.batch else good.expand((len(chosen),)), ("seed",))
     request = {} if to is None else request_of(problem, cases, keep)
-    store = Memory() if to is None else Zarr(to, request, shared)
+    store = MemoryStore() if to is None else ZarrStore(to, request, shared)
     failed = _run(problem, cases, store, executor, keep, progress)
     if len(failed) == len(cases):
         first = failed[0].error
@@ -118,14 +118,12 @@ def compare(
 def _run(
     problem: Problem,
     cases: list[Case],
-    store: Memory | Zarr,
+    store: MemoryStore | ZarrStore,
     executor: Executor | None,
     keep: Sequence[str],
     progress: bool,
 ) -> dict[int, Failure]:
     """Run the cases that the store does not have; those that failed, by their index."""
-    from tqdm.auto import tqdm
-
     left = [c for c in cases if c.index not in store]
 
     def job(case: Case) -> Job:
@@ -134,13 +132,13 @@ def _run(
 
     done = _serial(left, job) if executor is None else _pooled(left, job, executor)
     failed: dict[int, Failure] = {}
-    bar = tqdm(
+    bar = progress_bar(
+        progress=progress and len(cases) > 1,
         total=len(cases),
         initial=len(cases) - len(left),
         unit="case",
         delay=2.0,
         leave=False,
-        disable=not progress or len(cases) < 2,
     )
     with bar:
         for case, result in done:
@@ -167,7 +165,7 @@ def _pooled(cases: list[Case], job: Any, executor: Executor) -> Iterator[tuple[C
             for case in islice(queue, IN_FLIGHT - len(running)):
                 try:
                     running[executor.submit(work, *job(case))] = case
-                except Broken as error:
+                except BrokenExecutor as error:
                     cause = error
                     orphans += [case, *queue]
             if not running:
@@ -177,7 +175,7 @@ def _pooled(cases: list[Case], job: Any, executor: Executor) -> Iterator[tuple[C
                 try:
                     result = future.result()
                 except Exception as error:  # not the method's: `work` returns those
-                    cause = error if not isinstance(cause, Broken) else cause
+                    cause = error if not isinstance(cause, BrokenExecutor) else cause
                     orphans.append(case)
                 else:
                     yield case, result
@@ -195,7 +193,7 @@ def _again(
 
     In the same executor; where that is a process pool that broke, in a process for each.
     """
-    broken = isinstance(cause, BrokenProcessPool)
+    broken = _is_broken_process_pool(cause)
     if broken:
         warnings.warn(
             f"a process of the pool died; cases that it had not finished ({len(cases)}) are run "
@@ -206,12 +204,24 @@ def _again(
     names = {"mp_context": "_mp_context", "initializer": "_initializer", "initargs": "_initargs"}
     same = {k: getattr(executor, v) for k, v in names.items() if hasattr(executor, v)}
     for case in cases:
-        with ProcessPoolExecutor(1, **same) if broken else nullcontext(executor) as pool:
+        with _own_process(same) if broken else nullcontext(executor) as pool:
             try:
                 result = pool.submit(work, *job(case)).result()
             except Exception as error:
                 result = failure(error)
         yield case, result
+
+
+def _is_broken_process_pool(cause: Exception) -> bool:
+    """Whether a process pool broke; its module is not imported for that: a browser has none."""
+    process = sys.modules.get("concurrent.futures.process")
+    return process is not None and isinstance(cause, process.BrokenProcessPool)
+
+
+def _own_process(settings: dict[str, Any]) -> Executor:
+    from concurrent.futures import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(1, **settings)
 
 
 # --- the labelled result ------------------------------------------------------------------------
@@ -221,7 +231,7 @@ def _assemble(
     methods: Mapping[Any, Method],
     seeds: list[int],
     cases: list[Case],
-    store: Memory | Zarr,
+    store: MemoryStore | ZarrStore,
     failed: dict[int, Failure],
 ) -> xr.Dataset:
     results = {c.index: store.get(c) for c in cases if c.index not in failed}

@@ -8,14 +8,13 @@ when it is whole. The store's attributes hold the request that it answers.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files.fingerprint import describe, differences, entries
+from ..files.whole import part_of, remove, whole
 from ..problem.problem import Problem
 from .jobs import Case
 
@@ -41,7 +40,7 @@ def request_of(problem: Problem, cases: Sequence[Case], keep: Sequence[str]) -> 
     }
 
 
-class Memory:
+class MemoryStore:
     """Results in memory."""
 
     def __init__(self):
@@ -63,7 +62,7 @@ class Memory:
         return variables
 
 
-class Zarr:
+class ZarrStore:
     """Results in the groups of a zarr store; what is there of an earlier call stays.
 
     Raises ValueError rather than write into a store that answers another request, or is none.
@@ -71,7 +70,7 @@ class Zarr:
 
     def __init__(self, path: Any, request: dict[str, str], shared: Mapping[str, tuple]):
         self.path = Path(path)
-        self.part = self.path.with_name(self.path.name + ".part")
+        self.part = part_of(self.path)
         try:
             import zarr
         except ImportError as error:
@@ -85,7 +84,7 @@ class Zarr:
             raise FileNotFoundError(
                 f"there is no folder {self.path.parent} for {self.path.name}; make it first"
             )
-        shutil.rmtree(self.part, ignore_errors=True)  # of a call that was killed
+        remove(self.part)  # of a call that was killed
         if self.path.exists():
             self._check(request)
         else:
@@ -108,11 +107,10 @@ class Zarr:
     def _create(self, request: dict[str, str], shared: Mapping[str, tuple]) -> None:
         import xarray as xr
 
-        self.zarr.open_group(
-            str(self.part), mode="w", zarr_format=3, attributes={"request": request}
-        )
-        self._write(xr.Dataset({k: (*v,) for k, v in shared.items()}), self.part / "problem")
-        os.replace(self.part, self.path)
+        settings = {"mode": "w", "zarr_format": 3, "attributes": {"request": request}}
+        with whole(self.path) as part:
+            self.zarr.open_group(str(part), **settings)
+            self._write(xr.Dataset({k: (*v,) for k, v in shared.items()}), part / "problem")
 
     def _write(self, data: xr.Dataset, group: Path) -> None:
         chunks = {name: {"chunks": _chunks(v)} for name, v in data.variables.items() if v.ndim}
@@ -125,24 +123,24 @@ class Zarr:
         return (self.path / f"case-{index:06d}").is_dir()
 
     def put(self, case: Case, result: xr.Dataset) -> None:
-        """As Memory.put: whole, or not at all."""
+        """As MemoryStore.put: whole, or not at all."""
         data = _bare(case, result)
         # zarr has no settled form for text, and a clock would make two equal runs differ
         attrs = {**data.attrs, "stage": data["stage"].values.tolist(), "order": list(data)}
         data = data.assign(seconds=attrs.pop("seconds")).drop_vars("stage")
-        self._write(_with(data, attrs), self.part)
-        os.replace(self.part, self._group(case))
+        with whole(self._group(case), self.part) as part:
+            self._write(with_attrs(data, attrs), part)
 
     def get(self, case: Case) -> xr.Dataset:
-        """As Memory.get."""
+        """As MemoryStore.get."""
         data = _opened(self._group(case))
         attrs = {**data.attrs, "seconds": float(data["seconds"])}
         attrs["shape"] = tuple(attrs["shape"])
         stage = attrs.pop("stage")
-        return _with(data[attrs.pop("order")].assign_coords(stage=stage), attrs)
+        return with_attrs(data[attrs.pop("order")].assign_coords(stage=stage), attrs)
 
     def shared(self, variables: Mapping[str, tuple]) -> Mapping[str, Any]:
-        """As Memory.shared."""
+        """As MemoryStore.shared."""
         data = _opened(self.path / "problem")
         return {k: data[k].variable for k in variables}
 
@@ -166,7 +164,7 @@ def _opened(group: Path) -> xr.Dataset:
     return data.assign({k: data[k].load() for k in small})
 
 
-def _with(data: xr.Dataset, attrs: dict[str, Any]) -> xr.Dataset:
+def with_attrs(data: xr.Dataset, attrs: dict[str, Any]) -> xr.Dataset:
     data = data.copy(deep=False)
     data.attrs = attrs
     return data

@@ -14,8 +14,10 @@ import numpy as np
 
 from ..array import Array, array_namespace, convert, no_grad, to_numpy, where_ok
 from ..covariances.base import Covariance
+from ..files.progress import progress_bar
 from .plan import Plan, check_dtype, plan_of
-from .trajectories import Layout, Memory, Progress, open_run
+from .sidecar import Progress, Sidecar
+from .trajectories import Layout, MemoryTarget, open_run
 
 
 def simulate(
@@ -90,12 +92,12 @@ def simulate(
     layout = Layout(plan.lead, plan.times, plan.core, kept)
     side, target = None, None
     if to is None:
-        target, at = Memory(layout, plan.x0), Progress(rows=rows or max(1, plan.count))
+        target, at = MemoryTarget(layout, plan.x0), Progress(rows=rows or max(1, plan.count))
     else:
         request = {**plan.request(), "dtype": layout.dtype.name}
         target, side, at = open_run(Path(to), layout, request, rows, plan.rows(), overwrite)
     if not at.done:
-        _run(plan, at, target, side, checkpoint, progress)
+        Run(plan, at, target, side, checkpoint).go(progress)
     if at.diverged:
         warnings.warn(
             f"{len(at.diverged)} of {plan.count} trajectories diverged, the first by step "
@@ -106,74 +108,101 @@ def simulate(
     return target.result()
 
 
-def _run(plan: Plan, at: Progress, target: Any, side: Any, seconds: float, progress: bool) -> None:
-    """All that is left to do after `at`; what a file needs to go on is saved every `seconds`.
+class Run:
+    """The blocks of a plan, one after another, from wherever an earlier call left off.
 
     Nothing is saved when a run is interrupted: in the middle of a step, random streams may have
     moved on and the states not.
+
+    Args:
+        plan: what to compute.
+        at: how far it is.
+        target: where the states go.
+        side: where the progress goes; None for a run in memory.
+        seconds: between two savings.
     """
-    from tqdm.auto import tqdm
 
-    last = time.monotonic()
+    def __init__(
+        self, plan: Plan, at: Progress, target: Any, side: Sidecar | None, seconds: float
+    ):
+        self.plan, self.at, self.target, self.side = plan, at, target, side
+        self.seconds, self.last = seconds, time.monotonic()
 
-    def save(x: Any, rng: Any, wait: float) -> None:
-        nonlocal last
-        if side is None or time.monotonic() - last < wait:
-            return
-        at.state, at.pending = (None if x is None else to_numpy(x)), target.pending
-        at.streams = [g.bit_generator.state for g in rng.generators] if rng else []
-        target.file.sync()
-        side.save(at)
-        at.state, at.pending, at.streams = None, None, []
-        last = time.monotonic()
+    def go(self, progress: bool) -> None:
+        """Compute all that is missing."""
+        plan, at = self.plan, self.at
+        bar = progress_bar(
+            progress=progress,
+            total=plan.count * plan.steps,
+            initial=at.start * plan.steps + at.step * len(plan.block(at.start, at.rows)),
+            unit="step",
+            unit_scale=True,
+            delay=2.0,
+            leave=False,
+        )
+        with bar, no_grad(plan.x0):
+            while at.start < plan.count:
+                self.block(plan.block(at.start, at.rows), bar)
+            at.done = True
+            self.save(None, None, 0.0)
 
-    def keep(x: Array) -> Array:
+    def block(self, block: range, bar: Any) -> None:
+        """The steps that are left of one block."""
+        plan, at = self.plan, self.at
+        rng = plan.streams(block)
+        x = self.keep(plan.initial(block)) if at.state is None else self.restored(rng)
+        step = plan.step(block, rng)
+        while at.step < plan.steps:
+            x = step(x)
+            at.step += 1
+            if at.step % plan.every == 0:
+                x = self.keep(x)
+            bar.update(len(block))
+            self.save(x, rng, self.seconds)
+        at.start, at.step = block.stop, 0
+        self.save(None, None, min(self.seconds, 1.0))
+
+    def restored(self, rng: Any) -> Array:
+        """The states in the middle of a block, and its random streams, as a file has them."""
+        at = self.at
+        x = convert(at.state, self.plan.x0)
+        for generator, state in zip(rng.generators if rng else (), at.streams, strict=True):
+            generator.bit_generator.state = state
+        self.forget()
+        return x
+
+    def keep(self, x: Array) -> Array:
+        """Put the states where they go; those that have diverged become NaN."""
+        at, target = self.at, self.target
         xp = array_namespace(x)
         value = xp.astype(x, getattr(xp, target.layout.dtype.name), copy=False)
-        for i in _bad(value):
+        for i in diverged_rows(value):
             at.diverged.setdefault(at.start + i, at.step)
         lost = [i - at.start for i in at.diverged if i >= at.start]
         if lost:  # also where a model makes numbers of NaN again
             alive = convert(~np.isin(np.arange(len(x)), lost), x)
             x, value = where_ok(alive, x), where_ok(alive, value)
-        target.put(at.start, at.step // plan.every, value)
+        target.put(at.start, at.step // self.plan.every, value)
         return x
 
-    bar = tqdm(
-        total=plan.count * plan.steps,
-        initial=at.start * plan.steps + at.step * len(plan.block(at.start, at.rows)),
-        unit="step",
-        unit_scale=True,
-        delay=2.0,
-        leave=False,
-        disable=not progress,
-    )
-    with bar, no_grad(plan.x0):
-        while at.start < plan.count:
-            block = plan.block(at.start, at.rows)
-            rng = plan.streams(block)
-            if at.state is None:
-                x = keep(plan.initial(block))
-            else:  # the middle of a block, from a file
-                x = convert(at.state, plan.x0)
-                for g, state in zip(rng.generators if rng else (), at.streams, strict=True):
-                    g.bit_generator.state = state
-                at.state, at.pending, at.streams = None, None, []
-            step = plan.step(block, rng)
-            while at.step < plan.steps:
-                x = step(x)
-                at.step += 1
-                if at.step % plan.every == 0:
-                    x = keep(x)
-                bar.update(len(block))
-                save(x, rng, seconds)
-            at.start, at.step = block.stop, 0
-            save(None, None, min(seconds, 1.0))
-        at.done = True
-        save(None, None, 0.0)
+    def save(self, x: Any, rng: Any, wait: float) -> None:
+        """Save all that is needed to go on, if the last time was `wait` seconds ago."""
+        if self.side is None or time.monotonic() - self.last < wait:
+            return
+        at = self.at
+        at.state, at.pending = (None if x is None else to_numpy(x)), self.target.pending
+        at.streams = [g.bit_generator.state for g in rng.generators] if rng else []
+        self.target.file.sync()
+        self.side.save(at)
+        self.forget()
+        self.last = time.monotonic()
+
+    def forget(self) -> None:
+        """Drop the arrays that only a file needs."""
+        self.at.state, self.at.pending, self.at.streams = None, None, []
 
 
-def _bad(x: Array) -> list[int]:
+def diverged_rows(x: Array) -> list[int]:
     """The rows of `x` that are not finite."""
     xp = array_namespace(x)
     if math.isfinite(float(xp.sum(x))):  # one pass; NaN and infinity survive any sum

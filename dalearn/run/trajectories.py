@@ -1,100 +1,22 @@
-"""Files of trajectories that are written piece by piece, and know what they are and how far.
-
-Beside `name.npy` or `name.zarr` stands `name.npy.resume.npz`: the request that the file answers,
-and all that is needed to go on from the last checkpoint to the same bits.
-"""
+"""Where the states of `simulate` go: memory, or a file that is written piece by piece."""
 
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
-import zipfile
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..array import Array, array_namespace, device, to_numpy
-from ..files.fingerprint import differences
+from .sidecar import Progress, Sidecar
 
 BUFFER = 2**24  # bytes gathered before they are written: long runs on the disk, little memory
 
 CHUNK = 2**20  # bytes of a zarr chunk, where one state has less
-
-
-# --- how far a file is --------------------------------------------------------------------------
-
-
-@dataclass
-class Progress:
-    """How far a run is: trajectories before `start` are complete."""
-
-    start: int = 0  # the first trajectory of the block being run
-    step: int = 0  # the steps that this block has taken
-    rows: int = 1  # trajectories in a block
-    streams: list = field(default_factory=list)  # the states of its random generators
-    diverged: dict[int, int] = field(default_factory=dict)  # trajectory -> step of its first NaN
-    done: bool = False
-    state: Any = None  # the block's states (rows, *shape) in full precision; None before step 0
-    pending: Any = None  # its saved states that are not in the file yet
-
-    @property
-    def fresh(self) -> bool:
-        """Whether nothing has been done."""
-        return not (self.start or self.done) and self.state is None
-
-
-class Sidecar:
-    """The file beside the data: the request that they answer, and the progress."""
-
-    def __init__(self, path: Path, request: dict[str, str]):
-        self.data, self.request = path, request
-        self.path = path.with_name(path.name + ".resume.npz")
-
-    def load(self) -> Progress | None:
-        """The progress, or None where there is no file.
-
-        Raises ValueError where the file answers another request, naming what differs.
-        """
-        if not self.path.exists():
-            return None
-        try:
-            with open(self.path, "rb") as raw, np.load(raw) as f:
-                known = json.loads(f["request"].tobytes())
-                told = json.loads(f["progress"].tobytes())
-                arrays = {k: f[k] for k in ("state", "pending") if k in f}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"{self.path} cannot be read ({error}), so {self.data} cannot be gone on with; "
-                "wanted another path, or overwrite=True"
-            ) from error
-        differ = differences(known, self.request)
-        if differ:
-            raise ValueError(
-                f"{self.data} answers another request, which differs in {differ}. It "
-                "was left as it is; wanted the same request, another path, or overwrite=True"
-            )
-        told["diverged"] = {int(k): v for k, v in told["diverged"].items()}
-        return Progress(**told, **arrays)
-
-    def save(self, progress: Progress) -> None:
-        """Write the progress, whole or not at all."""
-        told = {f.name: getattr(progress, f.name) for f in fields(progress)}
-        arrays = {k: v for k in ("state", "pending") if (v := told.pop(k)) is not None}
-        texts = {"request": self.request, "progress": told}
-        coded = {k: np.frombuffer(json.dumps(v).encode(), np.uint8) for k, v in texts.items()}
-        part = self.path.with_name(self.path.name + ".part")
-        with open(part, "wb") as f:
-            np.savez(f, **coded, **arrays)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, self.path)
-
-
-# --- where states go ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -116,7 +38,7 @@ class Layout:
         return max(1, math.prod(self.core)) * self.dtype.itemsize
 
 
-class Memory:
+class MemoryTarget:
     """All states in one array, in the library and on the device of `like`."""
 
     def __init__(self, layout: Layout, like: Array):
@@ -136,12 +58,12 @@ class Memory:
 class Buffered:
     """A file, and the states gathered for it: `length` saved times of a block at most."""
 
-    def __init__(self, file: Npy | Zarr, layout: Layout, length: int):
+    def __init__(self, file: NpyFile | ZarrFile, layout: Layout, length: int):
         self.file, self.layout, self.length = file, layout, length
         self.values, self.held = np.empty((0, 0)), 0
 
     def put(self, start: int, t: int, values: Array) -> None:
-        """As Memory.put."""
+        """As MemoryTarget.put."""
         values, at = to_numpy(values), t % self.length
         if self.length == 1:
             self.file.write(start, t, values[:, None])
@@ -174,7 +96,7 @@ class Buffered:
         return self.file.result()
 
 
-class Npy:
+class NpyFile:
     """An .npy file, written at offsets: pages of a map would count as memory until written."""
 
     def __init__(self, path: Path, layout: Layout):
@@ -219,7 +141,7 @@ class Npy:
         return np.load(self.path, mmap_mode="r")
 
 
-class Zarr:
+class ZarrFile:
     """A zarr (v3) array, one or a few saved states of one trajectory in a chunk."""
 
     def __init__(self, path: Path, layout: Layout, times: int):
@@ -233,7 +155,7 @@ class Zarr:
         self.chunks = (*(1 for _ in layout.lead), times, *layout.core)
 
     def matches(self) -> bool:
-        """As Npy.matches."""
+        """As NpyFile.matches."""
         try:
             z = self.result()
         except (OSError, ValueError, KeyError):
@@ -253,7 +175,7 @@ class Zarr:
         )
 
     def write(self, start: int, t: int, values: np.ndarray) -> None:
-        """As Npy.write."""
+        """As NpyFile.write."""
         z = self.zarr.open_array(str(self.path), mode="r+")
         lead, when = self.layout.lead, slice(t, t + values.shape[1])
         if len(lead) == 1:
@@ -310,6 +232,6 @@ def open_run(
 def _target(path: Path, layout: Layout, rows: int) -> Buffered:
     length = min(layout.times, max(1, BUFFER // (rows * layout.bytes)))
     if path.suffix == ".npy":
-        return Buffered(Npy(path, layout), layout, length)
+        return Buffered(NpyFile(path, layout), layout, length)
     chunk = min(length, max(1, CHUNK // layout.bytes))
-    return Buffered(Zarr(path, layout, chunk), layout, length // chunk * chunk)
+    return Buffered(ZarrFile(path, layout, chunk), layout, length // chunk * chunk)

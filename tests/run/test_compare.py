@@ -22,10 +22,10 @@ from bits import same_bits
 from examples import METHODS, linear_gaussian, lorenz63
 
 import dalearn as da
+from dalearn.files import whole as files
 from dalearn.files.fingerprint import describe
 from dalearn.methods import Cycle
 from dalearn.run import compare as run
-from dalearn.run import results as files
 from dalearn.run.jobs import label
 
 PAIR = {"etkf": da.ETKF(10, inflation=1.02), "enkf": da.EnKF(20)}
@@ -378,7 +378,8 @@ def test_a_death_while_writing_loses_one_case(tmp_path, monkeypatch, death):
         replace(a, b)
 
     with monkeypatch.context() as m:
-        m.setattr(files, "os", types.SimpleNamespace(replace=dies))  # not zarr's own
+        names = {"replace": dies, "fsync": os.fsync, "PathLike": os.PathLike}
+        m.setattr(files, "os", types.SimpleNamespace(**names))  # not zarr's own
         with pytest.raises(KeyboardInterrupt):
             sweep(path, log)
     assert len(list(path.glob("case-*"))) == max(0, death - 1)

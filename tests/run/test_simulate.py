@@ -20,6 +20,7 @@ import torch
 import dalearn as da
 from dalearn.array import Streams, is_array, uniform
 from dalearn.files.fingerprint import describe
+from dalearn.run import sidecar
 from dalearn.run import simulate as run
 from dalearn.run import trajectories as files
 from dalearn.run.plan import PURPOSE
@@ -287,7 +288,7 @@ def test_a_death_while_writing_loses_nothing(tmp_path, monkeypatch, end, where):
     """At each write of states, at the making of the file, and at each change of the sidecar."""
     x, Q = waves(5), np.ones(40)
     whole = simulate(da.Lorenz96(), x, 4, noise=Q)
-    target = {"npy": files.Npy, "zarr": files.Zarr}[end]
+    target = {"npy": files.NpyFile, "zarr": files.ZarrFile}[end]
     write, create, replace = target.write, target.create, os.replace
     for n in itertools.count(1):
         to, calls = tmp_path / f"{n}.{end}", []
@@ -313,7 +314,7 @@ def test_a_death_while_writing_loses_nothing(tmp_path, monkeypatch, end, where):
 
         with monkeypatch.context() as patch:
             if where == "replace":
-                patch.setattr(files.os, "replace", moved)
+                patch.setattr(os, "replace", moved)
             else:
                 patch.setattr(target, where, half if where == "write" else made)
             patch.setattr(files, "BUFFER", 3 * 40 * 8 * 2)  # two times of three states
@@ -334,9 +335,9 @@ def test_states_are_on_the_disk_before_the_sidecar_tells_of_them(tmp_path, monke
         kept = getattr(kind, name)
         monkeypatch.setattr(kind, name, lambda *args: seen.append(name) or kept(*args))
 
-    spy(files.Npy, "write")
-    spy(files.Npy, "sync")
-    spy(files.Sidecar, "save")
+    spy(files.NpyFile, "write")
+    spy(files.NpyFile, "sync")
+    spy(sidecar.Sidecar, "save")
     simulate(da.Lorenz96(), waves(3), 2, rows=2, to=tmp_path / "a.npy", checkpoint=0)
     block = ["sync", "save", "write", "sync", "save", "sync", "save"]  # two steps, and its end
     assert seen == ["save", *block, *block, "sync", "save"]
@@ -707,6 +708,7 @@ def test_the_bar_counts_steps_of_trajectories(tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr("tqdm.auto.tqdm", Bar)
+    monkeypatch.setattr("dalearn.files.progress.seen", lambda: True)
     FATE.calls = (6,)
     to = tmp_path / "a.npy"
     with pytest.raises(KeyboardInterrupt):

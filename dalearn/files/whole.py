@@ -1,0 +1,54 @@
+"""Files that appear whole, or not at all: whoever is killed while writing leaves the old one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def part_of(path: Path) -> Path:
+    """Where what belongs at `path` stands until it is whole."""
+    return path.with_name(path.name + ".part")
+
+
+@contextmanager
+def whole(path: str | os.PathLike, part: Path | None = None) -> Iterator[Path]:
+    """Write a file or a folder that appears at `path` whole, or not at all.
+
+        with whole("result.json") as part:
+            part.write_text(text)
+
+    The block writes to `part`, a name beside the target. At its end a file is brought to the
+    disk, and what was written takes its place at `path`: a file replaces the one that is there, a
+    folder wants the place free. After an error in the block the part is removed and the target is
+    as it was.
+
+    Args:
+        path: where the file or the folder belongs; its parent must be there.
+        part: another place to write, on the same file system.
+
+    Returns:
+        Iterator[Path]: the place to write to, for `with`.
+    """
+    path = Path(path)
+    part = part_of(path) if part is None else part
+    try:
+        yield part
+        if part.is_file():  # what is renamed before it is on the disk may be empty after a crash
+            with open(part, "r+b") as f:
+                os.fsync(f.fileno())
+        os.replace(part, path)
+    except BaseException:
+        remove(part)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""Checkpoints of a training run: all that its next step depends on, in a file that is whole.
+
+A checkpoint holds the weights, the optimiser, the schedule, the random state and the best weights
+so far, and the request that the run answers. It is read without unpickling objects.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..files.whole import whole
+
+if TYPE_CHECKING:
+    from .train import Task, Training
+
+
+class Checkpoint:
+    """The file of a run, for the request that it answers.
+
+    Args:
+        path: the file; its folder is made.
+        request: what makes this run another one, as plain values (`request_of`).
+        every: seconds between two writings.
+    """
+
+    def __init__(self, path: str | os.PathLike, request: dict[str, Any], every: float):
+        self.path, self.request, self.every = Path(path), request, every
+        self.saved = time.monotonic()
+
+    def load(self, run: Training) -> None:
+        """Put the state of the file into the run; without a file, leave it at its start."""
+        if not self.path.exists():
+            return
+        state = self._read()
+        run.module.load_state_dict(state["module"])
+        run.optimiser.load_state_dict(state["optimiser"])
+        if run.schedule is not None:
+            run.schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        if state["gpu"] is not None and run.where.type == "cuda":
+            torch.cuda.set_rng_state(state["gpu"], run.where)
+        vars(run.record).update(state["record"])
+        run.epoch, run.best = state["epoch"], state["best"]
+
+    def _read(self) -> dict[str, Any]:
+        advice = "wanted another path, or the file away"
+        try:  # weights_only: numbers, texts and plain containers; no object is unpickled
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            known = state["request"]
+        except Exception as error:
+            raise ValueError(
+                f"{self.path} is not a checkpoint that fit wrote, or it is damaged "
+                f"({type(error).__name__}); {advice}"
+            ) from error
+        differ = [k for k in self.request if known.get(k) != self.request[k]]
+        if differ:
+            met = "; ".join(
+                f"{k}: {known.get(k)!r} there, {self.request[k]!r} here" for k in differ[:4]
+            )
+            raise ValueError(f"{self.path} belongs to another run ({met}); {advice}")
+        return state
+
+    def save(self, run: Training) -> None:
+        """Write the state of the run, if the run has ended or `every` seconds have passed."""
+        if not run.record.ended and time.monotonic() - self.saved < self.every:
+            return
+        state = {
+            "request": self.request,
+            "record": dict(vars(run.record)),
+            "epoch": run.epoch,
+            "module": run.weights(),
+            "best": run.best,
+            "optimiser": run.optimiser.state_dict(),
+            "schedule": None if run.schedule is None else run.schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "gpu": torch.cuda.get_rng_state(run.where) if run.where.type == "cuda" else None,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(self.path) as part, open(part, "wb") as f:
+            torch.save(state, f)
+        self.saved = time.monotonic()
+
+
+def request_of(run: Training, task: Task) -> dict[str, Any]:
+    """What makes this run another one than that of a checkpoint, as plain values."""
+    groups = [{k: v for k, v in g.items() if k != "params"} for g in run.optimiser.param_groups]
+    groups = [{k: v for k, v in g.items() if k != "initial_lr"} for g in groups]
+    return {
+        "module": repr(run.module),
+        "weights": [f"{k} {tuple(v.shape)} {v.dtype}" for k, v in run.module.state_dict().items()],
+        "data": digest(task.data),
+        "validation": digest(task.validation),
+        "loss": getattr(task.loss, "__qualname__", type(task.loss).__qualname__),
+        "optimiser": f"{type(run.optimiser).__name__} {groups}",
+        "schedule": type(run.schedule).__name__,
+        "epochs": task.epochs,
+        "batch": task.batch,
+        "patience": task.patience,
+        "clip": task.clip,
+        "seed": task.seed,
+    }
+
+
+def digest(data: Sequence[Tensor] | None) -> str:
+    """A short fingerprint of tensors: dtypes, shapes and bytes."""
+    total = hashlib.sha256()
+    for value in data or ():
+        total.update(f"{value.dtype} {tuple(value.shape)}\n".encode())
+        total.update(
+            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return total.hexdigest()[:16]
