@@ -5,7 +5,7 @@ from which Jupyter Book builds the site and pytest compares the `check` cells (`
 pages run at a time, the longest first. Beside each execution stands a record: what it cost, and
 what it used, that is the files of this repository that its kernel opened, the modules of `dalearn`
 it imported and the versions of the packages. A page runs again when its code or something it used
-has changed; prose, README and modules it never saw cost nothing.
+has changed; prose, words about a figure, README and modules it never saw cost nothing.
 
     python book/execute_pages.py             what changed
     python book/execute_pages.py --compare   what changed; then compare all `check` cells
@@ -26,7 +26,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from multiprocessing import get_context
@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BOOK = Path(os.environ.get("DALEARN_BOOK") or ROOT / "book").resolve()  # a test has its own
 CACHE = BOOK.parent / "_build" / ".jupyter_cache"  # where Jupyter Book looks
 RECORDS = CACHE / "records"
-TIMEOUT = 180  # seconds a cell, as in _config.yml
+TIMEOUT = 900  # seconds a cell: no page is near it, but a machine may be busy with other things
 
 # Run before a page and after it, outside its history. An audit hook cannot be taken away, but the
 # kernel dies with the page.
@@ -86,7 +86,8 @@ class Record:
     """One execution of a page: what it ran, what that used, what it cost."""
 
     page: str  # such as "filters/smoothers"
-    code: str  # the cache's key: a hash of the code cells
+    code: str  # a hash of the code
+    key: str  # the cache's key: a hash of the code cells and their metadata
     files: dict[str, str]  # path from the repository's root -> hash
     packages: dict[str, str]  # name -> version, Python's among them
     cpu: float  # seconds of the kernel and its children
@@ -117,6 +118,16 @@ def key_of(page: Path) -> str:
 @cache
 def key_of_text(page: Path, text: str) -> str:
     return store().create_hashed_notebook(read(page))[1]
+
+
+def code_of(page: Path) -> str:
+    return code_of_text(page, page.read_text("utf8"))
+
+
+@cache
+def code_of_text(page: Path, text: str) -> str:
+    sources = [cell.source for cell in read(page).cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 @cache
@@ -215,7 +226,7 @@ def stale(page: Path) -> str:
     record = recorded(page)
     if record is None:
         return "never run"
-    if record.code != key_of(page):
+    if record.code != code_of(page):
         return "its code changed"
     modules = module_names(record.files)
     for name, was in record.files.items():
@@ -224,19 +235,33 @@ def stale(page: Path) -> str:
     for name, was in record.packages.items():
         if version(name) != was:
             return f"{name} is {version(name)}, was {was}"
-    if not kept_at(record.code).is_file():
+    if not kept_at(record.key).is_file():
         return "not in the cache"
     return ""
 
 
-def kept_at(code: str) -> Path:
-    return CACHE / "executed" / code / "base.ipynb"
+def kept_at(key: str) -> Path:
+    return CACHE / "executed" / key / "base.ipynb"
 
 
 def executed(page: Path) -> list:
     """The page's code cells as they were executed, outputs included."""
-    notebook = nbformat.v4.reads(kept_at(key_of(page)).read_text("utf8"))
+    record = recorded(page)
+    assert record is not None, f"{name_of(page)} was never run"
+    notebook = nbformat.v4.reads(kept_at(record.key).read_text("utf8"))
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def rekey(page: Path) -> None:
+    """Where only the words about cells changed, keep the execution under the page's new key."""
+    record = recorded(page)
+    if record and record.key != key_of(page):
+        notebook, old = read(page), nbformat.v4.reads(kept_at(record.key).read_text("utf8"))
+        notebook.metadata["language_info"] = old.metadata["language_info"]
+        new = (cell for cell in notebook.cells if cell.cell_type == "code")
+        for cell, run in zip(new, executed(page), strict=True):
+            cell.outputs, cell.execution_count = run.outputs, run.execution_count
+        keep(notebook, replace(record, key=key_of(page)))
 
 
 # ---- running ----
@@ -256,7 +281,7 @@ def run(page: Path):
         PageError: a cell raised, took too long, or killed its kernel.
     """
     notebook = read(page)
-    key = key_of(page)
+    code, key = code_of(page), key_of(page)
     where = {"metadata": {"path": str(page.parent)}}
     client = NotebookClient(
         notebook,
@@ -276,6 +301,7 @@ def run(page: Path):
         raise PageError(f"{name_of(page)}: {type(error).__name__}: {error}") from None
     record = Record(
         name_of(page),
+        code,
         key,
         files_of(told["files"]),
         packages_of(told["modules"]),
@@ -399,6 +425,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name_of(page)}: {why[page]}", flush=True)
     start = time.perf_counter()
     errors = run_all(due, options.jobs)
+    for page in set(chosen) - set(due):
+        rekey(page)
     forget_others()
     print(*errors, sep="\n", end="\n" if errors else "")
     took = f" in {time.perf_counter() - start:.0f} s" if due else ""

@@ -5,7 +5,6 @@ time the suite runs, and at full length when somebody asks for proof.
 """
 
 import os
-from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -15,8 +14,3 @@ PROOFS = os.environ.get("DALEARN_PROOFS") == "1"
 def full(usual: T, proof: T) -> T:
     """The usual length, or under `make proofs` the full one."""
     return proof if PROOFS else usual
-
-
-def tenth(cases: Sequence[T]) -> list[T]:
-    """Every tenth of many cases, always the same ones; under `make proofs` all."""
-    return list(cases) if PROOFS else list(cases[::10])

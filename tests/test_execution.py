@@ -143,6 +143,11 @@ def test_prose_leaves_an_execution_valid(kept, book):
     try:
         page.write_text(text.replace("# A page", "# Another title"), "utf8")
         assert kept() == ""
+        page.write_text(text.replace("[check]", "[check, wide]"), "utf8")
+        assert kept() == ""  # and the cache's key is another now, under which the site looks
+        assert execute_pages.recorded(page).key != execute_pages.key_of(page)
+        execute_pages.rekey(page)
+        assert execute_pages.kept_at(execute_pages.key_of(page)).is_file()
         page.write_text(text.replace("not compared", "a change"), "utf8")
         assert kept() == "its code changed"
     finally:
@@ -154,7 +159,7 @@ def test_longest_first(monkeypatch):
     cpu = dict(zip(pages, (2.0, 9.0, None), strict=True))
 
     def recorded(page):
-        return cpu[page] and execute_pages.Record("", "", {}, {}, cpu[page], 0.0, 1.0)
+        return cpu[page] and execute_pages.Record("", "", "", {}, {}, cpu[page], 0.0, 1.0)
 
     monkeypatch.setattr(execute_pages, "recorded", recorded)
     assert execute_pages.longest_first(pages) == [pages[2], pages[1], pages[0]]

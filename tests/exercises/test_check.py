@@ -669,12 +669,12 @@ STRANGE = [
 
 
 @pytest.mark.parametrize("name", exercises)
-@pytest.mark.parametrize("answer", STRANGE)
-def test_a_strange_answer_gets_a_hint_and_never_raises(name, answer):
-    reply = check(name, answer)
-    assert not reply.passed
-    assert reply.message
-    assert "\n" not in repr(reply)
+def test_a_strange_answer_gets_a_hint_and_never_raises(name):
+    for answer in STRANGE:
+        reply = check(name, answer)
+        assert not reply.passed, answer
+        assert reply.message, answer
+        assert "\n" not in repr(reply), answer
 
 
 def test_numbers_of_every_kind():
