@@ -18,7 +18,7 @@ import dalearn
 
 SECTIONS = ("Args", "Returns", "Raises")
 ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*): \S")
-FOLDERS: tuple[str, ...] = ()  # whose docstrings have the form; the others follow
+FOLDERS: tuple[str, ...] = ("cases",)  # whose docstrings have the form; the others follow
 
 
 def public():

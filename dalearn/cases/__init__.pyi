@@ -11,4 +11,6 @@ from .lorenz63_twins import wiljes2017 as wiljes2017
 from .lorenz96_twins import bocquet2013 as bocquet2013
 from .lorenz96_twins import sakov2008 as sakov2008
 from .lorenz96_twins import sakov2012_lorenz96 as sakov2012_lorenz96
+from .shallow_water_twin import LatentTwin as LatentTwin
+from .shallow_water_twin import latent_twin as latent_twin
 from .torchda import cheng2025 as cheng2025

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import dalearn as da
+from dalearn.cases import cheng2025
 from dalearn.methods import LBFGS, GaussNewton, IncrementalCG, Var3D, Var4D
 from dalearn.neural import CNN, LSTM, MLP, Autoencoder, Normalisation, Normalised, seeded
 
@@ -355,19 +356,11 @@ def test_torchdas_lorenz63_case():
 
     The total of the published run is 27.2 %, X 50.6, Y 61.0, Z 16.5 (one seed).
     """
-    model, seeds = da.Lorenz63(rho=35.0, dt=1e-3), 24
-    truth = da.trajectory(model, np.array([0.0, 1.0, 2.0]), 25000)[10::10]
-    data = np.full((seeds, 2500, 3), np.nan)
-    seen = np.arange(49, 2450, 50)  # every 0.5 time units; theirs stops at 24.5
-    for s in range(seeds):
-        errors = np.random.default_rng([0, s]).standard_normal((len(seen), 3))
-        data[s, seen] = truth[seen] + 2 * errors
-    prior = da.Gaussian(np.zeros(3), 100 * ones(3))
-    p = da.Problem(model, da.Observation(da.identity, 4 * ones(3)), prior, data, steps=10)
-    path = run(p, da.EnKF(50))["mean"].sel(stage="analysis").values
-    square = ((path - truth) ** 2).sum(1)
-    total = 100 * (square.sum(-1) / (truth**2).sum()) ** 0.5
-    parts = 100 * (square / (truth**2).sum(0)) ** 0.5
+    p = cheng2025.problem(batch=24)
+    result = run(p, cheng2025["EnKF N=50"].method)
+    total = cheng2025.score(result)
+    square = ((result["mean"].sel(stage="analysis") - p.truth) ** 2).sum("time")
+    parts = 100 * (square / (p.truth**2).sum(1)) ** 0.5
     assert total.min() > 17
     assert total.max() < 28
     assert 20 < np.median(total) < 23
@@ -392,53 +385,14 @@ def test_torchdas_shallow_water_case():
     The published error falls from 0.138 to 0.032, a factor of 4.3 (there from another start, and
     on the run that was trained on). Statistics of B and R are those of the validation runs.
     """
-    from dalearn.cases import shallow_water as sw
+    from dalearn.cases import latent_twin
 
-    nets = sw.trained().double()
-    runs, parts = sw.states()
-    noise, gap = 0.02, 5
-    model = da.History(nets.forecast, 4)
-
-    def believed(index, seed):
-        off = 6e4 * np.random.default_rng(seed).standard_normal((len(index), 2))
-        run = torch.from_numpy(sw.released(sw.centres()[index] + off, 14))
-        return nets.velocity.encode(run[:, :4, 1:2].double())
-
-    def seen(index):
-        x = torch.from_numpy(runs[index]).double()
-        return x[:, :, 1:2], x[:, :, :1], nets.velocity.encode(x[:, :, 1:2])
-
-    dice = torch.Generator().manual_seed(0)
-
-    def noisy(h):
-        return h + noise * torch.randn(h.shape, generator=dice, dtype=F64)
-
-    with torch.no_grad():
-        _, h, z = seen(parts.validation)
-        wrong = []
-        for seed in (100, 101):
-            w = believed(parts.validation, seed)
-            w = torch.cat((w, sw.rollout(nets.forecast, w, 50)), 1)
-            wrong += [(w - z[:, :54])[:, k : k + 4].flatten(1) for k in (5, 10, 20, 30, 50)]
-        wrong = torch.cat(wrong)
-        cov = da.Dense(wrong.T @ wrong / len(wrong) + 1e-6 * torch.eye(64, dtype=F64))
-        r = (nets.see_latent(z) - nets.height.encode(noisy(h))).flatten(0, 1)
-        u, h, z = seen(parts.test[:12])
-        due = [3 + gap * k for k in range(1, 11)]
-        data = nets.height.encode(noisy(h[:, due]))
-        start = believed(parts.test[:12], 0)
-        free = sw.rollout(nets.forecast, start, 50)[:, gap - 1 :: gap]
-    see = da.Observation(model.observe(nets.see_latent), da.Dense(r.T @ r / len(r)))
-    p = da.Problem(model, see, da.Gaussian(model.window(start), cov), data, steps=gap)
-
-    def error(z):
-        with torch.no_grad():
-            return float((nets.velocity.decode(z) - u[:, due]).norm() / u[:, due].norm())
-
-    alone, floor = error(free), error(z[:, due])
+    water = latent_twin()
+    p, B = water.problem, water.problem.prior.cov
+    alone, floor = water.error(water.free), water.error(water.latent)
     assert alone > 0.2
-    for method in (Var3D(B=cov, factor=0.03), Var4D(window=2, B=cov, evolve=True)):
+    for method in (Var3D(B=B, factor=0.03), Var4D(window=2, B=B, evolve=True)):
         mean = run(p, method)["mean"].sel(stage="analysis").values
-        found = error(torch.from_numpy(mean[..., -16:]))
+        found = water.error(mean)
         assert found < alone / 4
         assert floor < found < 2.5 * floor  # nothing in the latent space is better than the coder
