@@ -15,6 +15,8 @@
 6. A search that answers from file://, too: `site_search.py`.
 7. A page that ran again is read again. Sphinx looks at the page's own text; the record that
    `execute_pages.py` keeps of an execution is named as a file that the page depends on.
+8. A table of contents that changed renumbers all pages: Sphinx would keep the numbers of those
+   whose text is the same, and the build would fail on a page that has none any more.
 
 Each is a few lines on an event; the build's other pieces are untouched.
 """
@@ -27,6 +29,7 @@ import pages
 import site_search
 import still_figures
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 log = logging.getLogger(__name__)
@@ -102,6 +105,13 @@ def depend_on_execution(app: Sphinx, page: str, source: list[str]) -> None:
         app.env.note_dependency(str(records / f"{page}.json"))
 
 
+def renumber(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
+    """All pages, when the table of contents is not the one that they were numbered by."""
+    now, before = Path(app.srcdir, "_toc.yml").read_text("utf8"), getattr(env, "dalearn_toc", None)
+    env.dalearn_toc = now
+    return [] if now == before else sorted(env.found_docs)
+
+
 def setup(app: Sphinx) -> dict:
     remove_thebe(app)
     drop_hooks(app, "sphinx-mathjax-offline")
@@ -110,4 +120,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", offer_notebook, priority=900)
     app.connect("build-finished", finish)
     app.connect("source-read", depend_on_execution)
+    app.connect("env-get-outdated", renumber)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
