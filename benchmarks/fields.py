@@ -138,8 +138,8 @@ def blocks(report: Report, quick: bool) -> None:
     report.section(
         "Blocks for the cache",
         "A batch of 20, double precision: milliseconds a step of the batch with the default, "
-        f"blocks of 2^{fields.BLOCK.bit_length() - 1} numbers of the state, then the time with "
-        "other blocks divided by that (medians).",
+        f"blocks of 2^{fields.STATE_BLOCK.bit_length() - 1} numbers of the state, then the time "
+        "with other blocks divided by that (medians).",
         ("model", "library", "default ms", *sizes),
     )
     rng = np.random.default_rng(0)

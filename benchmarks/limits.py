@@ -111,7 +111,7 @@ def in_blocks(step: Callable, numbers: int = 2**62) -> Callable:
     """The step with blocks of at most so many numbers of a batch, or on all of it at once."""
 
     def blocked(x: Array) -> Array:
-        with patch.object(fields, "BLOCK", numbers):
+        with patch.object(fields, "STATE_BLOCK", numbers):
             return step(x)
 
     return blocked

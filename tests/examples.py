@@ -1,4 +1,4 @@
-"""One tuple of all models, one of all methods: the contract tests run on each entry."""
+"""One tuple of models, one of covariances, one of methods: contract tests run on each entry."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 import dalearn as da
 from dalearn.array import array_namespace
 from dalearn.cases import sakov2008, sakov2012
+from dalearn.covariances import Blocks, Updated, kernels
 from dalearn.models import Extended, reconstruction_error
 
 
@@ -108,6 +109,58 @@ class Bare:
 
 STEPS = "step", "steps_to", "noise"  # what a Stepwise problem has beside
 TRUTH = ("truth",)
+
+
+@dataclass(frozen=True)
+class CovarianceExample:
+    """A covariance of a dozen components or so, with a name."""
+
+    name: str
+    covariance: Any
+
+    def __str__(self):
+        return self.name
+
+
+def wet_map():
+    wet = np.ones((7, 8), bool)
+    wet[3, :6] = False  # a dike with a way around it on the right
+    return wet
+
+
+def _covariances():
+    rng = np.random.default_rng(3)
+    X, V = rng.normal(size=(5, 12)), rng.normal(size=(8, 6))
+    line = kernels.at_points(np.arange(4), 2.0, kernels.exponential)
+    local = da.Localized(X - X.mean(0), da.OnGrid((3, 4), 1.1, kernels.gaspari_cohn))
+    two = da.OnGrid((3, 4), 0.8, std=np.linspace(1, 2, 12).reshape(3, 4))
+    full = da.Dense(V.T @ V + np.eye(6))
+    turned = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    return {
+        "diagonal": da.Diagonal(rng.uniform(0.5, 2, 7)),
+        "dense": full,
+        "rows": da.Rows(V),
+        "updated": Updated(full, turned[:2], np.array([3.0, 1.5])),
+        "blocks": Blocks((full, da.Diagonal([1.0, 2.0]), line)),
+        "ring": da.OnGrid(9, 1.3, fields=2, std=rng.uniform(1, 2, (2, 9))),
+        "plane": da.OnGrid((5, 4), (1.0, 2.0), kernels.exponential, spacing=0.5),
+        "walls": da.OnGrid((5, 4), 1.3, periodic=False, nugget=0.1),
+        "channel": da.OnGrid((5, 4), 1.3, periodic=(False, True)),
+        "duct": da.OnGrid((4, 5), 1.3, periodic=(True, False)),
+        "separable": da.Separable(line, kernels.at_points(np.arange(5), 1.5)),
+        "three axes": da.Separable(da.Diagonal([1.0, 4.0]), line, da.OnGrid(5, 1.0)),
+        "diffusion": da.Diffusion(wet_map(), 2.0, std=1.5),
+        "diffusion, lines": da.Diffusion(wet_map(), 2.0, lines=True, fields=2, periodic=True),
+        "diffusion, 1-D": da.Diffusion(wet_map()[:, 0], 2.0, 2),
+        "low rank": da.LowRank.from_members(X),
+        "localized": local,
+        "hybrid": da.Hybrid((0.3, two), (0.7, local)),
+        "sum": 0.5 * two + local / 3 + da.Diagonal(np.ones(12)),
+        "multiple": 4 * two,
+    }
+
+
+COVARIANCES = tuple(CovarianceExample(name, C) for name, C in _covariances().items())
 
 
 @dataclass(frozen=True)

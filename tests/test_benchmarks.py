@@ -29,14 +29,14 @@ def test_passes_are_counted():
 
 
 def test_passes_count_the_copy_into_blocks(monkeypatch):
-    monkeypatch.setattr(fields, "BLOCK", 10)
+    monkeypatch.setattr(fields, "STATE_BLOCK", 10)
 
     def blocked(x):
         return fields.blockwise(lambda x: 2 * x, x, 1)
 
     assert limits.passes(blocked, RNG.normal(size=(3, 10))) == 2
     assert limits.passes(limits.in_blocks(blocked), RNG.normal(size=(3, 10))) == 1
-    assert fields.BLOCK == 10
+    assert fields.STATE_BLOCK == 10
 
 
 @pytest.mark.parametrize("like", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])

@@ -18,7 +18,12 @@ import dalearn
 
 SECTIONS = ("Args", "Returns", "Raises")
 ENTRY = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*): \S")
-FOLDERS: tuple[str, ...] = ("cases",)  # whose docstrings have the form; the others follow
+FOLDERS: tuple[str, ...] = (  # whose docstrings have the form; the others follow
+    "array",
+    "cases",
+    "covariances",
+    "models",
+)
 
 
 def public():

@@ -11,7 +11,7 @@ from scipy import integrate, special, stats
 import dalearn as da
 from dalearn.diagnostics.scores import crps_ensemble, crps_gaussian
 from dalearn.methods import enkf, etkf
-from dalearn.models.integrate import euler, rk4, semi_implicit_euler
+from dalearn.models.integrate import euler, rk4
 
 # --- filters --------------------------------------------------------------------------------
 
@@ -261,16 +261,6 @@ def test_order_of_the_steps(step, order):
         exact = 0.5 * np.exp(-2) / (0.5 + 0.5 * np.exp(-2))
         errors.append(abs(x[0] - exact))
     assert np.isclose(-np.polyfit(np.log(counts), np.log(errors), 1)[0], order, atol=0.15)
-
-
-def test_semi_implicit_euler_keeps_the_energy_bounded():
-    q, p, energies = np.array(1.0), np.array(0.0), []
-    for _ in range(10_000):
-        q, p = semi_implicit_euler(lambda q: -q, q, p, 0.1)
-        energies.append(q**2 / 2 + p**2 / 2)
-    # its modified energy is exact: the true one stays within dt/2 of it, and does not drift
-    assert np.ptp(energies) < 0.06
-    assert abs(np.mean(energies[:1000]) - np.mean(energies[-1000:])) < 1e-3
 
 
 def test_lorenz96_advection_conserves_energy():

@@ -9,19 +9,41 @@ import numpy as np
 from .library import Array, convert, is_array
 
 
-def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting") -> Any:
-    """A setting swept over a batch, `(...)`, as `(..., 1, 1)`; a plain number comes back as it is.
+def broadcasts(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:
+    """Whether arrays of this shape broadcast to the axes `batch`, without adding to them.
 
-    Raises ValueError when its shape does not broadcast to the problem's batch axes.
+    Args:
+        shape: the axes of the array.
+        batch: the axes wanted.
+
+    Returns:
+        True where `np.broadcast_shapes(shape, batch) == batch`.
+    """
+    try:
+        return np.broadcast_shapes(shape, batch) == tuple(batch)
+    except ValueError:
+        return False
+
+
+def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting") -> Any:
+    """A setting swept over a batch, `(...)`, as `(..., 1, 1)`, to multiply ensembles.
+
+    Args:
+        setting: a number, or an array or list with the problem's batch axes.
+        like: the array whose library, dtype and device are wanted.
+        batch: the problem's batch axes.
+        name: of the setting, for messages.
+
+    Returns:
+        An array `(..., 1, 1)`; a plain number comes back as a float.
+
+    Raises:
+        ValueError: where its shape does not broadcast to the batch axes.
     """
     if not is_array(setting) and not isinstance(setting, (list, tuple)):
         return float(setting)  # numpy.float64 would turn a float32 ensemble into float64
     value = convert(setting, like)
-    try:
-        fits = np.broadcast_shapes(tuple(value.shape), batch) == batch
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(tuple(value.shape), batch):
         raise ValueError(
             f"{name} has shape {tuple(value.shape)}, wanted one that broadcasts to the "
             f"problem's batch axes {batch}"
@@ -29,8 +51,20 @@ def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting
     return value[..., None, None]
 
 
-def batch_index(b: Any, shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple:
-    """What `b`, an index into the axes `batch`, is for axes `shape` that broadcast to them."""
+def batch_index(b: Any, shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple[Any, ...]:
+    """What `b`, an index into the axes `batch`, is for axes `shape` that broadcast to them.
+
+    Args:
+        b: an integer or a slice, or a tuple of them.
+        shape: the leading axes of the array to be indexed.
+        batch: the axes that `b` is an index into.
+
+    Returns:
+        An index for an array with the axes `shape` in front.
+
+    Raises:
+        IndexError: for an experiment outside the batch.
+    """
     b = b if isinstance(b, tuple) else (b,)
     if len(b) > len(batch) or any(
         not isinstance(i, slice) and not -size <= i < size

@@ -4,36 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from .constants import eye
 from .library import (
     Array,
     array_namespace,
+    as_tensor,
     convert,
     convert_tree,
-    eye,
     is_tensor,
     library,
     to_numpy,
 )
+from .protocols import Operator
+
+_ADVICE = "wanted array-API operations throughout, or jacobian=finite_difference"
 
 
-def linearize(f: Callable, x: Array) -> tuple[Array, Array]:
-    """Value and Jacobian of `f` at `x` by automatic differentiation.
+def linearize(f: Operator, x: Array) -> tuple[Array, Array]:
+    """Value and Jacobian of a function by automatic differentiation.
 
-    `f: (..., n) -> (..., m)` acts on each row alone, so all m rows of all the Jacobians come
-    from one reverse pass over m copies of `x`: row i of J is the gradient of sum_i f(x_i)_i.
-    Returns `f(x) (..., m)` and `J (..., m, n)` in the library of `x`; NumPy is converted at the
-    border, so `f` must be written against the array API (or torch) to be differentiable.
+    `f` acts on each row alone, so all m rows of all the Jacobians come from one reverse pass over
+    m copies of `x`: row i of J is the gradient of sum_i f(x_i)_i. A NumPy array is converted to
+    torch for it, so `f` must be written against the array API (or torch).
 
-    Raises TypeError when `f` leaves torch (use `finite_difference`) and ValueError when its
-    result does not depend on `x` through recorded operations.
+    Where torch is not installed, differences take its place: exact up to round-off for a
+    function with `linear = True` (columns f(e_i) - f(0)), else those of `finite_difference`.
+
+    Args:
+        f: a function `(..., n) -> (..., m)`, each row on its own.
+        x: states `(..., n)`.
+
+    Returns:
+        `f(x) (..., m)` and `J (..., m, n)` in the library of `x`.
+
+    Raises:
+        TypeError: when `f` leaves torch; `finite_difference` differentiates it.
+        ValueError: when its result does not depend on `x` through recorded operations.
     """
+    if not is_tensor(x) and not has_torch():
+        exact = getattr(f, "linear", False) is True
+        return _columns(f, x) if exact else finite_difference(f, x)
     import torch
 
-    z = x.detach() if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+    z = as_tensor(x).detach()
     f = convert_tree(f, z)
     try:
         with torch.no_grad():
@@ -58,50 +76,132 @@ def linearize(f: Callable, x: Array) -> tuple[Array, Array]:
     return convert(value, x), convert(torch.movedim(g, 0, -2), x)
 
 
-_ADVICE = "wanted array-API operations throughout, or jacobian=finite_difference"
-
-
 def _name(f: Any) -> str:
     return getattr(f, "__name__", type(f).__name__)
 
 
-def finite_difference(f: Callable, x: Array) -> tuple[Array, Array]:
-    """Value and Jacobian of `f` at `x` by central differences, for any `f`, differentiable or not.
+@lru_cache(maxsize=1)
+def has_torch() -> bool:
+    """Whether torch is installed, without importing it: a browser's Python has none.
+
+    Returns:
+        True where `import torch` finds a package.
+    """
+    try:
+        return find_spec("torch") is not None
+    except (ImportError, ValueError):  # what refuses the import refuses the search too
+        return False
+
+
+def finite_difference(f: Operator, x: Array) -> tuple[Array, Array]:
+    """Value and Jacobian of a function by central differences, differentiable or not.
 
     `J[..., :, i] = (f(x + h e_i) - f(x - h e_i)) / 2h` with `h = eps^(1/3) max(1, |x_i|)`, which
     balances truncation against round-off: about 1e-10 relative in float64, 1e-4 in float32.
-    Shapes as in `linearize`.
+
+    Args:
+        f: a function `(..., n) -> (..., m)`, each row on its own.
+        x: states `(..., n)`.
+
+    Returns:
+        `f(x) (..., m)` and `J (..., m, n)` in the library of `x`.
     """
     xp = array_namespace(x)
     h = float(xp.finfo(x.dtype).eps) ** (1 / 3) * xp.maximum(xp.abs(x), xp.ones_like(x))
-    steps = xp.reshape(eye(x.shape[-1], x), (x.shape[-1], *(1,) * (x.ndim - 1), x.shape[-1]))
+    steps = _units(x)
     forward, backward = x + h * steps, x - h * steps  # (n, ..., n)
     width = xp.sum((forward - backward) * steps, axis=-1)[..., None]  # the step really taken
     return f(x), xp.moveaxis((f(forward) - f(backward)) / width, 0, -1)
 
 
-def as_tensor(x: Array) -> Any:
-    """`x` as a torch tensor of its own dtype; a tensor as it is."""
+def _units(x: Array) -> Array:
+    """The unit vectors e_i, `(n, 1, ..., 1, n)`, to be added to `x (..., n)`."""
+    n = x.shape[-1]
+    return array_namespace(x).reshape(eye(n, x), (n, *(1,) * (x.ndim - 1), n))
+
+
+def _columns(f: Operator, x: Array) -> tuple[Array, Array]:
+    """Value and Jacobian of a linear function: its columns are f(e_i) - f(0)."""
+    xp, zero = array_namespace(x), 0 * x
+    return f(x), xp.moveaxis(f(zero + _units(x)) - f(zero), 0, -1)
+
+
+def pushforward(f: Operator, x: Array, rows: Array) -> tuple[Array, Array]:
+    """Value of a function and what small changes of its argument become: rows J^T.
+
+    By forward mode of automatic differentiation, which costs as much as `f` of the rows and makes
+    no Jacobian; where torch is not installed by differences, as in `linearize`.
+
+    Args:
+        f: a function `(..., n) -> (..., m)`, each row on its own.
+        x: states `(..., n)`.
+        rows: changes `(..., k, n)`, their leading axes those of `x`, or fewer.
+
+    Returns:
+        `f(x) (..., m)` and the images of the rows, `(..., k, m)`, in the library of `x`.
+
+    Raises:
+        TypeError: when `f` leaves torch.
+        ValueError: when its result does not depend on `x` through recorded operations.
+    """
+    if not is_tensor(x) and not has_torch():
+        J = linearize(f, x)
+        return J[0], rows @ J[1].mT
     import torch
 
-    return x if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+    z, changes = as_tensor(x).detach(), convert(rows, as_tensor(x))
+    lead = (*z.shape[:-1], *changes.shape[-2:])
+    points, changes = (v.expand(lead).clone() for v in (z[..., None, :], changes))
+    try:
+        with torch.no_grad():
+            own = convert_tree(f, z)
+            value, images = own(z), torch.func.jvp(own, (points,), (changes,))[1]
+        if bool((images != 0).any()):
+            return convert(value, x), convert(images, x)
+    except (TypeError, AttributeError, RuntimeError):  # no forward mode: reverse may know better
+        pass
+    value, J = linearize(f, x)  # or say what is wrong with f
+    return value, rows @ J.mT
 
 
-def transpose(f: Callable, x: Any, n: int) -> Any:
-    """The transpose of a linear `f: (..., n) -> (..., m)` applied to a tensor `x (..., m)`."""
+def transpose(f: Operator, x: Array, n: int) -> Array:
+    """The transpose of a linear function applied to rows.
+
+    Args:
+        f: a linear function `(..., n) -> (..., m)`.
+        x: rows `(..., m)`; with a torch tensor, derivatives pass through.
+        n: the dimension that `f` takes.
+
+    Returns:
+        Rows `(..., n)` in the library of `x`.
+    """
+    if not is_tensor(x) and not has_torch():
+        return x @ f(eye(n, x)).mT  # row i of f(I) is column i of the matrix of f
     import torch
 
+    t = as_tensor(x)
+    f = convert_tree(f, t)
     with torch.enable_grad():
-        z = torch.zeros((*x.shape[:-1], n), dtype=x.dtype, device=x.device, requires_grad=True)
-        (g,) = torch.autograd.grad((f(z) * x).sum(), z, create_graph=x.requires_grad)
-    return g
+        z = torch.zeros((*t.shape[:-1], n), dtype=t.dtype, device=t.device, requires_grad=True)
+        (g,) = torch.autograd.grad((f(z) * t).sum(), z, create_graph=t.requires_grad)
+    return convert(g, x)
 
 
-def linear(forward: Callable, adjoint: Callable, x: Array) -> Array:
+def linear(
+    forward: Callable[[Array], Array], adjoint: Callable[[Array], Array], x: Array
+) -> Array:
     """`forward(x)` for a linear function that knows NumPy only, on any library, with derivatives.
 
-    `forward` and `adjoint` take and give `(..., n)` and `(..., m)` and are each other's transpose:
-    what a sparse solver needs to be differentiated. Derivatives of any order, both ways.
+    Each function is the transpose of the other: what a sparse solver needs to be differentiated,
+    to any order, in forward and in reverse mode.
+
+    Args:
+        forward: a linear function of NumPy arrays, `(..., n) -> (..., m)`.
+        adjoint: its transpose, `(..., m) -> (..., n)`.
+        x: rows `(..., n)`.
+
+    Returns:
+        Rows `(..., m)` in the library of `x`.
     """
     if not is_tensor(x):
         return forward(x)

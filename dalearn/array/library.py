@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,20 +17,41 @@ Array = Any  # numpy.ndarray or torch.Tensor; named so that signatures read well
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether `x` is a torch tensor (without importing torch)."""
+    """Whether `x` is a torch tensor; torch is not imported for the question.
+
+    Args:
+        x: anything.
+
+    Returns:
+        True for a tensor.
+    """
     torch = sys.modules.get("torch")  # no tensor exists before torch has been imported
     return torch is not None and isinstance(x, torch.Tensor)
 
 
 def is_array(x: Any) -> bool:
-    """Whether `x` is an array of a library known here (NumPy or torch)."""
+    """Whether `x` is an array of a library known here, NumPy or torch.
+
+    Args:
+        x: anything.
+
+    Returns:
+        True for an array.
+    """
     return isinstance(x, np.ndarray) or is_tensor(x)
 
 
 def array_namespace(*arrays: Any) -> Any:
-    """The array-API namespace that all `arrays` share; scalars and None have no say.
+    """The array-API namespace that all arrays share.
 
-    Raises TypeError when libraries are mixed, or for anything but NumPy and torch.
+    Args:
+        *arrays: arrays of one library; numbers and None are passed over.
+
+    Returns:
+        The namespace: numpy, or array_api_compat.torch.
+
+    Raises:
+        TypeError: when libraries are mixed, or for anything but NumPy and torch.
     """
     found = None
     for a in arrays:
@@ -58,19 +78,39 @@ def array_namespace(*arrays: Any) -> Any:
 
 
 def library(x: Any) -> str:
-    """'numpy' or 'torch' (or the type's name for anything else), for messages."""
+    """The name of the library of `x`, for messages.
+
+    Args:
+        x: an array, or anything.
+
+    Returns:
+        "numpy" or "torch"; the name of the type for anything else.
+    """
     return "torch" if is_tensor(x) else "numpy" if isinstance(x, np.ndarray) else type(x).__name__
 
 
 def device(x: Array) -> Any:
-    """The device of `x`: 'cpu' for NumPy, a `torch.device` for torch."""
+    """The device of `x`.
+
+    Args:
+        x: an array.
+
+    Returns:
+        "cpu" for NumPy, a `torch.device` for torch.
+    """
     return x.device
 
 
 def fft(like: Array) -> Any:
-    """The library of Fourier transforms for `like`: `scipy.fft` or `torch.fft`.
+    """The library of Fourier transforms for an array.
 
     Both have rfft, irfft, rfft2, irfft2 over the last axes, and keep single precision.
+
+    Args:
+        like: an array.
+
+    Returns:
+        `scipy.fft` or `torch.fft`.
     """
     if is_tensor(like):
         import torch
@@ -81,22 +121,65 @@ def fft(like: Array) -> Any:
     return scipy.fft
 
 
-def to_numpy(x: Any) -> np.ndarray:
-    """`x` as a NumPy array, off the graph and off the GPU."""
+def to_numpy(x: Any) -> np.ndarray[Any, Any]:
+    """`x` as a NumPy array, off the graph and off the GPU.
+
+    Args:
+        x: an array, a number or a list.
+
+    Returns:
+        A NumPy array; it may share memory with `x`.
+    """
     return x.detach().cpu().numpy() if is_tensor(x) else np.asarray(x)
 
 
+def as_tensor(x: Array) -> Any:
+    """`x` as a torch tensor of its own dtype; a tensor as it is.
+
+    Args:
+        x: an array.
+
+    Returns:
+        A tensor; for a NumPy array it may share its memory.
+    """
+    import torch
+
+    return x if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+
+
 def is_float(x: Array) -> bool:
-    """Whether `x` holds real floating-point numbers."""
+    """Whether an array holds real floating-point numbers.
+
+    Args:
+        x: an array.
+
+    Returns:
+        False for integers, booleans and complex numbers.
+    """
     return x.dtype.is_floating_point if is_tensor(x) else np.issubdtype(x.dtype, np.floating)
 
 
 def as_floats(x: Any, name: str) -> Array:
-    """`x` (a number, list or array) as a floating-point array; integers become float64."""
+    """`x` as a floating-point array; integers become float64.
+
+    Args:
+        x: a number, a list or an array; of a masked array, the gaps become NaN.
+        name: what it is, for messages.
+
+    Returns:
+        An array; a floating-point array comes back as it is.
+
+    Raises:
+        TypeError: for complex numbers, text and other things that are no real numbers.
+        ValueError: for lists of different lengths.
+    """
     if isinstance(x, np.ma.MaskedArray):  # as netCDF readers return: a gap is a NaN here
         x = np.ma.filled(x.astype(np.float64), np.nan)
     if not is_tensor(x):
-        x = np.asarray(x)  # also takes off a subclass, such as np.matrix
+        try:
+            x = np.asarray(x)  # also takes off a subclass, such as np.matrix
+        except ValueError as error:
+            raise ValueError(f"{name} must be an array of real numbers: {error}") from error
     if is_float(x):
         return x
     if x.dtype.is_complex if is_tensor(x) else x.dtype.kind not in "biu":
@@ -105,7 +188,15 @@ def as_floats(x: Any, name: str) -> Array:
 
 
 def convert(x: Any, like: Array) -> Array:
-    """`x` in the library and on the device of `like`; floats also take its dtype."""
+    """`x` in the library and on the device of another array; floats also take its dtype.
+
+    Args:
+        x: an array, a number or a list.
+        like: the array whose library, device and dtype are wanted.
+
+    Returns:
+        An array; `x` itself where nothing had to change.
+    """
     if type(x) is type(like) is np.ndarray and x.dtype == like.dtype:
         return x
     if is_tensor(like):
@@ -121,10 +212,16 @@ def convert(x: Any, like: Array) -> Array:
 
 
 def convert_tree(obj: Any, like: Array) -> Any:
-    """`obj` with every array in it converted to `like`: walks dataclasses, tuples and lists.
+    """`obj` with every array in it converted: walks dataclasses, tuples and lists.
 
-    What holds no array comes back as the same object. Neural networks are left where they are:
-    moving a module would change the caller's own.
+    Neural networks are left where they are: moving a module would change the caller's own.
+
+    Args:
+        obj: anything.
+        like: the array whose library, device and dtype are wanted.
+
+    Returns:
+        A copy; what holds no array comes back as the same object.
     """
     if is_array(obj):
         return convert(obj, like)
@@ -142,46 +239,32 @@ def convert_tree(obj: Any, like: Array) -> Any:
 
 
 def is_module(f: Any) -> bool:
-    """Whether `f` is a `torch.nn.Module` (without importing torch)."""
+    """Whether `f` is a `torch.nn.Module`; torch is not imported for the question.
+
+    Args:
+        f: anything.
+
+    Returns:
+        True for a module.
+    """
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(f, torch.nn.Module)
 
 
-def no_grad(like: Array) -> contextlib.AbstractContextManager:
-    """A context without derivatives where overflow is silent: divergence is reported later.
+def no_grad(like: Array) -> contextlib.AbstractContextManager[Any]:
+    """A context without derivatives, in which overflow is silent: divergence is reported later.
 
-    Leave it before each `yield`: a context held open across one leaks into the reader's loop.
+    Leave it before each `yield`: a context held open across one is still open in the loop of
+    the caller.
+
+    Args:
+        like: an array: its library decides.
+
+    Returns:
+        A context manager.
     """
     if is_tensor(like):
         import torch
 
         return torch.no_grad()
     return np.errstate(over="ignore", invalid="ignore")
-
-
-def lasting(like: Any) -> contextlib.AbstractContextManager:
-    """A context for what is kept: tensors made under inference_mode know no derivatives later."""
-    torch = sys.modules.get("torch")
-    return torch.inference_mode(False) if torch and is_tensor(like) else contextlib.nullcontext()
-
-
-@lru_cache(maxsize=64)
-def _eye(xp: Any, n: int, dtype: Any, where: Any) -> Array:
-    with lasting(xp.empty(0)):
-        return xp.eye(n, dtype=dtype, device=where)
-
-
-def eye(n: int, like: Array) -> Array:
-    """The identity matrix of size n, made once for each library, dtype and device."""
-    return _eye(array_namespace(like), n, like.dtype, device(like))
-
-
-@lru_cache(maxsize=64)
-def _average(xp: Any, N: int, dtype: Any, where: Any) -> Array:
-    with lasting(xp.empty(0)):
-        return xp.full((1, N), 1 / N, dtype=dtype, device=where)
-
-
-def row_mean(E: Array) -> Array:
-    """The mean over the rows of `E (..., N, n)`, `(..., 1, n)`: one product, half mean's time."""
-    return _average(array_namespace(E), E.shape[-2], E.dtype, device(E)) @ E

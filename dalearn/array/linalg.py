@@ -7,11 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from .library import Array, array_namespace, eye, is_tensor
+from .constants import eye
+from .library import Array, array_namespace, is_tensor
 
 
 def where_ok(ok: Any, x: Array) -> Array:
-    """`x` with the rows of experiments that are not `ok` set to NaN; `ok` as `sane` gives it."""
+    """`x` with the rows of experiments that are not `ok` set to NaN.
+
+    Args:
+        ok: booleans `(...)`, or True, as `sane` gives them.
+        x: an array `(..., *any)`.
+
+    Returns:
+        An array of the shape of `x`; `x` itself where `ok` is True.
+    """
     if ok is True:
         return x
     x, ok = (v if is_tensor(v) else np.asarray(v) for v in (x, ok))  # one experiment: scalars
@@ -21,11 +30,16 @@ def where_ok(ok: Any, x: Array) -> Array:
 
 
 def sane(A: Array) -> tuple[Array, Any]:
-    """Guard before a factorisation: `A (..., n, n)` with non-finite matrices replaced by I.
+    """Matrices that can be factored: those with NaN or infinity are replaced by the identity.
 
-    Returns `(A, ok)` with `ok (...)`, or `(A, True)` when all are finite. One NaN makes eigh, svd
-    and cholesky raise for a whole batch; with the guard the other experiments stay exact to the
-    bit, and the caller turns the results of the bad ones into NaN with `where_ok`.
+    One NaN makes eigh, svd and cholesky raise for a whole batch. With this guard the other
+    experiments stay exact to the bit; `where_ok` then makes the results of the bad ones NaN.
+
+    Args:
+        A: matrices `(..., n, n)`.
+
+    Returns:
+        `(A, ok)` with booleans `ok (...)`, or `(A, True)` when all are finite.
     """
     xp = array_namespace(A)
     if math.isfinite(float(xp.sum(A))):  # one pass; NaN and infinity survive any sum
@@ -39,8 +53,15 @@ def sane(A: Array) -> tuple[Array, Any]:
 def solve(A: Array, B: Array) -> Array:
     """A^-1 B for an A that is at least the identity, even where round-off has made it singular.
 
-    That happens where errors are 1e8 times smaller than the spread (1e4 in float32); such an A,
+    That happens where errors are 1e8 times smaller than the spread (1e4 in float32). Such an A,
     and no other of the batch, gets a little more on its diagonal, of the size of the round-off.
+
+    Args:
+        A: matrices `(..., n, n)`.
+        B: right-hand sides `(..., n, k)`.
+
+    Returns:
+        The solutions `(..., n, k)`.
     """
     xp = array_namespace(A, B)
     try:
@@ -57,7 +78,14 @@ def solve(A: Array, B: Array) -> Array:
 
 
 def definite(A: Array) -> bool:
-    """Whether all of the symmetric `A (..., n, n)` are positive definite."""
+    """Whether all of the symmetric matrices are positive definite: they have a Cholesky factor.
+
+    Args:
+        A: symmetric matrices `(..., n, n)`.
+
+    Returns:
+        One answer for all.
+    """
     try:
         array_namespace(A).linalg.cholesky(A)
     except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
@@ -65,33 +93,23 @@ def definite(A: Array) -> bool:
     return True
 
 
-def inverse_root(A: Array) -> tuple[Array, Array, Any]:
-    """L^-1 for A = L L^T `(..., n, n)`, log |A| `(...)`, and `ok (...)` or True.
+def inverse_root(A: Array) -> tuple[Array, Any]:
+    """L^-1 for A = L L^T. A matrix that is not finite or not definite counts as the identity.
 
-    A matrix that is not finite or not positive definite counts as the identity, not `ok`.
+    Args:
+        A: symmetric matrices `(..., n, n)`.
+
+    Returns:
+        `(L^-1, ok)` with `ok (...)`, or True: where A was finite and positive definite.
     """
     xp, one = array_namespace(A), eye(A.shape[-1], A)
     A, ok = sane(A)
     try:
         L = xp.linalg.cholesky(A)
-    except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError; some have a factor
-        good = _definite(A)
+    except (np.linalg.LinAlgError, RuntimeError):  # some have a factor: each is asked on its own
+        lead = tuple(A.shape[:-2])
+        good = xp.asarray([definite(A[i]) for i in np.ndindex(lead)], device=A.device)
+        good = xp.reshape(good, lead)
         A, ok = xp.where(good[..., None, None], A, one), good if ok is True else good & ok
         L = xp.linalg.cholesky(A)
-    root = xp.linalg.solve(L, xp.broadcast_to(one, L.shape))
-    return root, 2 * xp.sum(xp.log(xp.linalg.diagonal(L)), axis=-1), ok
-
-
-def _definite(A: Array) -> Array:
-    """Which of `A (..., n, n)` have a Cholesky factor, `(...)`: each asked on its own."""
-    xp = array_namespace(A)
-
-    def factors(A: Array) -> bool:
-        try:
-            xp.linalg.cholesky(A)
-        except (np.linalg.LinAlgError, RuntimeError):
-            return False
-        return True
-
-    found = [factors(A[i]) for i in np.ndindex(tuple(A.shape[:-2]))]
-    return xp.reshape(xp.asarray(found, device=A.device), tuple(A.shape[:-2]))
+    return xp.linalg.solve(L, xp.broadcast_to(one, L.shape)), ok

@@ -19,8 +19,13 @@ class Streams:
     experiment of a batch sees the numbers it would see alone. Purpose 0 is the twin's nature,
     1 the assimilation: with one shared stream a member could equal the truth.
 
-    Arguments: `purpose`; `seed`, a non-negative integer or one per experiment; `batch`, the
-    batch axes `(...)`.
+    Args:
+        purpose: a number for what the stream is used for.
+        seed: a non-negative integer, or one per experiment.
+        batch: the axes `(...)` of independent experiments.
+
+    Raises:
+        ValueError: for a seed that is negative or no integer, and for another number of seeds.
     """
 
     def __init__(self, purpose: int, seed: int | Sequence[int], batch: tuple[int, ...] = ()):
@@ -35,9 +40,15 @@ class Streams:
         self.generators = [np.random.default_rng([purpose, s]) for s in seeds]
 
     def normal(self, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
-        """Standard normal numbers `(..., *shape)`: the same ones whatever the library.
+        """Standard normal numbers, the same ones whatever the library.
 
-        Experiments that are not in `where (...)` draw none and get zeros.
+        Args:
+            shape: the axes for one experiment.
+            like: the array whose library, dtype and device are wanted.
+            where: booleans `(...)`; the experiments that are not in it draw none and get zeros.
+
+        Returns:
+            Numbers `(..., *shape)`.
         """
         out = np.zeros((len(self.generators), math.prod(shape)))
         due = np.ones(len(out), bool) if where is None else np.ravel(to_numpy(where))
@@ -47,7 +58,17 @@ class Streams:
         return convert(out.reshape((*self.batch, *shape)), like)
 
     def uniform(self, like: Array) -> Array:
-        """Uniform numbers in [0, 1] for the entries of `like`; its leading axes hold the batch."""
+        """Uniform numbers in [0, 1] for the entries of an array.
+
+        Args:
+            like: the array; its leading axes hold the batch.
+
+        Returns:
+            Numbers of its shape, library, dtype and device.
+
+        Raises:
+            ValueError: where its axes do not hold the batch.
+        """
         count = len(self.generators)
         if count == 0 or math.prod(like.shape) % count:
             raise ValueError(
@@ -59,14 +80,27 @@ class Streams:
             generator.random(out=row)
         return convert(out.reshape(like.shape), like)
 
-    def integers(self, high: int, size: int) -> np.ndarray:
-        """Integers in [0, high), `(..., size)`, as a NumPy array."""
+    def integers(self, high: int, size: int) -> np.ndarray[Any, Any]:
+        """Integers in [0, high).
+
+        Args:
+            high: one more than the largest.
+            size: how many for each experiment.
+
+        Returns:
+            A NumPy array `(..., size)`.
+        """
         rows = [g.integers(high, size=size) for g in self.generators]
         return np.stack(rows).reshape(*self.batch, size)
 
 
 class TorchStreams:
-    """One `torch.Generator` for the whole batch: fast on a GPU, equal to Streams only in law."""
+    """One `torch.Generator` for the whole batch: fast on a GPU, equal to Streams only in law.
+
+    Args:
+        generator: a `torch.Generator`.
+        batch: the axes `(...)` of independent experiments.
+    """
 
     def __init__(self, generator: Any, batch: tuple[int, ...] = ()):
         self.generator, self.batch = generator, tuple(batch)
@@ -87,8 +121,16 @@ class TorchStreams:
         dtype = like.dtype if is_tensor(like) else torch.float64
         return convert(torch.rand(like.shape, generator=g, device=g.device, dtype=dtype), like)
 
-    def integers(self, high: int, size: int) -> np.ndarray:
-        """Integers in [0, high), `(..., size)`, as a NumPy array."""
+    def integers(self, high: int, size: int) -> np.ndarray[Any, Any]:
+        """Integers in [0, high).
+
+        Args:
+            high: one more than the largest.
+            size: how many for each experiment.
+
+        Returns:
+            A NumPy array `(..., size)`.
+        """
         import torch
 
         g = self.generator
@@ -96,7 +138,16 @@ class TorchStreams:
 
 
 def streams(purpose: int, seed: Any, batch: tuple[int, ...] = ()) -> Streams | TorchStreams:
-    """Streams for a seed; TorchStreams for a `torch.Generator`."""
+    """The streams of a batch of experiments.
+
+    Args:
+        purpose: a number for what the streams are used for.
+        seed: a non-negative integer, or one per experiment; or a `torch.Generator`.
+        batch: the axes `(...)` of independent experiments.
+
+    Returns:
+        Streams for a seed, TorchStreams for a generator.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(seed, torch.Generator):
         return TorchStreams(seed, batch)
@@ -104,9 +155,17 @@ def streams(purpose: int, seed: Any, batch: tuple[int, ...] = ()) -> Streams | T
 
 
 def normal(rng: Any, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
-    """Standard normal numbers from Streams, TorchStreams or a `numpy.random.Generator`.
+    """Standard normal numbers from any source of them.
 
-    The first two put their batch axes before `shape`; experiments not in `where` need none.
+    Args:
+        rng: Streams or TorchStreams, which put their batch axes before `shape`, or a
+            `numpy.random.Generator`.
+        shape: the axes for one experiment.
+        like: the array whose library, dtype and device are wanted.
+        where: booleans `(...)`: the experiments that need numbers, by default all.
+
+    Returns:
+        Numbers `(..., *shape)`.
     """
     if isinstance(rng, np.random.Generator):
         return convert(rng.standard_normal(shape), like)
@@ -114,9 +173,14 @@ def normal(rng: Any, shape: tuple[int, ...], like: Array, where: Any = None) -> 
 
 
 def uniform(rng: Any, like: Array) -> Array:
-    """Uniform numbers in [0, 1) for the entries of `like` (its leading axes are the batch's).
+    """Uniform numbers in [0, 1) for the entries of an array, from any source of them.
 
-    From Streams, TorchStreams, a `numpy.random.Generator` or a `torch.Generator`.
+    Args:
+        rng: Streams, TorchStreams, a `numpy.random.Generator` or a `torch.Generator`.
+        like: the array; its leading axes hold the batch of the streams.
+
+    Returns:
+        Numbers of its shape, library, dtype and device.
     """
     if isinstance(rng, np.random.Generator):
         return convert(rng.random(tuple(like.shape)), like)

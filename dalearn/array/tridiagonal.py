@@ -22,21 +22,30 @@ from .linalg import inverse_root, where_ok
 
 
 class BlockCholesky(NamedTuple):
-    """The factor of a block tridiagonal matrix; see `block_cholesky`.
+    """The factor of a block tridiagonal matrix, as `block_cholesky` makes it.
 
-    `inverse_roots`, L_t^-1 for each of the T blocks; `links`, C_t for each of the T - 1 below;
-    `log_determinants`, log |S_t|; `ok (...)` or True: where A was finite and positive definite.
+    Args:
+        inverse_roots: L_t^-1 `(..., n, n)` of each of the T blocks.
+        links: C_t `(..., n, n)`, each of the T - 1 blocks below the diagonal.
+        ok: booleans `(...)`, or True: where A was finite and positive definite.
     """
 
     inverse_roots: list[Array]
     links: list[Array]
-    log_determinants: list[Array]
     ok: Any
 
     def solve(self, b: Array) -> Array:
-        """x with A x = b, both `(..., T, n)`; NaN where A had no factor."""
+        """The x with A x = b.
+
+        Args:
+            b: right-hand sides `(..., T, n)`.
+
+        Returns:
+            The solutions `(..., T, n)`; NaN where A had no factor.
+        """
         xp = array_namespace(b)
-        z, x = [], []
+        z: list[Array] = []
+        x: list[Array] = []
         for t, root in enumerate(self.inverse_roots):
             v = b[..., t, :, None]
             z.append(root @ (v - self.links[t - 1] @ z[-1] if t else v))
@@ -46,9 +55,14 @@ class BlockCholesky(NamedTuple):
         return where_ok(self.ok, xp.stack(x[::-1], axis=-3)[..., 0])
 
     def inverse(self) -> tuple[Array, Array]:
-        """Blocks of A^-1: diagonal `(..., T, n, n)`, and those below it `(..., T - 1, n, n)`."""
+        """The blocks of A^-1 that lie where A has blocks.
+
+        Returns:
+            Those on the diagonal `(..., T, n, n)`, and those below it `(..., T - 1, n, n)`.
+        """
         xp, roots = array_namespace(self.inverse_roots[0]), self.inverse_roots
-        Z, below = [roots[-1].mT @ roots[-1]], []
+        Z: list[Array] = [roots[-1].mT @ roots[-1]]
+        below: list[Array] = []
         for t in reversed(range(len(self.links))):
             U = self.links[t] @ roots[t]
             below.append(-Z[-1] @ U)
@@ -58,19 +72,22 @@ class BlockCholesky(NamedTuple):
         between = xp.stack(between, axis=-3)[..., : len(below), :, :]
         return where_ok(self.ok, xp.stack(Z[::-1], axis=-3)), where_ok(self.ok, between)
 
-    def logdet(self) -> Array:
-        """log |A|, `(...)`."""
-        total = self.log_determinants[0]
-        for value in self.log_determinants[1:]:
-            total = total + value
-        return where_ok(self.ok, total)
-
 
 def block_cholesky(D: Array, O: Array) -> BlockCholesky:
-    """Factor the A with diagonal blocks `D (..., T, n, n)` and `O (..., T - 1, n, n)` below them.
+    """The Cholesky factor of a symmetric block tridiagonal matrix A.
 
     Leading axes are independent systems. One that is not finite or not positive definite gives
-    NaN, and the others are as if it were not there. Raises ValueError for shapes that do not fit.
+    NaN, and the others are as if it were not there.
+
+    Args:
+        D: the blocks on the diagonal, `(..., T, n, n)`.
+        O: the blocks below it, `(..., T - 1, n, n)`.
+
+    Returns:
+        The factor, which solves and inverts.
+
+    Raises:
+        ValueError: for shapes that do not fit.
     """
     array_namespace(D, O)
     T, n = D.shape[-3] if D.ndim > 2 else 0, D.shape[-1]
@@ -79,14 +96,15 @@ def block_cholesky(D: Array, O: Array) -> BlockCholesky:
             f"met blocks {tuple(D.shape)} on the diagonal and {tuple(O.shape)} below it; wanted "
             "(..., T, n, n) and (..., T - 1, n, n)"
         )
-    roots, links, sizes, ok = [], [], [], True
+    roots: list[Array] = []
+    links: list[Array] = []
+    ok: Any = True
     for t in range(T):
         S = D[..., t, :, :]
         if t:
             links.append(O[..., t - 1, :, :] @ roots[-1].mT)
             S = S - links[-1] @ links[-1].mT
-        root, size, good = inverse_root(S)
+        root, good = inverse_root(S)
         ok = good if ok is True else ok if good is True else ok & good
         roots.append(root)
-        sizes.append(size)
-    return BlockCholesky(roots, links, sizes, ok)
+    return BlockCholesky(roots, links, ok)

@@ -8,7 +8,7 @@ from .ensemble import Localized, LowRank
 from .hybrid import Hybrid
 from .matrices import Dense, Diagonal, as_covariance
 from .on_grid import OnGrid
-from .roots import Rows, Scaled, Updated
+from .roots import Rows, Updated
 from .separable import Separable
 from .tapers import Taper, boxcar, gaspari_cohn, hann
 
@@ -24,7 +24,6 @@ __all__ = [
     "Masked",
     "OnGrid",
     "Rows",
-    "Scaled",
     "Separable",
     "Taper",
     "Updated",

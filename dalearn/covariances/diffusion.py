@@ -1,12 +1,12 @@
-"""Correlations that go around obstacles: what diffusion has done to white noise.
+"""Correlations that go around obstacles, made by diffusing white noise.
 
 Heat that spreads from a point for a while makes a bump, and cannot cross a wall. With the
 Laplacian D of the wet cells (no flux through a coast) and A = I - l^2 D, M implicit steps give
     C = std N A^-M N std,   color(z) = std N A^(-M/2) z,   whiten(x) = A^(M/2) N^-1 x / std,
 N making the variance 1. Far from coasts this is the Matern correlation of smoothness M - d/2, and
 its curvature at 0 is that of exp(-r^2 / 2 L^2) for L^2 = (2 M - d - 2) l^2. Solving with A takes a
-sparse factorisation; solving along rows and columns in turn takes none worth the name, and with
-each step the product comes closer to a Gaussian. Whitening is multiplication by A: exact.
+sparse factorisation; solving along rows and columns in turn needs only banded ones, and with each
+step the product comes closer to a Gaussian. Whitening is multiplication by A: exact.
 
 Weaver and Courtier, Q. J. R. Meteorol. Soc. 127, 2001; Mirouze and Weaver, Q. J. R. Meteorol. Soc.
 136, 2010 (implicit, along lines); Weaver and Mirouze, Q. J. R. Meteorol. Soc. 139, 2013 (lengths).
@@ -22,19 +22,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array import Array, to_numpy
+from ..array import Array, check_count, to_numpy
 from ..array.derivative import linear
 from .kernels import positive
-from .on_grid import Grid
+from .on_grid import OfFields
 
-EXACT = 4096  # points up to which the variance is computed, not estimated
+LARGEST_EXACT = 4096  # points up to which the variance is computed, not estimated
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Diffusion(Grid):
-    """Errors of fields on a grid with land: correlated by the way around, not across.
+class Diffusion(OfFields):
+    """Errors of fields on a grid with land: correlations go around it, not across.
 
-    Arguments:
+    Args:
         wet: booleans `(n,)` or `(rows, columns)`, False on land. The state has all of them; land
             points keep independent errors, so that no observation at sea changes them.
         length: L, such that near 0 the correlation is exp(-r^2 / 2 L^2), in the units of
@@ -49,7 +49,8 @@ class Diffusion(Grid):
             default exactly up to 4096 points, else 200. `error` is the relative standard error of
             the variance that this leaves, sqrt(2 / samples); whiten is exact all the same.
 
-    Raises ValueError for shapes and numbers that do not fit.
+    Raises:
+        ValueError: for shapes and numbers that do not fit.
     """
 
     wet: Any
@@ -81,8 +82,7 @@ class Diffusion(Grid):
         least = 2 if d == 1 else 4  # the least even M with 2 M > d + 2
         if isinstance(M, bool) or not isinstance(M, int) or M % 2 or least > M:
             raise ValueError(f"steps must be an even integer >= {least}, met {M!r}")
-        if self.samples is not None and (not isinstance(self.samples, int) or self.samples < 2):
-            raise ValueError(f"samples must be an integer >= 2, or None, met {self.samples!r}")
+        check_count("samples", 2 if self.samples is None else self.samples, 2)
         settled = {
             "length": positive(self.length, "length", axes),
             "spacing": positive(self.spacing, "spacing", axes),
@@ -105,7 +105,7 @@ class Diffusion(Grid):
     def _samples(self) -> int:
         if self.samples is not None:
             return self.samples
-        return 0 if self.wet.size <= EXACT else 200
+        return 0 if self.wet.size <= LARGEST_EXACT else 200
 
     @cached_property
     def _operator(self) -> Operator:

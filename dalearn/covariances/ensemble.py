@@ -23,43 +23,43 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, array_namespace, as_floats, convert, row_mean, to_numpy
-from .base import Covariance
+from .base import Covariance, check_controls
 from .matrices import Dense
+from .roots import Spanned
 
-LARGEST = 2000  # dimension up to which an inverse is made from the matrix
+LARGEST_INVERSE = 2000  # dimension up to which an inverse is made from the matrix
 
 
-class _Made(Covariance):
-    """What has no factor to invert: whitening goes through the matrix, if it is small."""
+class WithoutInverse(Covariance):
+    """Base class without a cheap inverse; whiten forms the matrix (n <= 2000)."""
 
     def whiten(self, x: Array) -> Array:
         """By the Cholesky factor of the matrix: z of dimension n, not the controls of `color`.
 
-        Raises ValueError where the matrix is singular, or larger than 2000.
+        Args:
+            x: rows of errors, `(..., k, n)`.
+
+        Returns:
+            Rows of independent numbers, `(..., k, n)`.
+
+        Raises:
+            ValueError: where the matrix is singular, or larger than 2000.
         """
         return self._dense.whiten(x)
 
     def masked(self, seen: Array) -> Covariance:
-        """See Covariance; by the matrix."""
+        """See Covariance; by the matrix, with the limits of `whiten`."""
         return self._dense.masked(seen)
 
     @cached_property
     def _dense(self) -> Dense:
-        if self.n > LARGEST:
+        if self.n > LARGEST_INVERSE:
             raise ValueError(
                 f"{type(self).__name__} of dimension {self.n} has no inverse that can be applied "
-                f"(by its matrix up to {LARGEST}); wanted a method that works with color alone, "
-                "such as 3D-Var in control variables"
+                f"(by its matrix up to {LARGEST_INVERSE}); wanted a method that works with color "
+                "alone, such as 3D-Var in control variables"
             )
         return Dense(self.matrix())
-
-
-def _check_rows(z: Array, controls: int) -> None:
-    if z.shape[-1] != controls:
-        raise ValueError(
-            f"met rows of shape {tuple(z.shape)} for a covariance of {controls} control "
-            f"variables; wanted (..., k, {controls})"
-        )
 
 
 def _check_anomalies(X: Any) -> Array:
@@ -75,77 +75,71 @@ def _check_anomalies(X: Any) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class LowRank(Covariance):
+class LowRank(Spanned):
     """The covariance of an ensemble, C = X^T X / (N - 1), of rank N - 1 at most.
 
-    `anomalies X (..., N, n)`: members less their mean (see `from_members`). `controls` is N, the
-    weights of the members. There is no inverse: `whiten` raises ValueError and says so. Raises
-    ValueError for fewer than two members.
+    Its controls are the N weights of the members. There is no inverse: `whiten` raises ValueError.
+
+    Args:
+        anomalies: X `(..., N, n)`, members less their mean; see `from_members`.
+
+    Raises:
+        ValueError: for fewer than two members, and for NaN.
     """
 
     anomalies: Array
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "anomalies", _check_anomalies(self.anomalies))
 
     @classmethod
     def from_members(cls, members: Array) -> LowRank:
-        """From `members (..., N, n)`, whose mean is taken off."""
+        """The covariance of members, whose mean is taken off.
+
+        Args:
+            members: `(..., N, n)`.
+
+        Returns:
+            The covariance.
+        """
         E = as_floats(members, "members")
         return cls(E - row_mean(E) if E.ndim > 1 else E)
 
-    @property
-    def n(self) -> int:
-        return self.anomalies.shape[-1]
-
-    @property
-    def controls(self) -> int:
-        return self.anomalies.shape[-2]
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return tuple(self.anomalies.shape[:-2])
-
     @cached_property
     def _rows(self) -> Array:
-        return self.anomalies / math.sqrt(self.controls - 1)
+        return self.anomalies / math.sqrt(self.anomalies.shape[-2] - 1)
 
-    def color(self, z):
-        _check_rows(z, self.controls)
-        return z @ self._rows
-
-    def whiten(self, x):
+    def whiten(self, x: Array) -> Array:
         raise ValueError(
             f"the covariance of {self.controls} members has rank {self.controls - 1} at most in "
             f"{self.n} dimensions and no inverse; wanted Localized(anomalies, correlation), or a "
             "Hybrid with a static covariance, or a method that needs color alone"
         )
 
-    def variance(self):
-        return array_namespace(self._rows).sum(self._rows * self._rows, axis=-2)
-
-    def matrix(self):
-        return self._rows.mT @ self._rows
-
-    def __getitem__(self, b):
+    def __getitem__(self, b: Any) -> LowRank:
         return LowRank(self.anomalies[b])
 
 
 @dataclass(frozen=True, eq=False)
-class Localized(_Made):
+class Localized(WithoutInverse):
     """The covariance of an ensemble times a correlation, entry by entry: (X^T X / (N - 1)) o C.
 
-    Arguments: `anomalies X (..., N, n)`, members less their mean; `correlation`, a Covariance of
-    unit variances, such as `OnGrid(shape, length, gaspari_cohn)`. `controls` is N times those of
-    the correlation: one field of weights for each member. Cost: N times the correlation's.
+    Its controls are N times those of the correlation, one field of weights for each member; so is
+    its cost.
 
-    Raises ValueError where the correlation has another dimension, or variances other than 1.
+    Args:
+        anomalies: X `(..., N, n)`, members less their mean.
+        correlation: a Covariance of unit variances, such as `OnGrid(shape, length, gaspari_cohn)`.
+
+    Raises:
+        TypeError: where the correlation is no Covariance.
+        ValueError: where it has another dimension, or variances other than 1.
     """
 
     anomalies: Array
     correlation: Covariance
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         X = _check_anomalies(self.anomalies)
         object.__setattr__(self, "anomalies", X)
         if not isinstance(self.correlation, Covariance):
@@ -172,7 +166,15 @@ class Localized(_Made):
 
     @classmethod
     def unchecked(cls, anomalies: Array, correlation: Covariance) -> Localized:
-        """From what a method has checked before; NaN marks a diverged experiment."""
+        """From what a method has checked before; NaN marks a diverged experiment.
+
+        Args:
+            anomalies: X `(..., N, n)`.
+            correlation: a Covariance of unit variances.
+
+        Returns:
+            The covariance, without checks.
+        """
         self = object.__new__(cls)
         self.__dict__.update(anomalies=anomalies, correlation=correlation)
         return self
@@ -193,8 +195,8 @@ class Localized(_Made):
     def _rows(self) -> Array:
         return self.anomalies / math.sqrt(self.anomalies.shape[-2] - 1)
 
-    def color(self, z):
-        _check_rows(z, self.controls)
+    def color(self, z: Array) -> Array:
+        check_controls(z, self.controls)
         xp, lead = array_namespace(z), tuple(z.shape[:-1])
         N, p = self.anomalies.shape[-2], self.correlation.controls
         rows = xp.reshape(z, (*lead[:-1], lead[-1] * N, p))
@@ -202,15 +204,15 @@ class Localized(_Made):
         fields = xp.reshape(fields, (*fields.shape[:-2], lead[-1], N, self.n))
         return xp.sum(self._rows[..., None, :, :] * fields, axis=-2)
 
-    def variance(self):
+    def variance(self) -> Array:
         xp = array_namespace(self._rows)
         own = convert(self.correlation.variance(), self._rows)
         return xp.sum(self._rows * self._rows, axis=-2) * own
 
-    def matrix(self):
+    def matrix(self) -> Array:
         C = convert(self.correlation.matrix(), self._rows)
         return (self._rows.mT @ self._rows) * C
 
-    def __getitem__(self, b):
+    def __getitem__(self, b: Any) -> Localized:
         correlation = self.correlation[b] if self.correlation.batch else self.correlation
         return Localized(self.anomalies[b], correlation)

@@ -1,4 +1,4 @@
-"""Correlations as functions of distance: how alike the errors of two places are.
+"""Correlations as functions of distance.
 
 A function c(r) is a correlation only if every matrix c(|x_i - x_j|) is positive: its spectrum must
 be. On a ring a place has many distances from another, one for each turn. The sum over all of them,
@@ -30,7 +30,13 @@ from .tapers import gaspari_cohn as _taper
 
 @dataclass(frozen=True)
 class Kernel:
-    """A correlation `function(r)` of distance in lengths, 1 at 0, below 1e-17 from `reach` on."""
+    """A correlation as a function of distance.
+
+    Args:
+        name: what it is called.
+        function: of the distance in lengths, r, an array: 1 at r = 0.
+        reach: the distance, in lengths, from which on it is below 1e-17.
+    """
 
     name: str
     function: Callable[[np.ndarray], np.ndarray]
@@ -91,8 +97,17 @@ def matern(nu: float) -> Kernel:
     """The Matern correlation of smoothness `nu`, with r = distance / length.
 
     2^(1 - nu) / Gamma(nu) (sqrt(2 nu) r)^nu K_nu(sqrt(2 nu) r): exponential at 1/2; at 3/2 it is
-    `soar` of a length sqrt(3) times shorter; Gaussian as nu grows. Fields have as many slopes as
-    nu has whole numbers below it. Raises ValueError unless 0 < nu <= 50.
+    `soar` of a length sqrt(3) times shorter; Gaussian as nu grows. Fields have as many
+    derivatives as there are whole numbers, from 1 on, below nu.
+
+    Args:
+        nu: the smoothness, above 0 and at most 50.
+
+    Returns:
+        The kernel.
+
+    Raises:
+        ValueError: for another nu.
     """
     if isinstance(nu, bool) or not isinstance(nu, (int, float)) or not 0 < nu <= 50:
         raise ValueError(f"nu must be a number above 0 and at most 50, met {nu!r}")
@@ -100,7 +115,17 @@ def matern(nu: float) -> Kernel:
 
 
 def as_kernel(kernel: Any) -> Kernel:
-    """A Kernel as it is; a Taper, such as `dalearn.gaspari_cohn`, as one; else TypeError."""
+    """A Kernel as it is, and a Taper, such as `dalearn.gaspari_cohn`, as a Kernel.
+
+    Args:
+        kernel: a Kernel or a Taper.
+
+    Returns:
+        The kernel.
+
+    Raises:
+        TypeError: for anything else.
+    """
     if isinstance(kernel, Taper):
         return Kernel(repr(kernel), kernel, kernel.reach)
     if not isinstance(kernel, Kernel):
@@ -115,11 +140,21 @@ def as_kernel(kernel: Any) -> Kernel:
 
 
 def images(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.ndarray:
-    """Correlations of point 0 with each point of a periodic grid, all images summed, `counts`.
+    """Correlations of point 0 with each point of a periodic grid, summed over all its images.
 
-    Arguments: `counts`, points along each axis, `(n,)` or `(rows, columns)`; `length` and
-    `spacing`, numbers or one for each axis. Entry 0 exceeds 1 where the field feels itself around
-    the ring. Raises ValueError where the images are too many to sum.
+    Entry 0 exceeds 1 where the correlation reaches around the ring.
+
+    Args:
+        kernel: the correlation.
+        counts: points along each axis, n, `(n,)` or `(rows, columns)`.
+        length: of the correlation, a number or one for each axis.
+        spacing: of the grid, a number or one for each axis.
+
+    Returns:
+        An array of the shape `counts`.
+
+    Raises:
+        ValueError: where the images are too many to sum.
     """
     counts, length, spacing = _grid(counts, length, spacing)
     return _images(kernel, counts, length, spacing).copy()
@@ -149,11 +184,19 @@ def _images(kernel: Kernel, counts: tuple, length: tuple, spacing: tuple) -> np.
 
 
 def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.ndarray:
-    """The same row with the nearest image alone: a tempting form, and no covariance if it is long.
+    """The same row with the nearest image alone, which is no covariance where it is long.
 
-    `least_eigenvalue` tells: that of SOAR on a ring of 100 points falls below 0 where the length
-    exceeds a fifteenth of the ring, and sooner on finer grids. Arguments as in `images`, which is
-    the right one.
+    `least_eigenvalue` shows it: that of SOAR on a ring of 100 points is negative where the length
+    exceeds a fifteenth of the ring, and sooner on finer grids. `images` is the right one.
+
+    Args:
+        kernel: the correlation.
+        counts: points along each axis, n, `(n,)` or `(rows, columns)`.
+        length: of the correlation, a number or one for each axis.
+        spacing: of the grid, a number or one for each axis.
+
+    Returns:
+        An array of the shape `counts`.
     """
     counts, length, spacing = _grid(counts, length, spacing)
     away = [np.minimum(np.arange(n), n - np.arange(n)) * h / l
@@ -163,9 +206,15 @@ def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.
 
 
 def least_eigenvalue(row: np.ndarray) -> float:
-    """The least eigenvalue of the periodic covariance with this row, of one or two axes.
+    """The least eigenvalue of the periodic covariance with this row.
 
     Waves are the eigenvectors, so the eigenvalues are the row's Fourier transform.
+
+    Args:
+        row: covariances of point 0 with each point of the grid, of one or two axes.
+
+    Returns:
+        The eigenvalue.
     """
     return float(np.fft.rfftn(np.asarray(row, dtype=float)).real.min())
 
@@ -176,13 +225,23 @@ def least_eigenvalue(row: np.ndarray) -> float:
 def at_points(
     points: Any, length: Any, kernel: Kernel | Taper = soar, std: Any = 1.0, nugget: float = 0.0
 ) -> Dense:
-    """The covariance of errors at points anywhere, by their Euclidean distance: a Dense matrix.
+    """The covariance of errors at points anywhere, by their Euclidean distance.
 
-    Arguments: `points (n,)` or `(n, d)`; `length`, in their units, a number or one for each axis;
-    `kernel`; `std`, a number or `(n,)`; `nugget`, the share of the variance that is uncorrelated,
-    in [0, 1). For a line of up to some thousand points, and as an axis of `Separable`. Raises
-    ValueError where the matrix is not positive (two points in one place, a smooth kernel without
-    a nugget).
+    For up to some thousand points, and as an axis of `Separable`.
+
+    Args:
+        points: `(n,)` or `(n, d)`.
+        length: of the correlation, in the units of the points, a number or one for each axis.
+        kernel: the correlation.
+        std: standard deviation, a number or `(n,)`.
+        nugget: the share of the variance that is uncorrelated, in [0, 1).
+
+    Returns:
+        A matrix.
+
+    Raises:
+        ValueError: where the matrix is not positive: two points in one place, or a smooth kernel
+            without a nugget.
     """
     kernel, nugget = as_kernel(kernel), share(nugget)
     x = np.asarray(to_numpy(points), dtype=float)

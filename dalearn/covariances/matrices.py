@@ -1,4 +1,4 @@
-"""Gaussian distributions through the two things ever asked of a covariance.
+"""Covariances, with two operations: color and whiten.
 
 With C = L L^T, `color` turns independent numbers into errors of covariance C (z L^T) and `whiten`
 turns errors into independent numbers (x L^-T). Both act on rows, `(..., k, n)`.
@@ -8,31 +8,57 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
-from ..array import Array, array_namespace, as_floats, eye
-from .base import _WIDTH, Covariance, Masked
+from ..array import Array, array_namespace, as_floats, convert, definite, eye
+from .base import Covariance, Masked, check_width
 
 
-def as_covariance(C: Any, name: str) -> Covariance | None:
-    """A matrix as Dense, a vector of variances as Diagonal; None stays None."""
+@overload
+def as_covariance(C: None, name: str, n: int | None = None) -> None: ...
+@overload
+def as_covariance(C: Any, name: str, n: int | None = None) -> Covariance: ...
+def as_covariance(C: Any, name: str, n: int | None = None) -> Covariance | None:
+    """A covariance from whatever may stand for one.
+
+    Args:
+        C: a Covariance; a matrix `(..., n, n)`; variances `(..., n)`; or one number, the variance
+            of each of n independent errors. None stays None.
+        name: what it is, for messages.
+        n: the dimension, which a single number needs.
+
+    Returns:
+        The Covariance as it is, a Dense, or a Diagonal.
+
+    Raises:
+        TypeError: for what holds no real numbers.
+        ValueError: for a number where n is not known, and what Dense and Diagonal refuse.
+    """
     if C is None or isinstance(C, Covariance):
         return C
     C = as_floats(C, name)
+    if C.ndim == 0 and n is not None:
+        C = C + 0 * eye(n, C)[0]
     return Dense(C) if C.ndim > 1 else Diagonal(C)
 
 
 @dataclass(frozen=True, eq=False)
 class Diagonal(Covariance):
-    """Independent errors with the given `variances (..., n)`: C = diag(variances).
+    """Independent errors: C = diag(variances).
 
     Variances, not standard deviations. Zero is allowed (no noise there) where nothing is whitened.
-    Raises ValueError for a negative or non-finite variance, naming its place.
+
+    Args:
+        variances: `(..., n)`, an array or a list, finite and not negative.
+
+    Raises:
+        ValueError: for a single number, and for a negative or non-finite variance, naming its
+            place.
     """
 
     variances: Array
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         v = as_floats(self.variances, "variances")
         object.__setattr__(self, "variances", v)
         if v.ndim == 0:
@@ -69,40 +95,47 @@ class Diagonal(Covariance):
             raise ValueError("a zero variance cannot be whitened; wanted positive variances")
         return 1 / self._std
 
-    def color(self, z):
-        if z.shape[-1] != self.n:  # a product would broadcast one number in silence
-            raise ValueError(_WIDTH.format(tuple(z.shape), self.n))
+    def color(self, z: Array) -> Array:
+        check_width(z, self.n)  # a product would broadcast one number in silence
         return z * self._std
 
-    def whiten(self, x):
-        if x.shape[-1] != self.n:
-            raise ValueError(_WIDTH.format(tuple(x.shape), self.n))
+    def whiten(self, x: Array) -> Array:
+        check_width(x, self.n)
         return x * self._inverse_std
 
-    def variance(self):
+    def times(self, x: Array) -> Array:
+        check_width(x, self.n)
+        return x * convert(self.variances, x)[..., None, :]
+
+    def variance(self) -> Array:
         return self.variances
 
-    def matrix(self):
+    def matrix(self) -> Array:
         return self.variances[..., None, :] * eye(self.n, self.variances)
 
-    def masked(self, seen):
+    def masked(self, seen: Array) -> Masked:
         xp = array_namespace(self.variances, seen)
         return Masked(Diagonal(xp.where(seen, self.variances, xp.ones_like(self.variances))), seen)
 
-    def __getitem__(self, b):
+    def __getitem__(self, b: Any) -> Diagonal:
         return Diagonal(self.variances[b])
 
 
 @dataclass(frozen=True, eq=False)
 class Dense(Covariance):
-    """A full covariance, `values (..., n, n)`, symmetric and positive definite (checked).
+    """A full covariance matrix, symmetric and positive definite.
 
-    Raises ValueError naming the shape met, the largest asymmetry, or the smallest eigenvalue.
+    Args:
+        values: the matrix `(..., n, n)`, an array or a list.
+
+    Raises:
+        ValueError: for a matrix that is not square, finite, symmetric and positive definite,
+            naming the shape, the largest asymmetry, or the smallest eigenvalue.
     """
 
     values: Array
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         C = as_floats(self.values, "the covariance")
         object.__setattr__(self, "values", C)
         if C.ndim < 2 or C.shape[-1] != C.shape[-2]:
@@ -120,21 +153,22 @@ class Dense(Covariance):
                 "pass (C + C.T) / 2 if the difference is only round-off"
             )
         least = float(xp.min(xp.linalg.eigvalsh(C)))
-        if least <= 0 or not self._factors():
+        if least <= 0 or not definite(C):  # round-off alone: an eigenvalue of 1e-17
             raise ValueError(
                 f"the covariance is not positive definite, met the eigenvalue {least:.3g}; "
                 "wanted all > 0: correct it, or add a small multiple of the identity"
             )
 
-    def _factors(self) -> bool:  # a matrix may fail by round-off alone, its eigenvalues 1e-17
-        try:
-            return self._root is not None
-        except Exception:  # numpy.linalg.LinAlgError, torch.linalg.LinAlgError
-            return False
-
     @classmethod
     def unchecked(cls, values: Array) -> Dense:
-        """A covariance that is positive definite by its construction; may hold NaN."""
+        """A covariance that is positive definite by its construction; it may hold NaN.
+
+        Args:
+            values: the matrix `(..., n, n)`.
+
+        Returns:
+            The covariance, without checks.
+        """
         self = object.__new__(cls)
         object.__setattr__(self, "values", values)
         return self
@@ -158,24 +192,29 @@ class Dense(Covariance):
         one = xp.broadcast_to(eye(self.n, self.values), self.values.shape)
         return xp.linalg.solve(self._root, one)
 
-    def color(self, z):
+    def color(self, z: Array) -> Array:
+        check_width(z, self.n)
         return z @ self._root
 
-    def whiten(self, x):
+    def whiten(self, x: Array) -> Array:
+        check_width(x, self.n)
         return x @ self._inverse_root
 
-    def variance(self):
+    def times(self, x: Array) -> Array:
+        return x @ convert(self.values, x)
+
+    def variance(self) -> Array:
         xp = array_namespace(self.values)
         return xp.linalg.diagonal(self.values)
 
-    def matrix(self):
+    def matrix(self) -> Array:
         return self.values
 
-    def masked(self, seen):
+    def masked(self, seen: Array) -> Masked:
         xp = array_namespace(self.values, seen)
         both = seen[..., None, :] & seen[..., :, None]
         # unseen entries decouple, so the seen block is factored as if the others were not there
         return Masked(Dense.unchecked(xp.where(both, self.values, eye(self.n, self.values))), seen)
 
-    def __getitem__(self, b):
+    def __getitem__(self, b: Any) -> Dense:
         return Dense.unchecked(self.values[b])

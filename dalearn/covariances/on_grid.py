@@ -1,4 +1,4 @@
-"""Covariances of fields that are never made as matrices: a grid, a length, a function of distance.
+"""Covariances of fields that are never made as matrices: correlations by distance on a grid.
 
 On a grid that closes on itself a covariance that depends on distance only is a convolution, and
 waves are its eigenvectors: with F the Fourier transform and lambda that of one row,
@@ -27,22 +27,23 @@ from ..array import (
     Array,
     array_namespace,
     as_floats,
+    check_count,
     convert,
-    device,
     eye,
     fft,
     is_tensor,
+    kept,
     to_numpy,
 )
-from .base import Covariance
+from .base import Covariance, check_width
 from .kernels import Kernel, as_kernel, grid_shape, images, positive, share, soar
 from .tapers import Taper
 
 
-class Grid(Covariance):
-    """What covariances of fields share: the layout of a state, and one set of constants a library.
+class OfFields(Covariance):
+    """Base class of covariances of fields on a grid: the layout of a state, and kept constants.
 
-    Subclasses are dataclasses with `shape`, `std` and `fields`, and say `_apply` and `_undo` on
+    Subclasses are dataclasses with `shape`, `std` and `fields`, and define `_apply` and `_undo` on
     fields `(..., fields, *shape)` of unit variance.
     """
 
@@ -86,26 +87,19 @@ class Grid(Covariance):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """The settings alone: constants are made again where a copy is used."""
+        """The settings alone; a copy makes its constants again when they are used."""
         kept = {"shape", *(f.name for f in dataclasses.fields(self))}  # type: ignore[arg-type]
         return {name: value for name, value in self.__dict__.items() if name in kept}
 
     def _as_fields(self, x: Array) -> Array:
-        if x.shape[-1] != self.n:
-            raise ValueError(
-                f"met rows of shape {tuple(x.shape)} for a covariance of dimension {self.n}; "
-                f"wanted (..., k, {self.n})"
-            )
+        check_width(x, self.n)
         lead = tuple(x.shape[:-1])
         return array_namespace(x).reshape(x, (*lead, self.fields, *self.shape))
 
     def _settle(self) -> None:
         """Check `shape`, `std` and `fields`."""
         object.__setattr__(self, "shape", grid_shape(self.shape))
-        if isinstance(self.fields, bool) or not isinstance(self.fields, (int, np.integer)):
-            raise ValueError(f"fields must be an integer >= 1, met {self.fields!r}")
-        if self.fields < 1:
-            raise ValueError(f"fields must be an integer >= 1, met {self.fields}")
+        check_count("fields", self.fields)
         s = as_floats(self.std, "std")
         object.__setattr__(self, "std", s)
         seen, whole = to_numpy(s), (self.fields, *self.shape)
@@ -119,18 +113,18 @@ class Grid(Covariance):
 
     def _constant(self, name: str, like: Array) -> Array:
         """The NumPy array `self.name` in the library of `like`, converted once."""
-        kept = self.__dict__.setdefault("_kept", {})
-        key = (name, is_tensor(like), like.dtype, device(like))
-        if key not in kept:
-            kept[key] = convert(getattr(self, name), like)
-        return kept[key]
+        store = self.__dict__.setdefault("_kept", {})
+        return kept(store, name, like, lambda: getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OnGrid(Grid):
+class OnGrid(OfFields):
     """Errors of fields on a grid: correlations by distance, applied as an operator.
 
-    Arguments:
+    On a ring all images of a point are summed; near a wall the correlation is that of the field
+    and its reflection. `color`, `whiten` and `variance` cost n log n and no matrix.
+
+    Args:
         shape: of one grid, `n`, `(n,)` or `(rows, columns)`.
         length: of the correlation, in the units of `spacing`, a number or one for each axis.
         kernel: `soar`, `exponential`, `gaussian`, `matern(nu)`, `gaspari_cohn` (of
@@ -143,10 +137,9 @@ class OnGrid(Grid):
             spectrum meets round-off: the least eigenvalue must exceed 1e-14 of the largest (for
             single precision give 1e-5).
 
-    On a ring all images of a point are summed; near a wall the correlation is that of the field
-    and its reflection. `color`, `whiten` and `variance` cost n log n and no matrix.
-    Raises ValueError for shapes and numbers that do not fit, and for a spectrum that is not
-    positive, naming its least value.
+    Raises:
+        ValueError: for shapes and numbers that do not fit, and for a spectrum that is not
+            positive, naming its least value.
     """
 
     shape: Any

@@ -1,7 +1,7 @@
-"""Covariances known by a root: rows that span them, a factor, or what data have left of another.
+"""Covariances given by a factor L, possibly not square: rows, and what data have left of another.
 
-A root L of C = L L^T turns independent numbers, the controls z, into errors z L^T. It need not be
-square: an ensemble has one column for each member. Variational methods ask for nothing else.
+L of C = L L^T turns independent numbers, the controls z, into errors z L^T. It has as many columns
+as there are controls: for an ensemble, one for each member. Variational methods need only L.
 """
 
 from __future__ import annotations
@@ -10,33 +10,54 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..array import Array, array_namespace
-from .base import Covariance
+from .base import Covariance, check_controls
 from .matrices import Dense
 
 
+class Spanned(Covariance):
+    """Base class of C = V^T V: a subclass has the rows V `(..., c, n)` as `_rows`."""
+
+    _rows: Array
+
+    @property
+    def n(self) -> int:
+        return self._rows.shape[-1]
+
+    @property
+    def controls(self) -> int:
+        return self._rows.shape[-2]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return tuple(self._rows.shape[:-2])
+
+    def color(self, z: Array) -> Array:
+        check_controls(z, self.controls)
+        return z @ self._rows
+
+    def variance(self) -> Array:
+        return array_namespace(self._rows).sum(self._rows * self._rows, axis=-2)
+
+    def matrix(self) -> Array:
+        return self._rows.mT @ self._rows
+
+
 @dataclass(frozen=True, eq=False)
-class Rows(Covariance):
-    """C = V^T V from `values` V `(..., c, n)`: one row for each control, errors are their sums."""
+class Rows(Spanned):
+    """C = V^T V, given by the rows of V: one for each control, errors are their sums.
+
+    Args:
+        values: V `(..., c, n)`.
+    """
 
     values: Array
 
     @property
-    def n(self) -> int:
-        return self.values.shape[-1]
+    def _rows(self) -> Array:
+        return self.values
 
-    @property
-    def controls(self) -> int:
-        return self.values.shape[-2]
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return tuple(self.values.shape[:-2])
-
-    def color(self, z):
-        return z @ self.values
-
-    def whiten(self, x):
-        """By the matrix V^T V, which must be positive definite: with c < n it is not."""
+    def whiten(self, x: Array) -> Array:
+        """By the Cholesky factor of V^T V, where there are at least n rows; else ValueError."""
         if self.controls < self.n:
             raise ValueError(
                 f"a covariance of rank {self.controls} in {self.n} dimensions cannot be whitened; "
@@ -44,21 +65,26 @@ class Rows(Covariance):
             )
         return Dense.unchecked(self.matrix()).whiten(x)
 
-    def variance(self):
-        return array_namespace(self.values).sum(self.values * self.values, axis=-2)
-
-    def matrix(self):
-        return self.values.mT @ self.values
-
-    def __getitem__(self, b):
+    def __getitem__(self, b: Any) -> Rows:
         return Rows(self.values[b])
 
 
 @dataclass(frozen=True, eq=False)
-class _Changed(Covariance):
-    """A covariance made from another, `cov`, of the same dimension and controls."""
+class Updated(Covariance):
+    """What data leave of a covariance, by some eigenvectors of the Hessian I + G^T G.
+
+    C = L (I - sum_j (1 - 1/theta_j) u_j u_j^T) L^T. Directions that are not among the eigenvectors
+    keep the errors of `cov`, so that the variance is never too small.
+
+    Args:
+        cov: the covariance before the data, L L^T.
+        vectors: u `(..., r, c)`, orthonormal rows in the space of the controls.
+        theta: their eigenvalues `(..., r)`, at least 1.
+    """
 
     cov: Covariance
+    vectors: Array
+    theta: Array
 
     @property
     def n(self) -> int:
@@ -68,47 +94,6 @@ class _Changed(Covariance):
     def controls(self) -> int:
         return self.cov.controls
 
-
-@dataclass(frozen=True, eq=False)
-class Scaled(_Changed):
-    """`scale`^2 C: errors of the covariance `cov` times a number, or `(..., 1, 1)`, one each."""
-
-    scale: Any
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return self.cov.batch or tuple(getattr(self.scale, "shape", (1, 1))[:-2])
-
-    def color(self, z):
-        return self.scale * self.cov.color(z)
-
-    def whiten(self, x):
-        return self.cov.whiten(x) / self.scale
-
-    def variance(self):
-        scale = self.scale if isinstance(self.scale, float) else self.scale[..., 0]
-        return scale * scale * self.cov.variance()
-
-    def matrix(self):
-        return self.scale * self.scale * self.cov.matrix()
-
-    def __getitem__(self, b):
-        cov = self.cov[b] if self.cov.batch else self.cov
-        return Scaled(cov, self.scale if isinstance(self.scale, float) else self.scale[b])
-
-
-@dataclass(frozen=True, eq=False)
-class Updated(_Changed):
-    """What data leave of `cov` = L L^T, by some eigenvectors of the Hessian I + G^T G.
-
-    C = L (I - sum_j (1 - 1/theta_j) u_j u_j^T) L^T with `vectors` u `(..., r, c)`, orthonormal
-    rows, and eigenvalues `theta (..., r)`, at least 1. Directions that are not among them keep
-    the errors of `cov`: the variance is never too small by it.
-    """
-
-    vectors: Array
-    theta: Array
-
     @property
     def batch(self) -> tuple[int, ...]:
         return tuple(self.theta.shape[:-1])
@@ -116,23 +101,25 @@ class Updated(_Changed):
     def _along(self, z: Array, factor: Array) -> Array:
         return z + ((z @ self.vectors.mT) * factor[..., None, :]) @ self.vectors
 
-    def color(self, z):
+    def color(self, z: Array) -> Array:
+        check_controls(z, self.controls)
         return self.cov.color(self._along(z, self.theta**-0.5 - 1))
 
-    def whiten(self, x):
+    def whiten(self, x: Array) -> Array:
         return self._along(self.cov.whiten(x), self.theta**0.5 - 1)
 
-    def _taken(self) -> Array:
+    def _removed(self) -> Array:
+        """Rows W with C = L L^T - W^T W."""
         return self.cov.color((1 - 1 / self.theta)[..., None] ** 0.5 * self.vectors)
 
-    def variance(self):
-        W = self._taken()
+    def variance(self) -> Array:
+        W = self._removed()
         return self.cov.variance() - array_namespace(W).sum(W * W, axis=-2)
 
-    def matrix(self):
-        W = self._taken()
+    def matrix(self) -> Array:
+        W = self._removed()
         return self.cov.matrix() - W.mT @ W
 
-    def __getitem__(self, b):
+    def __getitem__(self, b: Any) -> Updated:
         cov = self.cov[b] if self.cov.batch else self.cov
         return Updated(cov, self.vectors[b], self.theta[b])

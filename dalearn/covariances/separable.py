@@ -10,12 +10,16 @@ C. F. Van Loan, The ubiquitous Kronecker product, J. Comput. Appl. Math. 123, 20
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..array import Array, array_namespace
-from .base import Covariance
+from .base import Covariance, check_width
+
+Map = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -26,15 +30,20 @@ class Separable(Covariance):
         C[(i, j), (k, l)] = C_1[i, k] C_2[j, l],
     for two Covariances, such as `kernels.at_points` makes: exact up to the ends of the grid,
     without reflection, and its inverse too. Round kernels are no products, but the Gaussian is
-    (exp(-(a^2 + b^2) / 2)), and exponentials along the axes are a kernel of their own. A first
+    exp(-(a^2 + b^2) / 2) is one, and so is the product of exponentials along the axes. A first
     factor can hold the covariance between variables of a field `(variables, rows, columns)`.
+    Costs n (n_1 + n_2) products for dense factors.
 
-    Costs n (n_1 + n_2) products for dense factors. Raises TypeError for what is no Covariance.
+    Args:
+        factors: one Covariance for each axis, also one after the other.
+
+    Raises:
+        TypeError: for what is no Covariance.
     """
 
     factors: tuple[Covariance, ...]
 
-    def __init__(self, *axes: Covariance, factors: tuple[Covariance, ...] = ()):
+    def __init__(self, *axes: Covariance, factors: tuple[Covariance, ...] = ()) -> None:
         factors = (*axes, *factors)
         if not factors or not all(isinstance(c, Covariance) for c in factors):
             met = [type(c).__name__ for c in factors]
@@ -54,13 +63,13 @@ class Separable(Covariance):
     def batch(self) -> tuple[int, ...]:
         return np.broadcast_shapes(*(c.batch for c in self.factors))
 
-    def color(self, z):
-        return self._along([c.color for c in self.factors], z, [c.controls for c in self.factors])
+    def color(self, z: Array) -> Array:
+        return self._each([c.color for c in self.factors], z, [c.controls for c in self.factors])
 
-    def whiten(self, x):
-        return self._along([c.whiten for c in self.factors], x, [c.n for c in self.factors])
+    def whiten(self, x: Array) -> Array:
+        return self._each([c.whiten for c in self.factors], x, [c.n for c in self.factors])
 
-    def variance(self):
+    def variance(self) -> Array:
         found = self.factors[0].variance()
         for c in self.factors[1:]:
             v = c.variance()
@@ -69,7 +78,7 @@ class Separable(Covariance):
             found = xp.reshape(pair, (*pair.shape[:-2], -1))
         return found
 
-    def matrix(self):
+    def matrix(self) -> Array:
         found = self.factors[0].matrix()
         for c in self.factors[1:]:
             C = c.matrix()
@@ -79,23 +88,34 @@ class Separable(Covariance):
             found = xp.reshape(pair, (*pair.shape[:-4], size, size))
         return found
 
-    def __getitem__(self, b):
+    def __getitem__(self, b: Any) -> Separable:
         return Separable(*(c[b] if c.batch else c for c in self.factors))
 
-    def _along(self, maps: list, x: Array, sizes: list[int]) -> Array:
-        """Each map along its own axis of the field that a row of `x (..., k, n)` is."""
-        if x.shape[-1] != math.prod(sizes):
-            raise ValueError(
-                f"met rows of shape {tuple(x.shape)} for a covariance of dimension "
-                f"{math.prod(sizes)}; wanted (..., k, {math.prod(sizes)})"
-            )
-        xp, lead, d = array_namespace(x), tuple(x.shape[:-2]), len(sizes)
-        x = xp.reshape(x, (*lead, x.shape[-2], *sizes))
-        for a, apply in enumerate(maps):  # a row of every column, every layer: one product
-            x = xp.moveaxis(x, a - d, -1)
-            shape = tuple(x.shape)
-            y = apply(xp.reshape(x, (*lead, -1, shape[-1])))
-            lead = tuple(y.shape[:-2])  # the factor's batch, if it has one
-            rest = shape[len(shape) - d - 1 : -1]
-            x = xp.moveaxis(xp.reshape(y, (*lead, *rest, y.shape[-1])), -1, a - d)
-        return xp.reshape(x, (*lead, x.shape[-d - 1], -1))
+    def _each(self, maps: list[Map], x: Array, sizes: list[int]) -> Array:
+        """Each map along its own axis of the fields that the rows of `x (..., k, n)` are."""
+        check_width(x, math.prod(sizes))
+        xp, d = array_namespace(x), len(sizes)
+        fields = xp.reshape(x, (*x.shape[:-1], *sizes))
+        for a, apply in enumerate(maps):
+            fields = apply_along(fields, a - d, d, apply)
+        return xp.reshape(fields, (*fields.shape[:-d], -1))
+
+
+def apply_along(x: Array, axis: int, axes: int, apply: Map) -> Array:
+    """A map of rows along one axis of fields; all the other axes are rows of one product.
+
+    Args:
+        x: fields `(..., k, *sizes)`.
+        axis: along which axis of the field, counted from the end: -1 is the last.
+        axes: how many axes a field has.
+        apply: a map `(..., k, size) -> (..., k, new size)`; leading axes of its own broadcast.
+
+    Returns:
+        Fields `(..., k, *sizes)`, with the new size along the axis.
+    """
+    xp = array_namespace(x)
+    x = xp.moveaxis(x, axis, -1)
+    lead, rest, size = x.shape[: -axes - 1], x.shape[-axes - 1 : -1], x.shape[-1]
+    y = apply(xp.reshape(x, (*lead, -1, size)))
+    y = xp.reshape(y, (*y.shape[:-2], *rest, y.shape[-1]))
+    return xp.moveaxis(y, -1, axis)

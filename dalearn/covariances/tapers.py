@@ -8,15 +8,22 @@ from typing import Any
 
 import numpy as np
 
+Numbers = np.ndarray[Any, Any]
+
 
 @dataclass(frozen=True)
 class Taper:
-    """A weight `function(r)` of the distance in radii, 1 at r = 0 and 0 from `reach` on."""
+    """A weight that falls from 1 to 0 with the distance.
 
-    function: Callable[[np.ndarray], np.ndarray]
+    Args:
+        function: of the distance in radii, r, an array: 1 at r = 0, in [0, 1].
+        reach: the distance, in radii, from which on the weight is 0.
+    """
+
+    function: Callable[[Numbers], Numbers]
     reach: float
 
-    def __call__(self, r: Any) -> np.ndarray:
+    def __call__(self, r: Any) -> Numbers:
         r = np.asarray(r, dtype=float)
         near = r < self.reach
         weight = np.where(near, self.function(np.where(near, r, 0.0)), 0.0)
@@ -35,7 +42,7 @@ class Taper:
 HALF_WIDTH = 1.82  # radii; then the function below is close to exp(-r^2 / 2)
 
 
-def _gaspari_cohn(r: np.ndarray) -> np.ndarray:
+def _gaspari_cohn(r: Numbers) -> Numbers:
     z = r / HALF_WIDTH
     inner = 1 + z**2 * (-5 / 3 + z * (5 / 8 + z * (1 / 2 - z / 4)))
     s = np.maximum(z, 1.0)
@@ -43,11 +50,11 @@ def _gaspari_cohn(r: np.ndarray) -> np.ndarray:
     return np.where(z <= 1, inner, np.maximum(outer, 0.0))  # not below 0 by round-off
 
 
-def _boxcar(r: np.ndarray) -> np.ndarray:
+def _boxcar(r: Numbers) -> Numbers:
     return np.ones_like(r)
 
 
-def _hann(r: np.ndarray) -> np.ndarray:
+def _hann(r: Numbers) -> Numbers:
     return np.cos(np.pi / 2 * r) ** 2
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..array import convert, no_grad, to_numpy
 from ..methods.ensemble.localization import Localization, tapers
 from ..problem.belief import Ensemble
-from ..problem.observe import Every, Subset, identity
+from ..problem.observe import is_selection
 from ..problem.problem import Problem
 from ..run.innovations import agreement
 
@@ -228,8 +228,7 @@ def _from_variances(result: xr.Dataset, problem: Any) -> xr.DataArray:
 
     def at(k: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
         observe, y = problem.at(k)
-        pick = getattr(observe.operator, "f", observe.operator)  # behind a Border
-        if pick is not identity and not isinstance(pick, (Every, Subset)):
+        if not is_selection(observe.operator):
             raise ValueError(
                 "without members the chi-square wants an operator that picks components "
                 "(identity, Every, Subset); run assimilate(..., keep=('innovation',))"
@@ -238,7 +237,7 @@ def _from_variances(result: xr.Dataset, problem: Any) -> xr.DataArray:
             x, v = (convert(a, problem.like)[..., None, :] for a in (mean, std**2))
             h, s2 = (to_numpy(observe(a))[..., 0, :] for a in (x, v))
         R, data = to_numpy(observe.noise.variance()), to_numpy(y)
-        seen = getattr(observe.noise, "seen", None)
+        seen = observe.noise.seen
         seen = np.ones_like(data, bool) if seen is None else to_numpy(seen)
         square = np.where(seen, (data - h) ** 2 / (s2 + R), 0.0)
         count = seen.sum(-1)

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, convert, convert_tree, is_tensor, no_grad, to_numpy
+from ..array import (
+    Array,
+    array_namespace,
+    as_tensor,
+    convert,
+    convert_tree,
+    is_tensor,
+    no_grad,
+    to_numpy,
+)
 from ..problem.belief import check_state
 
 if TYPE_CHECKING:
@@ -89,7 +98,7 @@ def _reverse(cost: Callable) -> Callable:
     def gradient(x: Array) -> Array:
         import torch
 
-        z = x.detach() if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+        z = as_tensor(x).detach()
         with torch.enable_grad():
             z = z.clone().requires_grad_()
             value = convert_tree(cost, z)(z)
@@ -123,7 +132,7 @@ def adjoint_test(
     import torch
 
     check_state(x, "x", axes=1)
-    z = x.detach() if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+    z = as_tensor(x).detach()
     g = convert_tree(f, z)
     rng = np.random.default_rng(seed)
     p = convert(rng.standard_normal(x.shape), z)

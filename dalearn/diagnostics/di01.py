@@ -36,7 +36,7 @@ from ..array import (
     where_ok,
 )
 from ..covariances.base import Covariance
-from ..covariances.matrices import Dense, Diagonal
+from ..covariances.matrices import Dense, as_covariance
 
 VANISHED = 1e-12  # a scale that has run so far down goes on to 0
 
@@ -100,7 +100,7 @@ def di01(
         raise ValueError(
             f"wanted iterations >= 1 and a tolerance above 0, met {iterations!r} and {tolerance!r}"
         )
-    R = convert_tree(_wrapped(R, "R"), d)
+    R = convert_tree(as_covariance(R, "R", d.shape[-1]), d)
     fit, ok = _spectra(d, _observed(B, H, d), R)
     xp = array_namespace(d)
     b = r = xp.ones_like(xp.sum(fit.square, axis=(-2, -1)))
@@ -231,13 +231,6 @@ def _observed(B: Any, H: Any, like: Array) -> Array:
         return B
     H = convert(as_floats(H, "H"), like)
     return H @ B @ H.mT
-
-
-def _wrapped(C: Any, name: str) -> Covariance:
-    if isinstance(C, Covariance):
-        return C
-    C = as_floats(C, name)
-    return Dense(C) if C.ndim > 1 else Diagonal(C)
 
 
 def _message(

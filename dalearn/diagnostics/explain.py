@@ -166,7 +166,7 @@ def _prior(one: xr.Dataset, problem: Problem, k: int, localization: Any) -> _Pri
         h, Z = (to_numpy(a).astype(float) for a in images(E, Y))
         X = to_numpy(images(E, E.members)[1]).astype(float)
         taper = tapers(problem, localization)(observe)
-    seen = getattr(observe.noise, "seen", None)
+    seen = observe.noise.seen
     seen = np.ones(observe.m, bool) if seen is None else to_numpy(seen)
     seen = np.flatnonzero(seen)
     if not len(seen):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import check_count
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -119,8 +121,7 @@ def spread_skill(
 
     from .scores import _from, _truth, check_scheme
 
-    if not isinstance(bins, (int, np.integer)) or bins < 1:
-        raise ValueError(f"bins must be an integer >= 1, met {bins!r}")
+    check_count("bins", bins)
     check_scheme(result)
     late = _from(result, skip)
     if stage not in late["stage"]:

@@ -14,15 +14,31 @@ from typing import Any
 
 import numpy as np
 
-from ..array import is_array, is_module, to_numpy
+from ..array import is_array, is_module, is_tensor
 
 
-def digest(pieces: Iterable[Any]) -> str:
-    """A short fingerprint of text and arrays, one after another."""
+def digest(pieces: Iterable[Any], length: int | None = 16) -> str:
+    """A fingerprint of text and arrays, one after another: SHA-256 of their bytes.
+
+    Args:
+        pieces: texts, and arrays of any library and number type.
+        length: how many hexadecimal digits; None for all 64.
+
+    Returns:
+        The digits.
+    """
     h = hashlib.sha256()
     for p in pieces:
-        h.update(p.encode() if isinstance(p, str) else np.ascontiguousarray(p).data)
-    return h.hexdigest()[:16]
+        h.update(p.encode() if isinstance(p, str) else _bytes(p))
+    return h.hexdigest()[:length]
+
+
+def _bytes(x: Any) -> Any:
+    if is_tensor(x):  # seen as bytes: NumPy does not have all of torch's types
+        import torch
+
+        x = x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return np.ascontiguousarray(x).data
 
 
 def describe(x: Any, seen: tuple[int, ...] = ()) -> str:
@@ -31,11 +47,7 @@ def describe(x: Any, seen: tuple[int, ...] = ()) -> str:
         return "..."
     inner = (*seen, id(x))
     if is_array(x):
-        try:
-            a = to_numpy(x)
-        except TypeError:  # a dtype that NumPy does not have
-            a = to_numpy(x.float())
-        return f"{x.dtype} {tuple(x.shape)} {digest([a])}"
+        return f"{x.dtype} {tuple(x.shape)} {digest([x])}"
     if isinstance(x, np.generic):
         x = x.item()
     if x is None or isinstance(x, (bool, int, float, complex, str, bytes)):

@@ -10,9 +10,16 @@ from collections.abc import Callable, Iterator
 from math import log, pi
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
-from ..array import Array, array_namespace, convert_tree, device, sane, solve, where_ok
+from ..array import (
+    Array,
+    array_namespace,
+    broadcasts,
+    convert_tree,
+    device,
+    sane,
+    solve,
+    where_ok,
+)
 from ..covariances.base import Covariance
 from ..covariances.roots import Rows
 from ..problem.belief import Belief, Ensemble, Gaussian
@@ -92,11 +99,7 @@ def given_covariance(C: Covariance | None, problem: ProblemLike, wanted: str) ->
 
 def check_batch(C: Covariance, problem: ProblemLike, name: str) -> None:
     """Raise ValueError unless the batch axes of `C` broadcast to the problem's."""
-    try:
-        fits = np.broadcast_shapes(C.batch, problem.batch) == problem.batch
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(C.batch, problem.batch):
         raise ValueError(
             f"{name} has batch axes {C.batch}, wanted axes that broadcast to the problem's "
             f"{problem.batch}; for a sweep use problem.expand({C.batch})"
@@ -118,7 +121,7 @@ def log_density(d: Array, A: Array, R: Covariance) -> Array:
     """
     xp = array_namespace(d, A)
     A, ok = sane(A)
-    seen = getattr(R, "seen", None)  # a mask holds 1 for the unseen on the diagonal: log 1 = 0
+    seen = R.seen  # a mask holds 1 for the unseen on the diagonal: log 1 = 0
     m = R.n if seen is None else xp.sum(xp.astype(seen, d.dtype), axis=-1)
     size = xp.linalg.slogdet(A)[1] + xp.linalg.slogdet(R.matrix())[1]
     square = (d @ solve(A, d.mT))[..., 0, 0]

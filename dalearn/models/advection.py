@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,12 +31,21 @@ class Advection:
     each particle keeping its velocity. Differentiable in q and w; where a particle comes exactly
     from a grid point (w = 0) the derivative in w is that of one side.
 
-    Arguments: `cells`, (rows, columns), at least `order` + 1 each; `length` of a row of cells,
-    which are squares; `motion`, `(..., 2, rows, columns)`, u along columns and v along rows
-    (length per time), its leading axes those of the members, or None; `dt`; `order`, 1 or 3;
-    `inertia`, only without a motion.
-    Shapes: `(..., rows, columns)` with a motion, else `(..., 3, rows, columns)`. Raises ValueError
-    for other shapes and settings. Members with NaN in their motion become NaN where it was used.
+    Shapes: `(..., rows, columns)` with a motion, else `(..., 3, rows, columns)`. Members with NaN
+    in their motion become NaN where it was used.
+
+    Args:
+        cells: (rows, columns), at least `order` + 1 each.
+        length: of a row of cells, which are squares.
+        motion: `(..., 2, rows, columns)`, u along columns and v along rows, length per time; its
+            leading axes are those of the members. None: the motion is in the state.
+        dt: the step, time units.
+        order: of the interpolation, 1 or 3.
+        inertia: whether particles keep their velocity; only without a motion.
+
+    Raises:
+        ValueError: for other shapes and settings.
+
     Sources: A. Staniforth and J. Côté, Mon. Wea. Rev. 119, 1991 (the schemes); motion as the
     unknown: I. Herlin and D. Béréziat; A. Filoche, D. Béréziat and A. Charantonis, Environ. Data
     Sci., 2023.
@@ -101,74 +110,133 @@ class Advection:
         if u.ndim > 2:
             u, v = (array_namespace(x).broadcast_to(c, x.shape) for c in (u, v))
             return blockwise(self._carry, x, 2, u, v)
-        came_from = self._trajectories(u, v)  # one motion for all members
-        return blockwise(lambda q: self._at(q, came_from), x, 2)
+        points = self._departure_points(u, v)  # one motion for all members
+        return blockwise(lambda q: gather(q, points), x, 2)
 
     def _carry(self, q: Array, u: Array, v: Array) -> Array:
-        return self._at(q, self._trajectories(u, v))
+        return gather(q, self._departure_points(u, v))
 
     def _carry_all(self, x: Array) -> Array:
-        xp = array_namespace(x)
         q, u, v = (x[..., i, :, :] for i in range(3))
-        came_from = self._trajectories(u, v)
+        points = self._departure_points(u, v)
         if self.inertia:
-            u, v = self._at(u, came_from), self._at(v, came_from)
-        return xp.stack((self._at(q, came_from), u, v), axis=-3)
+            u, v = gather(u, points), gather(v, points)
+        return array_namespace(x).stack((gather(q, points), u, v), axis=-3)
 
-    def _trajectories(self, u: Array, v: Array) -> tuple:
-        """Where particles came from, by w in the middle of their way, as `_at` wants it.
+    def _departure_points(self, u: Array, v: Array) -> Points:
+        """Where the particles came from that are at the grid points now.
 
-        With inertia w is the same all along the way, and that of its beginning.
+        They are followed back with w in the middle of their way. With inertia w is the same all
+        along the way, and that of its beginning.
         """
         scale = self.dt / self.dx
         part = scale if self.inertia else scale / 2
-        way = self._stencil(-part * u, -part * v)
-        return self._stencil(-scale * self._at(u, way), -scale * self._at(v, way))
+        way = displaced(-part * u, -part * v, self.cells, self.order)
+        right, up = -scale * gather(u, way), -scale * gather(v, way)
+        return displaced(right, up, self.cells, self.order)
 
-    def _stencil(self, right: Array, up: Array) -> tuple:
-        """What `_at` wants to read fields at displaced points; displacements in cells.
 
-        Weights of the neighbours along rows and columns, and the index of the first of them in
-        the padded planes of all members, laid flat.
-        """
-        xp, (rows, columns) = array_namespace(right), self.cells
-        (i, across), (j, down) = self._along(right, columns, -1), self._along(up, rows, -2)
-        index = j * (columns + self.order) + i
-        if right.ndim > 2:  # the members' planes stand one after the other
-            lead = tuple(right.shape[:-2])
-            plane = xp.reshape(xp.arange(math.prod(lead), device=right.device), (*lead, 1, 1))
-            index = index + plane * ((rows + self.order) * (columns + self.order))
-        return xp.reshape(index, (-1,)), across, down
+class Points(NamedTuple):
+    """Points between those of a grid, as what is needed to interpolate there.
 
-    def _along(self, shift: Array, n: int, axis: int) -> tuple[Array, tuple]:
-        """Along one axis: the index of the first neighbour, and the weights of all."""
-        xp = array_namespace(shift)
-        whole = xp.floor(shift)
-        f = shift - whole  # NaN where the shift is, and so are the weights: only indices need care
-        here = xp.arange(n, dtype=shift.dtype, device=shift.device)
-        cell = whole + (here if axis == -1 else here[:, None])
-        cell = xp.where(xp.isfinite(cell), cell, xp.zeros_like(cell))
-        first = xp.astype(xp.remainder(cell, xp.full_like(cell, n)), xp.int64)
-        if self.order == 1:
-            return first, (1 - f, f)
-        g, h, k = f + 1, f - 1, f - 2
-        return first, (-f * h * k / 6, g * h * k / 2, -g * f * k / 2, g * f * h / 6)
+    Args:
+        first: the place of each point's first neighbour in the padded planes of all members, laid
+            flat: integers.
+        across: the weights of its neighbours along a row, from the first on.
+        down: the weights of its neighbours along a column.
+    """
 
-    def _at(self, q: Array, stencil: tuple) -> Array:
-        """Fields `(..., rows, columns)` interpolated at the points of a stencil."""
-        xp, (index, across, down) = array_namespace(q), stencil
-        left, right = self.order // 2, self.order // 2 + 1  # neighbours before and after a point
-        wide = xp.concat((q[..., self.cells[1] - left :], q, q[..., :right]), axis=-1)
-        top = wide[..., self.cells[0] - left :, :]
-        wide = xp.concat((top, wide, wide[..., :right, :]), axis=-2)
-        size = wide.shape[-2] * wide.shape[-1]
-        lead = tuple(q.shape[:-2])
-        flat = (*lead, size) if down[0].ndim == 2 else (math.prod(lead) * size,)
-        flat, total = xp.reshape(wide, flat), 0
-        for row, b in enumerate(down):
-            line = 0
-            for column, a in enumerate(across):
-                offset = row * wide.shape[-1] + column
-                line = line + a * xp.reshape(xp.take(flat, index + offset, axis=-1), q.shape)
-            total = total + b * line
-        return total
+    first: Array
+    across: tuple[Array, ...]
+    down: tuple[Array, ...]
+
+
+def displaced(right: Array, up: Array, cells: tuple[int, int], order: int) -> Points:
+    """The grid points, moved.
+
+    Args:
+        right: by how much along rows, in cells, `(rows, columns)`; or for members, in front.
+        up: by how much along columns.
+        cells: (rows, columns) of the periodic plane.
+        order: of the interpolation, 1 or 3.
+
+    Returns:
+        Where they are then.
+    """
+    xp, (rows, columns) = array_namespace(right), cells
+    (i, across), (j, down) = _along(right, columns, -1, order), _along(up, rows, -2, order)
+    index = j * (columns + order) + i
+    if right.ndim > 2:  # the members' planes stand one after the other
+        lead = tuple(right.shape[:-2])
+        plane = xp.reshape(xp.arange(math.prod(lead), device=right.device), (*lead, 1, 1))
+        index = index + plane * ((rows + order) * (columns + order))
+    return Points(xp.reshape(index, (-1,)), across, down)
+
+
+def _along(shift: Array, n: int, axis: int, order: int) -> tuple[Array, tuple[Array, ...]]:
+    """Along one axis: the index of the first neighbour, and the weights of all."""
+    xp = array_namespace(shift)
+    whole = xp.floor(shift)
+    f = shift - whole  # NaN where the shift is, and so are the weights: only indices need care
+    here = xp.arange(n, dtype=shift.dtype, device=shift.device)
+    cell = whole + (here if axis == -1 else here[:, None])
+    cell = xp.where(xp.isfinite(cell), cell, xp.zeros_like(cell))
+    first = xp.astype(xp.remainder(cell, xp.full_like(cell, n)), xp.int64)
+    return first, weights(f, order)
+
+
+def weights(f: Array, order: int) -> tuple[Array, ...]:
+    """Lagrange's weights of the `order + 1` neighbours of a point, the first of them first.
+
+    Args:
+        f: how far the point is behind the neighbour before it, in [0, 1) of a cell.
+        order: 1 or 3.
+
+    Returns:
+        The weights, which sum to 1.
+    """
+    if order == 1:
+        return 1 - f, f
+    g, h, k = f + 1, f - 1, f - 2
+    return -f * h * k / 6, g * h * k / 2, -g * f * k / 2, g * f * h / 6
+
+
+def gather(q: Array, points: Points) -> Array:
+    """Fields of a periodic plane interpolated at points.
+
+    Args:
+        q: fields `(..., rows, columns)`.
+        points: one set for all members, or one for each.
+
+    Returns:
+        Their values `(..., rows, columns)`.
+    """
+    xp, (first, across, down) = array_namespace(q), points
+    wide = padded(q, before=len(across) // 2 - 1, after=len(across) // 2)
+    size, lead = wide.shape[-2] * wide.shape[-1], tuple(q.shape[:-2])
+    flat = (*lead, size) if down[0].ndim == 2 else (math.prod(lead) * size,)
+    flat, total = xp.reshape(wide, flat), 0
+    for row, b in enumerate(down):
+        line = 0
+        for column, a in enumerate(across):
+            offset = row * wide.shape[-1] + column
+            line = line + a * xp.reshape(xp.take(flat, first + offset, axis=-1), q.shape)
+        total = total + b * line
+    return total
+
+
+def padded(q: Array, before: int, after: int) -> Array:
+    """Fields with the rows and columns from beyond the rim of a periodic plane.
+
+    Args:
+        q: fields `(..., rows, columns)`.
+        before: how many rows and columns to put in front.
+        after: how many to put behind.
+
+    Returns:
+        Fields `(..., before + rows + after, before + columns + after)`.
+    """
+    xp, (rows, columns) = array_namespace(q), q.shape[-2:]
+    wide = xp.concat((q[..., columns - before :], q, q[..., :after]), axis=-1)
+    top, bottom = wide[..., rows - before :, :], wide[..., :after, :]
+    return xp.concat((top, wide, bottom), axis=-2)

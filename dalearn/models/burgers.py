@@ -1,4 +1,4 @@
-"""Burgers: waves that steepen into shocks, and the viscosity that keeps the shocks smooth."""
+"""Burgers' equation: waves steepen into shocks, and viscosity keeps the shocks smooth."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, fft, is_array
-from .fields import check_positive, check_shape, constant, following, modes, preceding, valid
+from ..array import (
+    Array,
+    array_namespace,
+    constant,
+    fft,
+    is_array,
+)
+from .fields import check_positive, check_shape, following, modes, preceding, valid
 from .integrate import etd_coefficients, etdrk4
 
 
@@ -27,11 +33,21 @@ class Burgers:
     better than any power of 1/n in space, once n resolves the shocks, 4 viscosity / (jump of u)
     wide; diffusion does not limit its step.
 
-    Arguments: `n`, cells or points (at least 8); `length`; `viscosity` (length^2 per time), a
-    number or an array that broadcasts against `(..., members, 1)`; `dt`; `spectral`.
-    Shapes: `(..., n) -> (..., n)`, any leading axes. Raises ValueError for another n, settings
-    out of range and, without `spectral`, an unstable diffusion number; members whose viscosity is
-    out of range become NaN.
+    Shapes: `(..., n) -> (..., n)`, any leading axes. Members whose viscosity is out of range
+    become NaN.
+
+    Args:
+        n: cells or points, at least 8.
+        length: circumference of the ring.
+        viscosity: length^2 per time, a number or an array that broadcasts against
+            `(..., members, 1)`.
+        dt: the step, time units.
+        spectral: which scheme: Fourier modes, or finite volumes.
+
+    Raises:
+        ValueError: for settings out of range, an unstable diffusion number (finite volumes), and
+            when called with a state of another size.
+
     Sources: J. M. Burgers, Adv. Appl. Mech. 1, 1948; E. Hopf, Commun. Pure Appl. Math. 3, 1950;
     S. K. Godunov, Mat. Sb. 47, 1959.
     """

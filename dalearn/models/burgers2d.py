@@ -1,4 +1,4 @@
-"""Burgers in the plane: two components that carry each other, fronts that move and smear."""
+"""Burgers' equation in the plane: two velocity components that carry each other."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ class Burgers2D:
     signs of u and v, central diffusion, forward Euler: first order. While `courant` is at most
     1, no interior value leaves the range of the state.
 
-    Arguments: `n` points a side (at least 4), the rim included, dx = length / (n - 1);
-    `viscosity`, a number or `(b, 1, 1)`, one for each member; `dt`, half the longest stable step
-    at u = v = 2 unless given; `length`; `boundary`.
-    Shapes: `(..., 2, n, n) -> (..., 2, n, n)`, u and v, rows along y and columns along x. Raises
-    ValueError for another shape, settings out of range or an unstable diffusion number; members
+    Shapes: `(..., 2, n, n) -> (..., 2, n, n)`, u and v, rows along y and columns along x. Members
     whose viscosity is out of range become NaN.
+
+    Args:
+        n: points a side, the rim included, at least 4; dx = length / (n - 1).
+        viscosity: length^2 per time, a number or `(b, 1, 1)`, one for each member.
+        dt: the step; by default half the longest stable one at u = v = 2.
+        length: of a side.
+        boundary: the value of the rim, or None to leave it as it is.
+
+    Raises:
+        ValueError: for settings out of range, an unstable diffusion number, and when called with
+            a state of another shape.
+
     Source: the set-up `medla`.
     """
 

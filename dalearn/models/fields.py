@@ -7,7 +7,6 @@ against one component of the field: `(b, 1, 1)` is one value for each of b membe
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,19 +17,18 @@ from ..array import (
     array_namespace,
     as_floats,
     convert,
-    convert_tree,
-    device,
     is_array,
     is_float,
     is_tensor,
-    lasting,
 )
 
 # Freeing one large block tells the C library to keep memory: the temporaries of a step on a field
 # would otherwise go back to the system and be asked for again, a third of the step's time.
 np.empty(2**22, np.uint8)
 
-BLOCK = 2**17  # numbers of a state that are carried at once: with its temporaries, a core's cache
+STATE_BLOCK = (
+    2**17
+)  # numbers of a state that are carried at once: with its temporaries, a core's cache
 
 
 def check_shape(model: Any, x: Array, shape: tuple[int, ...]) -> None:
@@ -107,33 +105,6 @@ def valid(value: Any, top: Any = math.inf, zero: bool = False, like: Array | Non
     return xp.where(above & (value <= top), value, xp.full_like(value, math.nan))
 
 
-_KEPT: dict[tuple, Any] = {}
-
-_LOCK = threading.Lock()  # threads may share the models
-
-
-def constant(make: Callable, *args: Any, like: Array) -> Any:
-    """`make(*args)`, NumPy arrays of real numbers, in the library, dtype and device of `like`.
-
-    Made once for each kind of array and kept (the last 64).
-    """
-    key = (make, args, is_tensor(like), like.dtype, device(like))
-    value = _KEPT.get(key)
-    if value is None:
-        value = lasting_copy(make(*args), like)
-        with _LOCK:
-            while len(_KEPT) >= 64:
-                _KEPT.pop(next(iter(_KEPT)))
-            _KEPT[key] = value
-    return value
-
-
-def lasting_copy(values: Any, like: Array) -> Any:
-    """NumPy arrays in the library of `like`, to be kept; derivatives may pass through them."""
-    with lasting(like):
-        return convert_tree(values, like)
-
-
 def modes(n: int, length: float) -> np.ndarray:
     """Wavenumbers 2 pi j / length of a real transform of n points, `(n // 2 + 1,)`."""
     return 2 * np.pi / length * np.arange(n // 2 + 1)
@@ -167,7 +138,7 @@ def blockwise(step: Callable, x: Array, core: int, *parameters: Any) -> Array:
     nothing to step.
     """
     lead, shape = tuple(x.shape[:-core]), tuple(x.shape[-core:])
-    rows = max(1, BLOCK // math.prod(shape))
+    rows = max(1, STATE_BLOCK // math.prod(shape))
     count = math.prod(lead)
     if count == 0:  # torch has no transforms of nothing
         return x + 0

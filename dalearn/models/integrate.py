@@ -7,11 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace
+from ..array import Array, array_namespace, check_count
 
 
 def euler(f: Callable, x: Array, dt: float) -> Array:
-    """Forward Euler, first order: x + dt f(x)."""
+    """Forward Euler, first order: x + dt f(x).
+
+    Args:
+        f: the tendency dx/dt, a function of states.
+        x: states.
+        dt: the step, time units.
+
+    Returns:
+        The states one step later.
+    """
     return x + dt * f(x)
 
 
@@ -20,6 +29,14 @@ def rk4(f: Callable, x: Array, dt: float) -> Array:
 
     k1 = f(x), k2 = f(x + dt k1/2), k3 = f(x + dt k2/2), k4 = f(x + dt k3);
     x + dt (k1 + 2 k2 + 2 k3 + k4) / 6.
+
+    Args:
+        f: the tendency dx/dt, a function of states.
+        x: states.
+        dt: the step, time units.
+
+    Returns:
+        The states one step later.
     """
     k1 = f(x)
     k2 = f(x + (dt / 2) * k1)
@@ -33,6 +50,16 @@ def imex3(f: Callable, rate: Any, x: Array, dt: float) -> Array:
 
     Third order in both parts, and stationary states stay exactly stationary. The explicit part
     is as stable as any third-order Runge-Kutta method: |rate of oscillation| dt < 1.73.
+
+    Args:
+        f: the explicit part, a function of states.
+        rate: the diagonal of the implicit part.
+        x: states.
+        dt: the step, time units.
+
+    Returns:
+        The states one step later.
+
     Source: Ascher, Ruuth and Spiteri, Implicit-explicit Runge-Kutta methods, Appl. Numer. Math.
     25, 1997, their scheme (2, 3, 3).
     """
@@ -46,9 +73,17 @@ def imex3(f: Callable, rate: Any, x: Array, dt: float) -> Array:
 
 
 def etd_coefficients(rate: Any, dt: float) -> tuple:
-    """What `etdrk4` needs for a diagonal linear part `rate`; with z = dt rate: (e^{z/2}, e^z, ...)
+    """What `etdrk4` needs for a diagonal linear part; with z = dt rate: (e^{z/2}, e^z, ...).
 
     The quotients that lose all digits near z = 0 are means over a circle around z.
+
+    Args:
+        rate: the diagonal of the linear part.
+        dt: the step, time units.
+
+    Returns:
+        Six arrays of the shape of `rate`.
+
     Source: Kassam and Trefethen, Fourth-order time-stepping for stiff PDEs, SIAM J. Sci. Comput.
     26, 2005.
     """
@@ -74,7 +109,15 @@ def etd_coefficients(rate: Any, dt: float) -> tuple:
 def etdrk4(f: Callable, v: Array, coefficients: tuple, f1: Array | None = None) -> Array:
     """One exponential Runge-Kutta step, fourth order, of dv/dt = rate v + f(v).
 
-    `coefficients` of `etd_coefficients`; `f1 = f(v)` where the caller has it already.
+    Args:
+        f: the nonlinear part, a function of states.
+        v: states.
+        coefficients: of `etd_coefficients`.
+        f1: f(v), where the caller has it already.
+
+    Returns:
+        The states one step later.
+
     Source: Cox and Matthews, J. Comput. Phys. 176, 2002; Kassam and Trefethen 2005.
     """
     half, whole, Q, c1, c2, c3 = coefficients
@@ -86,19 +129,20 @@ def etdrk4(f: Callable, v: Array, coefficients: tuple, f1: Array | None = None) 
     return whole * v + c1 * f1 + (2 * c2) * (fa + fb) + c3 * fc
 
 
-def semi_implicit_euler(force: Callable, q: Array, p: Array, dt: float) -> tuple[Array, Array]:
-    """Symplectic Euler for q' = p, p' = force(q): the momentum first, then the position with it.
-
-    First order, but the energy of a conservative system oscillates instead of drifting.
-    """
-    p = p + dt * force(q)
-    return q + dt * p, p
-
-
 def repeated(step: Callable, times: int) -> Callable:
-    """The model that takes `times` steps at once."""
-    if times < 1:
-        raise ValueError(f"times must be at least 1, met {times}")
+    """The model that takes several steps at once.
+
+    Args:
+        step: a model.
+        times: how many of its steps, at least 1.
+
+    Returns:
+        A function of states.
+
+    Raises:
+        ValueError: for another number of times.
+    """
+    check_count("times", times)
 
     def many(x):
         for _ in range(times):
@@ -109,9 +153,20 @@ def repeated(step: Callable, times: int) -> Callable:
 
 
 def trajectory(step: Callable, x: Array, steps: int) -> Array:
-    """The states after 0, 1, ..., `steps` steps: `(..., n) -> (..., steps + 1, n)`."""
-    if steps < 0:
-        raise ValueError(f"steps must not be negative, met {steps}")
+    """The states after 0, 1, ..., `steps` steps.
+
+    Args:
+        step: a model, `(..., n) -> (..., n)`.
+        x: the first states, `(..., n)`.
+        steps: how many steps, at least 0.
+
+    Returns:
+        States `(..., steps + 1, n)`.
+
+    Raises:
+        ValueError: for another number of steps.
+    """
+    check_count("steps", steps, 0)
     xp = array_namespace(x)
     states = [x]
     for _ in range(steps):

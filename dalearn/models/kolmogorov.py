@@ -8,8 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, fft, is_array
-from .fields import all_modes, blockwise, check_positive, check_shape, constant, modes, valid
+from ..array import (
+    Array,
+    array_namespace,
+    constant,
+    fft,
+    is_array,
+)
+from .fields import all_modes, blockwise, check_positive, check_shape, modes, valid
 from .integrate import imex3
 
 
@@ -26,13 +32,22 @@ class Kolmogorov:
     implicit, advection and forcing explicit (`imex3`, third order): 12 forward or inverse
     transforms of one component a step in the three stages, 4 at the ends.
 
-    Arguments: `n`, points a side (even, at least 8); `reynolds` and `drag` (per time), numbers or
-    `(b, 1, 1)`, one for each member; `wavenumber` k and `amplitude` of the forcing; `dt`, time
-    units; `substeps` of dt / substeps in one call, without leaving Fourier space.
-    Shapes: `(..., 2, n, n) -> (..., 2, n, n)`, u and v, rows along y and columns along x.
-    Stable where `courant` is below 1, and beyond: dt = 0.02 at 64^2 and 0.005 at 128^2 hold for
-    Re = 1000. Raises ValueError for other shapes and settings out of range; members with Re <= 0
-    become NaN.
+    Shapes: `(..., 2, n, n) -> (..., 2, n, n)`, u and v, rows along y and columns along x. Members
+    with Re <= 0 become NaN. Stable where `courant` is below 1, and beyond: dt = 0.02 at 64^2 and
+    0.005 at 128^2 hold for Re = 1000.
+
+    Args:
+        n: points a side, even, at least 8.
+        reynolds: Re, a number or `(b, 1, 1)`, one for each member.
+        drag: per time, a number or such an array.
+        wavenumber: k of the forcing, an integer below n / 3.
+        amplitude: of the forcing.
+        dt: the step, time units.
+        substeps: steps of dt / substeps in one call, without leaving Fourier space.
+
+    Raises:
+        ValueError: for settings out of range, and when called with a state of another shape.
+
     Sources: the set-up (Re 500-1500, forcing sin(4y), drag 0.1) is that of P. Xiao, P. Si and P.
     Chen, LD-EnSF, 2024, and D. Kochkov et al., PNAS 118, 2021; the four-transform form of the
     advection is from C. Basdevant, J. Comput. Phys. 50, 1983.

@@ -8,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, fft, is_array
-from .fields import check_positive, check_shape, constant, modes, valid
+from ..array import (
+    Array,
+    constant,
+    fft,
+    is_array,
+)
+from .fields import check_positive, check_shape, modes, valid
 from .integrate import etd_coefficients, etdrk4
 
 
@@ -24,10 +29,18 @@ class KuramotoSivashinsky:
 
     Pseudo-spectral in space, exponential Runge-Kutta of fourth order in time (`etdrk4`).
 
-    Arguments: `n`, grid points (at least 8); `length`; `viscosity`, positive, a number or an array
-    that broadcasts against `(..., members, 1)`; `dt`, the step in time units.
-    Shapes: `(..., n) -> (..., n)`, any leading axes. Raises ValueError for another n or settings
-    that are not positive; members whose viscosity is not positive become NaN.
+    Shapes: `(..., n) -> (..., n)`, any leading axes. Members whose viscosity is not positive
+    become NaN.
+
+    Args:
+        n: grid points, at least 8.
+        length: circumference of the ring.
+        viscosity: positive, a number or an array that broadcasts against `(..., members, 1)`.
+        dt: the step, time units.
+
+    Raises:
+        ValueError: for settings out of range, and when called with a state of another size.
+
     Sources: Y. Kuramoto and T. Tsuzuki, Prog. Theor. Phys. 55, 1976; G. Sivashinsky, Acta
     Astronautica 4, 1977; the scheme and the set-up: Kassam and Trefethen, SIAM J. Sci. Comput.
     26, 2005 (whose time is the same and whose dt is 0.25).

@@ -14,10 +14,16 @@ WAYS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]  # cells north
 class Landscape:
     """What a fire meets: maps `(rows, columns)`; rows grow northward, columns eastward.
 
-    Arguments: `elevation` (m); `canopy`, the share of ground under tree crowns, in [0, 1];
-    `vegetation`, the class 0 farmland, 1 thickets, 2 pine; `density`, the class 0 sparse, 1
-    normal, 2 dense; `fuel`, False where nothing can burn; `cell`, the side of a cell (m). Raises
-    ValueError for maps of different shapes, canopy outside [0, 1] and other classes.
+    Args:
+        elevation: m.
+        canopy: the share of ground under tree crowns, in [0, 1].
+        vegetation: the class: 0 farmland, 1 thickets, 2 pine.
+        density: the class: 0 sparse, 1 normal, 2 dense.
+        fuel: booleans, False where nothing can burn.
+        cell: the side of a cell, m.
+
+    Raises:
+        ValueError: for maps of different shapes, canopy outside [0, 1] and other classes.
     """
 
     elevation: Any
@@ -59,9 +65,18 @@ class Landscape:
         Hills are smooth random fields; the ridge and the river run roughly from south to north.
         Vegetation comes in patches of some 300 m.
 
-        Arguments: `shape`, (rows, columns), at least 8 x 8; `seed` of `numpy.random.default_rng`;
-        `cell` (m); `relief`, highest minus lowest point (m); `river`, which no fire can cross.
-        Raises ValueError for another shape and lengths that are not positive.
+        Args:
+            shape: (rows, columns), at least 8 x 8.
+            seed: of `numpy.random.default_rng`.
+            cell: the side of a cell, m.
+            relief: highest minus lowest point, m.
+            river: whether there is one, which no fire can cross.
+
+        Returns:
+            The landscape.
+
+        Raises:
+            ValueError: for another shape and lengths that are not positive.
         """
         h, w = shape
         if h < 8 or w < 8:

@@ -1,4 +1,4 @@
-"""Lorenz-63: the butterfly, three equations in which weather became unpredictable."""
+"""Lorenz-63: convection in three equations, the classical chaotic system."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ class Lorenz63:
     Convection in a fluid layer heated from below, cut down to three modes. At the classical
     parameters its Lyapunov exponents are 0.906, 0 and -14.57 per time unit.
 
-    Arguments: `sigma`, `rho`, `beta`, numbers or arrays that broadcast against
-    `(..., members, 1)`; `dt`, the Runge-Kutta step in time units.
-    Shapes: `(..., 3) -> (..., 3)`, any leading axes. Raises ValueError for another size.
+    Shapes: `(..., 3) -> (..., 3)`, any leading axes.
+
+    Args:
+        sigma: the Prandtl number; a number or an array against `(..., members, 1)`.
+        rho: the relative Rayleigh number; a number or such an array.
+        beta: from the shape of the rolls; a number or such an array.
+        dt: the Runge-Kutta step, time units.
+
+    Raises:
+        ValueError: when called with a state of another size.
+
     Source: E. N. Lorenz, Deterministic nonperiodic flow, J. Atmos. Sci. 20, 1963.
     """
 

@@ -18,10 +18,17 @@ class Lorenz96:
     Advection that conserves sum x_i^2 / 2, linear damping, constant forcing; one time unit is
     about five days. Chaotic for F = 8: leading Lyapunov exponent about 1.67 per unit at n = 40.
 
-    Arguments: `n`, the number of points (at least 4); `forcing`, F, a number or an array that
-    broadcasts against `(..., members, n)`, such as `(..., 1, 1)` for one F per experiment; `dt`,
-    the Runge-Kutta step (0.05 time units, six hours).
-    Shapes: `(..., n) -> (..., n)`, any leading axes. Raises ValueError for another n.
+    Shapes: `(..., n) -> (..., n)`, any leading axes.
+
+    Args:
+        n: the number of points, at least 4.
+        forcing: F, a number or an array that broadcasts against `(..., members, n)`, such as
+            `(..., 1, 1)` for one F per experiment.
+        dt: the Runge-Kutta step; 0.05 time units are six hours.
+
+    Raises:
+        ValueError: for n < 4, and when called with a state of another size.
+
     Source: E. N. Lorenz, Predictability: a problem partly solved, ECMWF seminar, 1996.
     """
 

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..array import Array, array_namespace, convert, is_array, is_module, is_tensor
+from ..array import (
+    Array,
+    array_namespace,
+    check_count,
+    convert,
+    is_array,
+    is_module,
+    is_tensor,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +24,12 @@ class Surrogate:
 
     The state crosses to the module's own dtype and device and back, without derivatives; values
     then carry the module's precision. In a torch problem use the module itself, no wrapper.
-    Raises TypeError when `module` is not a `torch.nn.Module`.
+
+    Args:
+        module: a `torch.nn.Module`, `(..., n) -> (..., m)`.
+
+    Raises:
+        TypeError: for anything else.
     """
 
     module: Any
@@ -47,12 +60,18 @@ class History:
     The state of the problem is the window, flattened, oldest first: `(..., length * n)`. With it a
     network with a memory is an ordinary model: one step, pure.
 
-    Arguments: `module`, f: windows `(b, length, n) -> (b, n)`, or `(b, length, n)`, of which the
-    last time counts, or a tuple that begins with one of them, as `torch.nn.LSTM(batch_first=True)`
-    returns. A torch module (in a NumPy problem it goes through Surrogate), or any function of
-    arrays. `length`, L >= 1; `residual`: f is what has to be added to the newest state; `dt`, the
-    length of a step in time units.
-    Raises ValueError for sizes that do not fit, TypeError for a module of another dtype.
+    Args:
+        module: f, from windows `(b, length, n)` to `(b, n)`, or to `(b, length, n)`, of which the
+            last time counts, or to a tuple that begins with one of them, as
+            `torch.nn.LSTM(batch_first=True)` returns. A torch module (in a NumPy problem it goes
+            through Surrogate), or any function of arrays.
+        length: L, at least 1.
+        residual: whether f is what has to be added to the newest state.
+        dt: the length of a step, time units.
+
+    Raises:
+        TypeError: for what is no function, and a module of another dtype.
+        ValueError: for sizes that do not fit.
     """
 
     module: Callable
@@ -65,7 +84,7 @@ class History:
             raise TypeError(
                 f"History wants a torch module or a function of windows, met {self.module!r}"
             )
-        check_count(self, "length")
+        check_count("length of History", self.length)
         if getattr(self.module, "batch_first", True) is False:
             raise ValueError(
                 f"History wants windows (b, length, n) first in b, met {self.module!r}; wanted "
@@ -129,7 +148,15 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 class Latest:
-    """An observation operator `(..., n) -> (..., m)` applied to the newest state of a window."""
+    """An observation operator applied to the newest state of a window.
+
+    Args:
+        operator: a function `(..., n) -> (..., m)`.
+        history: the model whose windows are the states.
+
+    Raises:
+        TypeError: for a matrix, or what is no function.
+    """
 
     operator: Callable
     history: History
@@ -141,14 +168,10 @@ class Latest:
                 f"{type(self.operator).__name__}; a matrix goes in as Linear(matrix)"
             )
 
+    @property
+    def linear(self) -> bool:
+        """Whether the operator is known to be linear."""
+        return getattr(self.operator, "linear", False) is True
+
     def __call__(self, x: Array) -> Array:
         return self.operator(self.history.latest(x))
-
-
-def check_count(model: Any, name: str) -> None:
-    """Raise ValueError unless the named setting is an integer, at least 1."""
-    value = getattr(model, name)
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(
-            f"{type(model).__name__} wants {name} an integer, at least 1, met {value!r}"
-        )

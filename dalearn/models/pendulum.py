@@ -16,10 +16,16 @@ class Pendulum:
     Without damping the energy E = p^2/2 + omega^2 (1 - cos q) is constant, and a swing of
     amplitude q0 has the period 4 K(sin(q0/2)) / omega, with K the complete elliptic integral.
 
-    Arguments: `omega`, the angular frequency of small swings (radians per time unit); `damping`
-    (per time unit); both numbers or arrays that broadcast against `(..., members, 1)`; `dt`, the
-    Runge-Kutta step. State: angle q (radians) and angular velocity p.
-    Shapes: `(..., 2) -> (..., 2)`, any leading axes. Raises ValueError for another size.
+    The state is the angle q (radians) and the angular velocity p: `(..., 2) -> (..., 2)`.
+
+    Args:
+        omega: angular frequency of small swings, radians per time unit; a number or an array that
+            broadcasts against `(..., members, 1)`.
+        damping: per time unit; a number or an array like `omega`.
+        dt: the Runge-Kutta step, time units.
+
+    Raises:
+        ValueError: when called with a state of another size.
     """
 
     omega: Any = 1.0

@@ -1,4 +1,4 @@
-"""Shallow water: waves on a layer of fluid, from a tsunami to a ripple in a periodic box."""
+"""The shallow-water equations: waves on a layer of fluid, on a plane."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, is_array
+from ..array import (
+    Array,
+    array_namespace,
+    constant,
+    is_array,
+)
 from . import fields
 
 
@@ -26,13 +31,25 @@ class ShallowWater:
     0.4 to 0.6 C f dt a step. Otherwise everything stands at one point, with central differences
     and forward Euler; periodic only, and stable while 2 g depth (dt / dx)^2 <= drag dt <= 2.
 
-    Arguments: `cells`, (rows, columns); `dx`, their size (m); `depth` at rest (m), a number,
-    `(b, 1, 1)` for members, or a map `(..., rows, columns)`; `gravity` (m/s^2) and `drag` (1/s),
-    numbers or `(b, 1, 1)`; `dt` (s), 0.5 dx / sqrt(g depth) unless given; `coriolis` (1/s) and
-    `beta` (1/m/s).
-    Shapes: `(..., 3, rows, columns)`: eta (m), u along columns and v along rows (m/s).
-    Raises ValueError for another shape, an unstable step, or settings out of range; members whose
-    parameters are out of range or unstable become NaN.
+    Shapes: `(..., 3, rows, columns)`: eta (m), u along columns and v along rows (m/s). Members
+    whose parameters are out of range or unstable become NaN.
+
+    Args:
+        cells: (rows, columns).
+        dx: the size of a cell, m.
+        depth: at rest, m; a number, `(b, 1, 1)` for members, or a map `(..., rows, columns)`.
+        gravity: m/s^2, a number or `(b, 1, 1)`.
+        dt: the step, s; by default 0.5 dx / sqrt(g depth).
+        coriolis: f in the middle, 1/s.
+        beta: the slope of f along y, 1/(m s).
+        drag: 1/s, a number or `(b, 1, 1)`.
+        periodic: whether the plane closes on itself; else nothing flows through the rim.
+        staggered: which discretisation.
+
+    Raises:
+        ValueError: for an unstable step, settings out of range, and when called with a state of
+            another shape.
+
     Sources: the set-ups below; A. Arakawa and V. Lamb, Methods in Comp. Phys. 17, 1977 (C grid).
     """
 
@@ -136,10 +153,10 @@ class ShallowWater:
         new_u, new_v = velocity(u, east), velocity(v, north)
         if self.coriolis or self.beta:
             given = self.cells[0], self.dx, self.dt, self.coriolis, self.beta
-            a, b, scale = fields.constant(_rotation, *given, like=x)
+            a, b, scale = constant(_rotation, *given, like=x)
             new_u, new_v = scale * (new_u - b * u + a * v), scale * (new_v - b * v - a * u)
         if not self.periodic:
-            inside_u, inside_v = fields.constant(_walls, *self.cells, like=x)
+            inside_u, inside_v = constant(_walls, *self.cells, like=x)
             new_u, new_v = new_u * inside_u, new_v * inside_v
         outflow = flux(new_u, east, -1) + flux(new_v, north, -2)
         return xp.stack((eta - ratio * outflow, new_u, new_v), axis=-3)

@@ -1,4 +1,4 @@
-"""A model cut finer: a long step as several short ones, with a watch on the Courant number."""
+"""A model in shorter steps: one long step as several short ones, with a Courant check."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ..array import Array, array_namespace, where_ok
-from .networks import History, check_count
+from ..array import Array, array_namespace, check_count, where_ok
+from .networks import History
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +17,22 @@ class Subcycled:
 
     A longer step between observations than the scheme can take at once; `dt` stays the whole step.
 
-    Arguments: `model`, a dataclass with a setting `dt`; `steps` >= 1; `courant`, the largest
-    Courant number allowed in a substep, or None for no check. A model with a method `courant(x)`,
-    `(..., *shape) -> (...)`, is checked before each substep, against 1 unless told otherwise.
-    `strict`: FloatingPointError where a state breaks the limit, with the number of steps that
-    would do; if False those states become NaN (reported as diverged) and the others go on.
-    States that are NaN pass through as NaN. Raises TypeError for a model without `dt`, or a limit
-    for a model that knows no Courant number.
+    A model with a method `courant(x)`, `(..., *shape) -> (...)`, is checked before each substep.
+    States that are NaN pass through as NaN.
+
+    Args:
+        model: a dataclass with a setting `dt`.
+        steps: how many substeps, at least 1.
+        courant: the largest Courant number allowed in a substep, None for no check; by default 1
+            where the model knows its Courant number.
+        strict: whether a state that breaks the limit raises; if not, it becomes NaN (reported as
+            diverged), and the others go on.
+
+    Raises:
+        TypeError: for a model without `dt`, or a limit for one that knows no Courant number.
+        ValueError: for settings out of range.
+        FloatingPointError: when called with a state that breaks the limit, naming the number of
+            steps that would be enough.
     """
 
     model: Any
@@ -40,7 +49,7 @@ class Subcycled:
                 "Subcycled wants a model with a setting dt that its step follows, met "
                 f"{self.model!r}; a Subcycled model takes its own `steps`"
             )
-        check_count(self, "steps")
+        check_count("steps of Subcycled", self.steps)
         known = callable(getattr(self.model, "courant", None))
         if self.courant == "auto":
             object.__setattr__(self, "courant", 1.0 if known else None)

@@ -24,13 +24,21 @@ class Lorenz96TwoScale:
 
     The truth of a twin whose assimilating model is Lorenz-96 for X alone: that model lacks the Y.
 
-    Arguments: `n` slow variables (at least 4), `fast` for each of them; `forcing`, F; `coupling`,
-    h; `amplitude_ratio`, b, and `time_ratio`, c, positive: numbers or arrays that broadcast
-    against `(..., members, 1)`; `dt`, the Runge-Kutta step (0.005 time units, as short for Y as
-    0.05 is for X).
-    State: X, then Y in the order of the ring. Shapes: `(..., n + n fast) -> (..., n + n fast)`,
-    any leading axes. Raises ValueError for another size or settings that are not positive;
-    members whose b or c is not positive become NaN.
+    The state is X, then Y in the order of the ring: `(..., n + n fast) -> (..., n + n fast)`, any
+    leading axes. Members whose b or c is not positive become NaN.
+
+    Args:
+        n: slow variables, at least 4.
+        fast: how many fast variables belong to each of them.
+        forcing: F, a number or an array that broadcasts against `(..., members, 1)`.
+        coupling: h, a number or such an array.
+        amplitude_ratio: b, positive, a number or such an array.
+        time_ratio: c, positive, a number or such an array.
+        dt: the Runge-Kutta step; 0.005 time units are as short for Y as 0.05 are for X.
+
+    Raises:
+        ValueError: for settings out of range, and when called with a state of another size.
+
     Sources: E. N. Lorenz, Predictability: a problem partly solved, ECMWF seminar, 1996, with these
     defaults; another common set-up is n = 8, fast = 32, F = 18 or 20 (D. S. Wilks, Q. J. R.
     Meteorol. Soc. 131, 2005).

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..array import Array, array_namespace, as_floats, convert, is_array, to_numpy, uniform
-from .fields import blockwise, check_positive, check_shape, lasting_copy, valid
+from ..array import (
+    Array,
+    array_namespace,
+    as_floats,
+    convert,
+    is_array,
+    kept,
+    to_numpy,
+    uniform,
+)
+from .fields import blockwise, check_positive, check_shape, valid
 from .landscape import WAYS, Landscape, slopes
 
 NO_FUEL, FUEL, BURNING, BURNT = 1, 2, 3, 4
@@ -32,18 +42,32 @@ class Wildfire:
     flat and calm, what burns is a cluster of bond percolation: fires die out for p below about
     0.25; near 1 the front gains a cell a step on all sides and is square.
 
-    Arguments: `elevation` (m), `(h, w)`; `vegetation` p_veg and `density` p_den of the cell that
-    may ignite, `(h, w)` or numbers, at least -1, which is no fuel; `cell`, its side (m). Numbers,
-    or arrays against `(..., h, w)`, such as `(b, 1, 1)` for members or a map: `spread`, p_h in
-    [0, 1]; `wind_speed`, V in [0, 200] m/s; `wind_direction`, where the wind blows to, radians
-    anticlockwise from east. Numbers: `slope`, a (1/degree); `c1`, `c2` (s/m); `persistence`.
-
     `fire(x, rng)`: `(..., h, w) -> (..., h, w)`, rng as for `dalearn.array.uniform`. Each step
-    draws one number for each cell of `x`, so runs with equal seeds share their luck. Entries
-    of `x` count as the nearest state (`snap`), as an analysis leaves them. NaN stays NaN and
-    lights nothing. Members with a parameter out of range become NaN; numbers out of range and
-    wrong shapes raise ValueError, a call without rng TypeError. Source: A. Alexandridis et al., A
-    cellular automata model for forest fire spread prediction, Appl. Math. Comput. 204, 2008.
+    draws one number for each cell of `x`, so runs with equal seeds use the same random numbers.
+    Entries of `x` count as the nearest state (`snap`), as an analysis leaves them. NaN stays NaN
+    and lights nothing. Members with a parameter out of range become NaN.
+
+    Args:
+        elevation: m, `(h, w)`.
+        vegetation: p_veg of the cell that may ignite, `(h, w)` or a number; -1 is no fuel.
+        density: p_den of the cell that may ignite, `(h, w)` or a number; -1 is no fuel.
+        cell: the side of a cell, m.
+        spread: p_h in [0, 1]; a number, or an array against `(..., h, w)`, such as `(b, 1, 1)` for
+            members or a map.
+        wind_speed: V in [0, 200] m/s, a number or such an array.
+        wind_direction: where the wind blows to, radians anticlockwise from east; a number or such
+            an array.
+        slope: a, 1/degree.
+        c1: s/m.
+        c2: s/m.
+        persistence: the probability that a burning cell burns on.
+
+    Raises:
+        TypeError: when called without rng.
+        ValueError: for numbers out of range and wrong shapes.
+
+    Source: A. Alexandridis et al., A cellular automata model for forest fire spread prediction,
+    Appl. Math. Comput. 204, 2008.
     """
 
     stochastic: ClassVar[bool] = True
@@ -163,9 +187,21 @@ class Wildfire:
         np.put_along_axis(x, cells[..., 0] * w + cells[..., 1], BURNING, axis=-1)
         return convert(x.reshape(*x.shape[:-1], h, w), x if like is None else like)
 
-    def _blocks(self, step: Any, *states: Array) -> Array:
-        """`step(*states, *chances)`, a chance for each way: p itself, a map, or p / ground."""
-        x, wanted = states[0], (self.spread, self.wind_speed, self.wind_direction)
+    def _blocks(self, step: Callable[..., Array], *states: Array) -> Array:
+        """`step(*states, *chances)` on blocks of members."""
+        chances = self._chances(states[0])
+        lead = np.broadcast_shapes(tuple(states[0].shape), tuple(chances[0].shape))
+        xp = array_namespace(states[0])
+        x, *drawn = (xp.broadcast_to(v, lead) for v in states)
+        return blockwise(step, x, 2, *drawn, *chances)
+
+    def _chances(self, x: Array) -> list[Array]:
+        """For each way into a cell the probability p that fire takes it.
+
+        One map `(h, w)` where spread and wind are the same for all members. Where they are not,
+        p without the factor of the ground, `(b, 1, 1)` or `(b, h, w)`: `_ignition` puts it in.
+        """
+        wanted = self.spread, self.wind_speed, self.wind_direction
         xp = array_namespace(x, *(v for v in wanted if is_array(v)))
         spread, speed, to = (
             convert(v, x) if is_array(v) else xp.asarray(float(v), dtype=x.dtype, device=x.device)
@@ -177,9 +213,7 @@ class Wildfire:
             along = xp.cos(to - math.atan2(i, j)) - 1
             chance = spread * xp.exp(speed * (self.c1 + self.c2 * along))
             chances.append(chance if chance.ndim > 2 else xp.clip(chance * ground, None, 1))
-        lead = np.broadcast_shapes(tuple(x.shape), tuple(chances[0].shape))
-        x, *drawn = (xp.broadcast_to(v, lead) for v in states)
-        return blockwise(step, x, 2, *drawn, *chances)
+        return chances
 
     def _step(self, s: Array, u: Array, *chances: Array) -> Array:
         P = self._ignition(s, *chances)
@@ -200,11 +234,11 @@ class Wildfire:
 
     def _ground(self, like: Array) -> Array:
         """(1 + p_veg) (1 + p_den) exp(a theta_s) for each way into a cell, `(8, h, w)`; kept."""
-        key = like.dtype, like.device  # a dtype knows its library
-        if key not in self._kept:
-            uphill = np.exp(self.slope * slopes(to_numpy(self.elevation), self.cell))
-            self._kept[key] = lasting_copy(self._fuel() * uphill, like)
-        return self._kept[key]
+
+        def ground() -> np.ndarray:
+            return self._fuel() * np.exp(self.slope * slopes(to_numpy(self.elevation), self.cell))
+
+        return kept(self._kept, "ground", like, ground)
 
     def _fuel(self) -> np.ndarray:
         return (1.0 + to_numpy(self.vegetation)) * (1.0 + to_numpy(self.density))

@@ -6,7 +6,6 @@ so far, and the request that the run answers. It is read without unpickling obje
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..files.fingerprint import digest
 from ..files.whole import whole
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def request_of(run: Training, task: Task) -> dict[str, Any]:
     return {
         "module": repr(run.module),
         "weights": [f"{k} {tuple(v.shape)} {v.dtype}" for k, v in run.module.state_dict().items()],
-        "data": digest(task.data),
-        "validation": digest(task.validation),
+        "data": fingerprint(task.data),
+        "validation": fingerprint(task.validation),
         "loss": getattr(task.loss, "__qualname__", type(task.loss).__qualname__),
         "optimiser": f"{type(run.optimiser).__name__} {groups}",
         "schedule": type(run.schedule).__name__,
@@ -109,12 +109,7 @@ def request_of(run: Training, task: Task) -> dict[str, Any]:
     }
 
 
-def digest(data: Sequence[Tensor] | None) -> str:
-    """A short fingerprint of tensors: dtypes, shapes and bytes."""
-    total = hashlib.sha256()
-    for value in data or ():
-        total.update(f"{value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(
-            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
-    return total.hexdigest()[:16]
+def fingerprint(data: Sequence[Tensor] | None) -> str:
+    """The fingerprint of data: types, shapes and bytes."""
+    named = ((f"{v.dtype} {tuple(v.shape)}\n", v) for v in data or ())
+    return digest(piece for pair in named for piece in pair)

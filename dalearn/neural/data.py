@@ -16,7 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array import Array, array_namespace, convert, is_array
+from ..array import (
+    Array,
+    array_namespace,
+    check_count,
+    convert,
+    is_array,
+)
 
 
 class Split(NamedTuple):
@@ -129,9 +135,8 @@ def windows(states: Array, length: int, *, step: int = 1, ahead: int = 0) -> tup
     w = T - length - step + 1 windows (T - length - ahead + 1) in each trajectory; no window
     reaches from one trajectory into another. Raises ValueError where T is too short.
     """
-    for name, value in (("length", length), ("step", step), ("ahead", ahead + 1)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"windows wants integers length, step >= 1, ahead >= 0; met {name}")
+    for name, value in (("length", length), ("step", step), ("ahead + 1", ahead + 1)):
+        check_count(name, value)
     if states.ndim < 3:
         raise ValueError(
             f"wanted trajectories (S, T, *shape), met shape {tuple(states.shape)}; for one "

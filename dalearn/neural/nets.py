@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..array import check_count
+
 Activation = Callable[[], nn.Module]
 
 
@@ -38,8 +40,7 @@ def parameters(module: nn.Module) -> int:
 def _check_sizes(name: str, **sizes: Any) -> None:
     for what, value in sizes.items():
         for number in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ValueError(f"{name} wants {what} >= 1, integers, met {value!r}")
+            check_count(f"{what} of {name}", number)
 
 
 def _check_input(name: str, x: Tensor, wanted: tuple[int, ...], lead: str = "...") -> None:

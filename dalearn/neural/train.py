@@ -22,10 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..array import check_count
 from ..files.progress import progress_bar
 from .checkpoint import Checkpoint, request_of
 
 Loss = Callable[..., Tensor]
+
 
 Make = Callable[[Any], Any]
 
@@ -241,8 +243,7 @@ def checked(
 ) -> tuple[list, list | None]:
     """The data as lists of tensors, of a positive and common length."""
     for name, value in (("epochs", epochs), ("batch", batch), ("patience", patience or 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"fit wants {name} an integer, at least 1, met {value!r}")
+        check_count(name, value)
     if patience is not None and validation is None:
         raise ValueError("patience needs validation data: trajectories that are not trained on")
     found = []

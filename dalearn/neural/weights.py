@@ -8,7 +8,6 @@ that was stored.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..files.fingerprint import digest
 from ..files.whole import whole
 
 
@@ -147,9 +147,5 @@ def _damaged(path: Any, error: Any) -> ValueError:
 
 def _hash(tensors: dict[str, Tensor]) -> str:
     """Over names, types, shapes and bytes, in the order of the names."""
-    total = hashlib.sha256()
-    for name in sorted(tensors):
-        value = tensors[name].contiguous()
-        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    named = ((f"{k} {v.dtype} {tuple(v.shape)}\n", v) for k, v in sorted(tensors.items()))
+    return digest((piece for pair in named for piece in pair), None)

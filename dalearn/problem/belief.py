@@ -16,32 +16,41 @@ from ..array import (
     as_floats,
     convert,
     convert_tree,
+    eye,
     is_array,
     is_float,
     normal,
     row_mean,
 )
-from ..array.derivative import linearize
+from ..array.derivative import linearize, pushforward
 from ..covariances.base import Covariance
-from ..covariances.matrices import Dense, Diagonal
+from ..covariances.matrices import as_covariance
+from ..covariances.roots import Rows
 
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """The belief x ~ N(mean, cov): `mean (..., n)`, `cov` a Covariance of dimension n.
+    """The belief x ~ N(mean, cov).
 
-    A plain matrix as `cov` becomes Dense, a vector Diagonal. Raises ValueError when dimensions
-    differ or the mean is not finite, TypeError for an integer mean.
+    Args:
+        mean: `(..., n)`, an array or a list; integers become float64.
+        cov: a Covariance of dimension n; a matrix, a vector of variances, or one number, the
+            variance of each component.
+
+    Raises:
+        TypeError: for what holds no real numbers.
+        ValueError: when dimensions differ or the mean is not finite.
     """
 
     mean: Array
     cov: Covariance = field()
 
-    def __post_init__(self):
-        check_state(self.mean, "the Gaussian's mean", axes=1)
-        if not isinstance(self.cov, Covariance):
-            C = as_floats(self.cov, "cov")
-            object.__setattr__(self, "cov", Dense(C) if C.ndim > 1 else Diagonal(C))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", as_state(self.mean, "the Gaussian's mean", axes=1))
+        C = as_covariance(self.cov, "cov", self.mean.shape[-1])
+        if not isinstance(self.cov, Covariance) and not is_array(self.cov):  # numbers and lists
+            C = convert_tree(C, self.mean)
+        object.__setattr__(self, "cov", C)
         if self.cov.n != self.mean.shape[-1]:
             raise ValueError(
                 f"the mean has {self.mean.shape[-1]} components but the covariance {self.cov.n}; "
@@ -55,7 +64,15 @@ class Gaussian:
 
     @classmethod
     def unchecked(cls, mean: Array, cov: Covariance) -> Gaussian:
-        """A belief made by a method: NaN is allowed, it marks a diverged experiment."""
+        """A belief made by a method: NaN is allowed, it marks a diverged experiment.
+
+        Args:
+            mean: `(..., n)`.
+            cov: a Covariance of dimension n.
+
+        Returns:
+            The belief, without checks.
+        """
         self = object.__new__(cls)
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "cov", cov)
@@ -67,7 +84,15 @@ class Gaussian:
         return self.cov.variance() ** 0.5
 
     def sample(self, rng: Any, members: int) -> Array:
-        """Draws `(..., members, n)`; `rng` is Streams or a `numpy.random.Generator`."""
+        """Independent draws.
+
+        Args:
+            rng: Streams or a `numpy.random.Generator`.
+            members: how many draws.
+
+        Returns:
+            States `(..., members, n)`.
+        """
         shape = (members, self.cov.controls)
         if not hasattr(rng, "batch"):  # a NumPy generator: draw for our own batch axes
             shape = (*self.mean.shape[:-1], *shape)
@@ -75,13 +100,48 @@ class Gaussian:
         return self.mean[..., None, :] + cov.color(normal(rng, shape, self.mean))
 
     def map(self, f: Any) -> Gaussian:
-        """The image under `f: (..., n) -> (..., m)` to first order: N(f(mean), J C J^T)."""
-        value, J = linearize(f, self.mean)
-        return Gaussian.unchecked(value, Dense.unchecked(J @ self.cov.matrix() @ J.mT))
+        """The image under a function, to first order: N(f(mean), J C J^T), as Rows.
+
+        With C = L L^T the rows are (J L)^T, one for each control: no matrix of the larger of the
+        two dimensions is made.
+
+        Args:
+            f: a differentiable function `(..., n) -> (..., m)`, each row on its own.
+
+        Returns:
+            The belief about f(x).
+        """
+        cov, f = (convert_tree(part, self.mean) for part in (self.cov, f))
+        value = f(self.mean)
+        if cov.controls > value.shape[-1]:  # fewer numbers out: J L from its rows
+            value, J = linearize(f, self.mean)
+            return Gaussian.unchecked(value, Rows(cov.adjoint(J).mT))
+        value, rows = pushforward(f, self.mean, cov.color(eye(cov.controls, self.mean)))
+        return Gaussian.unchecked(value, Rows(rows))
 
     def __getitem__(self, b: Any) -> Gaussian:
         mean = self.mean[b] if self.mean.ndim > 1 else self.mean
         return Gaussian.unchecked(mean, self.cov[b] if self.cov.batch else self.cov)
+
+
+def as_state(x: Any, name: str, axes: int) -> Array:
+    """A state, or a list of its numbers, as a finite array of floats.
+
+    Args:
+        x: an array or a list; integers become float64.
+        name: what it is, for messages.
+        axes: how many axes it has at least: 1 for states, 2 for ensembles.
+
+    Returns:
+        The array.
+
+    Raises:
+        TypeError: for what holds no real numbers.
+        ValueError: for another shape, NaN and infinity.
+    """
+    x = as_floats(x, name)
+    check_state(x, name, axes)
+    return x
 
 
 def check_state(x: Any, name: str, axes: int) -> None:
@@ -104,12 +164,20 @@ __all__ = ["Belief", "Ensemble", "Gaussian", "Point"]
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """All weight on one state `x (..., n)`; its standard deviation is 0."""
+    """All weight on one state; its standard deviation is 0.
+
+    Args:
+        x: the state `(..., n)`, an array or a list; integers become float64.
+
+    Raises:
+        TypeError: for what holds no real numbers.
+        ValueError: for a single number, NaN and infinity.
+    """
 
     x: Array
 
-    def __post_init__(self):
-        check_state(self.x, "the point", axes=1)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x", as_state(self.x, "the point", axes=1))
 
     @property
     def mean(self) -> Array:
@@ -120,7 +188,15 @@ class Point:
         return 0 * self.x
 
     def sample(self, rng: Any, members: int) -> Array:
-        """`members` copies of the point, `(..., members, n)`."""
+        """Copies of the point.
+
+        Args:
+            rng: Streams, whose batch axes the copies have too.
+            members: how many copies.
+
+        Returns:
+            States `(..., members, n)`.
+        """
         xp = array_namespace(self.x)
         batch = getattr(rng, "batch", ()) or tuple(self.x.shape[:-1])
         return xp.broadcast_to(self.x[..., None, :], (*batch, members, self.x.shape[-1])) + 0.0
@@ -135,18 +211,28 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """`members (..., N, n)`, equally likely or with `weights (..., N)` that sum to 1.
+    """Members, equally likely or with weights.
 
     mean = sum_i w_i x_i; the variance is the unbiased one, sum_i w_i (x_i - mean)^2 / (1 - sum_i
-    w_i^2), which is the usual 1/(N - 1) when the weights are equal. Raises ValueError for fewer
-    than two members, NaN, or weights of another shape or sum.
+    w_i^2), which is the usual 1/(N - 1) when the weights are equal.
+
+    Args:
+        members: `(..., N, n)`, an array or lists; integers become float64.
+        weights: `(..., N)`, not negative, of sum 1; None for equal weights.
+
+    Raises:
+        TypeError: for what holds no real numbers.
+        ValueError: for fewer than two members, NaN, and weights of another shape or sum.
     """
 
     members: Array
     weights: Array | None = None
 
-    def __post_init__(self):
-        check_state(self.members, "the ensemble", axes=2)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", as_state(self.members, "the ensemble", axes=2))
+        given: Any = self.weights
+        if isinstance(given, (list, tuple)):
+            object.__setattr__(self, "weights", convert(as_floats(given, "weights"), self.members))
         if self.members.shape[-2] < 2:
             raise ValueError(
                 f"an ensemble needs at least 2 members, met {self.members.shape[-2]} in shape "

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, batch_index, is_array
+from ..array import Array, array_namespace, batch_index, broadcasts, is_array
+from ..models.networks import Latest
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +40,46 @@ class Border:
         width = math.prod(out.shape[1:]) if 0 in x.shape else -1  # no rows leave -1 undecided
         return xp.reshape(out, (*x.shape[:-1], width))
 
+    @property
+    def linear(self) -> bool:
+        """Whether the function is known to be linear."""
+        return getattr(self.f, "linear", False) is True
+
     @cached_property
     def _swept(self) -> bool:
         """Whether the model has a parameter for each experiment."""
         alone = change_parameters(self.f, self.batch, 1, lambda p, batch: p[...]) is self.f
         return not alone and len(self.shape) > 1
+
+
+@dataclass(frozen=True, eq=False)
+class OnState:
+    """A function of states `(..., n)` as one of `(..., n + p)`: of the first n components."""
+
+    f: Callable
+    n: int
+
+    @property
+    def linear(self) -> bool:
+        """Whether the function is known to be linear."""
+        return getattr(self.f, "linear", False) is True
+
+    def __call__(self, z: Array) -> Array:
+        return self.f(z[..., : self.n])
+
+
+def unwrapped(f: Any) -> Any:
+    """The function that a user gave: out of the border, the joint state and the history around it.
+
+    Args:
+        f: an operator, as a problem hands it to methods.
+
+    Returns:
+        The innermost operator.
+    """
+    while isinstance(f, (Border, OnState, Latest)):
+        f = f.operator if isinstance(f, Latest) else f.f
+    return f
 
 
 def change_parameters(model: Any, batch: tuple[int, ...], n: int, change: Callable) -> Any:
@@ -57,11 +93,7 @@ def change_parameters(model: Any, batch: tuple[int, ...], n: int, change: Callab
         value = getattr(model, name)
         shape = tuple(value.shape) if is_array(value) else ()
         if len(shape) > 2 and shape[-2] == 1 and shape[-1] in (1, n):
-            try:
-                fits = np.broadcast_shapes(shape[:-2], batch) == batch
-            except ValueError:
-                fits = False
-            if fits:
+            if broadcasts(shape[:-2], batch):
                 swept[name] = change(value, shape[:-2])
         elif name == "model":
             inner = change_parameters(value, batch, getattr(model, "n", n), change)

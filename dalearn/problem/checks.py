@@ -7,8 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ..array import array_namespace, is_array, is_module, library, no_grad, streams
+from ..array import (
+    array_namespace,
+    broadcasts,
+    is_array,
+    is_module,
+    library,
+    no_grad,
+    streams,
+)
 from .belief import check_state
+from .border import unwrapped
 
 
 def check_problem(problem: Any) -> None:
@@ -74,16 +83,11 @@ def check_problem(problem: Any) -> None:
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Whether `shape` is `wanted`, up to broadcasting in all but its last two axes."""
-    if len(shape) < 2 or shape[-2:] != wanted[-2:]:
-        return False
-    try:
-        return np.broadcast_shapes(shape, wanted) == wanted
-    except ValueError:
-        return False
+    return len(shape) > 1 and shape[-2:] == wanted[-2:] and broadcasts(shape, wanted)
 
 
 def _check_batch(name: str, cov: Any, batch: tuple[int, ...]) -> None:
-    if cov is not None and not _fits((*cov.batch, 1, 1), (*batch, 1, 1)):
+    if cov is not None and not broadcasts(cov.batch, batch):
         raise ValueError(
             f"the {name} has batch axes {cov.batch}, wanted axes that broadcast to {batch}"
         )
@@ -207,8 +211,7 @@ def _call(f: Callable, rows: Any, shape: tuple[int, ...], name: str, width: int)
 
 def _check_module(f: Any, like: Any, name: str) -> None:
     """A torch module must be in a torch problem, of its dtype and device, and not training."""
-    while not is_module(f) and callable(getattr(f, "f", None)):  # behind a Border
-        f = f.f
+    f = unwrapped(f)
     if is_module(f) and library(like) != "torch":
         raise TypeError(
             f"{name} is a torch module but the prior is a NumPy array; wrap it as "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
@@ -78,12 +77,12 @@ class At:
         return _with(self.model, self.theta)(x, *rng)
 
 
-def listed(names: Any) -> str:
+def quoted(names: Any) -> str:
     """The names in quotes, for messages."""
     return ", ".join(map(repr, names))
 
 
-def held(model: Any, name: str) -> Any:
+def setting_of(model: Any, name: str) -> Any:
     """The value that the model, or the one inside it, holds of a parameter."""
     if not is_dataclass(model) or isinstance(model, type):
         raise TypeError(
@@ -95,8 +94,8 @@ def held(model: Any, name: str) -> Any:
         return getattr(model, name)
     inner = getattr(model, "model", None)
     if is_dataclass(inner):
-        return held(inner, name)
-    raise ValueError(f"{type(model).__name__} has no parameter {name!r}; it has {listed(known)}")
+        return setting_of(inner, name)
+    raise ValueError(f"{type(model).__name__} has no parameter {name!r}; it has {quoted(known)}")
 
 
 def _with(model: Any, values: dict[str, Any]) -> Any:
@@ -110,14 +109,3 @@ def _with(model: Any, values: dict[str, Any]) -> Any:
 
 def _settings(model: Any) -> list[str]:
     return [name for name, f in model.__dataclass_fields__.items() if f.init]
-
-
-@dataclass(frozen=True, eq=False)
-class OnState:
-    """A function of states `(..., n)` as one of `(..., n + p)`: of the first n components."""
-
-    f: Callable
-    n: int
-
-    def __call__(self, z: Array) -> Array:
-        return self.f(z[..., : self.n])

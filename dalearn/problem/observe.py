@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..array import Array, array_namespace, as_floats, is_array
 from ..covariances.base import Covariance
-from ..covariances.matrices import Dense, Diagonal
-from .border import Border
+from ..covariances.matrices import as_covariance
+from .border import unwrapped
 
 
 def identity(x: Array) -> Array:
     """Everything is observed: H(x) = x."""
     return x
+
+
+identity.linear = True  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Every:
     step: int
     start: int = 0
     axes: int = 1
+    linear: ClassVar[bool] = True
 
     def __post_init__(self):
         if self.step < 1 or self.start < 0 or self.axes < 1:
@@ -46,6 +50,7 @@ class Subset:
     """
 
     index: Any
+    linear: ClassVar[bool] = True
 
     def __post_init__(self):
         import numpy as np
@@ -71,6 +76,7 @@ class Linear:
     """H(x) = H x with a matrix `(m, n)`; on rows, x H^T."""
 
     matrix: Array
+    linear: ClassVar[bool] = True
 
     def __post_init__(self):
         H = as_floats(self.matrix, "the observation matrix")
@@ -101,16 +107,16 @@ class Observation:
     locations: Any = None
 
     def __post_init__(self):
-        if is_array(self.operator):
+        if is_array(self.operator) or isinstance(self.operator, (list, tuple)):
             object.__setattr__(self, "operator", Linear(self.operator))
         if not callable(self.operator) or isinstance(self.operator, type):
             raise TypeError(
                 "the operator must be callable (not a class) or a matrix (m, n) as an array, met "
                 f"{self.operator!r}"
             )
-        if not isinstance(self.noise, Covariance):
-            R = as_floats(self.noise, "the observation noise")
-            object.__setattr__(self, "noise", Dense(R) if R.ndim > 1 else Diagonal(R))
+        m = self.operator.matrix.shape[0] if isinstance(self.operator, Linear) else None
+        R = as_covariance(self.noise, "the observation noise", m)
+        object.__setattr__(self, "noise", R)
         v = self.noise.variance()
         xp = array_namespace(v)
         if bool(xp.any(v <= 0)):
@@ -174,7 +180,17 @@ def is_linear(operator: Any) -> bool:
     An operator of your own may say so by an attribute `linear = True`; then it is applied to
     increments as it is, and never differentiated.
     """
-    if isinstance(operator, Border):
-        operator = operator.f
-    known = operator is identity or isinstance(operator, (Every, Subset, Linear))
-    return known or getattr(operator, "linear", False) is True
+    return getattr(unwrapped(operator), "linear", False) is True
+
+
+def is_selection(operator: Any) -> bool:
+    """Whether an operator only picks components of the state: identity, Every or Subset.
+
+    Args:
+        operator: an operator, as a user or a problem gives it.
+
+    Returns:
+        True where each observed number is one number of the state.
+    """
+    own = unwrapped(operator)
+    return own is identity or isinstance(own, (Every, Subset))

@@ -16,14 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, as_floats, convert, convert_tree, streams
+from ..array import (
+    Array,
+    array_namespace,
+    as_floats,
+    broadcasts,
+    convert,
+    convert_tree,
+    streams,
+)
 from ..covariances.base import Covariance
-from ..covariances.blocks import _concat, beside
-from ..covariances.matrices import Dense, Diagonal
+from ..covariances.blocks import beside, concatenated
+from ..covariances.matrices import Diagonal, as_covariance
 from .belief import Belief, Ensemble, Gaussian, Point
-from .border import Border
+from .border import Border, OnState
 from .checks import check_kind
-from .joint import Joint, OnState, held, listed
+from .joint import Joint, quoted, setting_of
 from .observe import Moving, Observation
 from .problem import Problem
 
@@ -85,7 +93,7 @@ def with_parameters(
         raise TypeError(f"wanted a Problem, met {type(problem).__name__}; see twin and Problem")
     shapes = _shapes(names)
     for name in shapes:
-        held(problem.model, name)
+        setting_of(problem.model, name)
     problem = problem.validated()
     check_kind("prior of the parameters", prior, Point, Gaussian, Ensemble)
     prior = convert_tree(prior, problem.like)
@@ -94,7 +102,7 @@ def with_parameters(
     if prior.mean.shape[-1] != p:
         raise ValueError(
             f"the prior of the parameters has {prior.mean.shape[-1]} components, but "
-            f"{listed(shapes)} have {p}; a field counts with every point"
+            f"{quoted(shapes)} have {p}; a field counts with every point"
         )
     if problem.truth is None and truth is not None:
         raise ValueError(
@@ -103,7 +111,7 @@ def with_parameters(
         )
     whole = None
     if problem.truth is not None:
-        whole = _concat(problem.truth, _truth(problem, model, truth))
+        whole = concatenated(problem.truth, _truth(problem, model, truth))
     Q = _covariance(noise, p)
     if Q is not None or problem.noise is not None:
         still = Diagonal(np.zeros(problem.n)), Diagonal(np.zeros(p))
@@ -186,10 +194,7 @@ def _on_state(problem: Problem) -> Observation | Moving:
 
 
 def _covariance(noise: Any, p: int) -> Covariance | None:
-    if noise is not None and not isinstance(noise, Covariance):
-        Q = as_floats(noise, "the noise of the parameters")
-        Q = Q + np.zeros(p) if Q.ndim == 0 else Q
-        noise = Dense(Q) if Q.ndim > 1 else Diagonal(Q)
+    noise = as_covariance(noise, "the noise of the parameters", p)
     if noise is not None and noise.n != p:
         raise ValueError(
             f"the noise of the parameters has dimension {noise.n}, wanted {p}: one variance each"
@@ -220,13 +225,13 @@ def _beliefs(problem: Problem, theta: Belief, seed: Any) -> Belief:
         if len(weights) > 1:
             raise ValueError("both ensembles have weights; wanted them in one: resample the other")
         rng = streams(2, seed, batch)  # 0 and 1 are the twin's and the assimilation's
-        E = _concat(
+        E = concatenated(
             *(b.members if isinstance(b, Ensemble) else b.sample(rng, sizes[0]) for b in both)
         )
         xp = array_namespace(E)
         E = xp.broadcast_to(E, (*batch, *E.shape[-2:]))  # what the model sweeps meets every axis
         return Ensemble(E, xp.broadcast_to(weights[0], E.shape[:-1]) if weights else None)
-    mean = _concat(*(b.mean for b in both))
+    mean = concatenated(*(b.mean for b in both))
     if all(isinstance(b, Point) for b in both):
         return Point(mean)
     known = (b.cov if isinstance(b, Gaussian) else Diagonal(0 * b.mean) for b in both)
@@ -236,21 +241,17 @@ def _beliefs(problem: Problem, theta: Belief, seed: Any) -> Belief:
 def _truth(problem: Problem, model: Joint, truth: Any) -> Array:
     """The true parameters, `(..., K or 1, p)`."""
     if truth is None:
-        truth = {name: held(problem.model, name) for name in model.names}
+        truth = {name: setting_of(problem.model, name) for name in model.names}
     if isinstance(truth, Mapping):
         if set(truth) != set(model.names):
             raise ValueError(
-                f"truth names {listed(truth)}, wanted {listed(model.names)}: a value for each"
+                f"truth names {quoted(truth)}, wanted {quoted(model.names)}: a value for each"
             )
         parts = zip(model.names, model.shapes, strict=True)
-        return _concat(*(_constant(problem, name, truth[name], s) for name, s in parts))
+        return concatenated(*(_constant(problem, name, truth[name], s) for name, s in parts))
     wanted = (*problem.batch, len(problem), model.p)
     values = convert(as_floats(truth, "the truth of the parameters"), problem.like)
-    try:
-        fits = np.broadcast_shapes(tuple(values.shape), wanted) == wanted
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(tuple(values.shape), wanted):
         raise ValueError(
             f"the truth of the parameters has shape {tuple(values.shape)}, wanted one that "
             f"broadcasts to {wanted}: (..., K, p)"
@@ -266,17 +267,31 @@ def _constant(problem: Problem, name: str, value: Any, shape: tuple[int, ...]) -
         value = convert(as_floats(value, name), problem.like)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} is {value!r}; {advice}") from error
-    xp, lead = array_namespace(value), ()
-    if value.ndim > max(len(shape), 1) and not problem.shape:  # (..., 1 for the members, *shape)
-        core = len(shape) or 1
-        lead, members = tuple(value.shape[: -core - 1]), value.shape[-core - 1]
-        value = xp.reshape(value, (*lead, *value.shape[-core:])) if members == 1 else value
-        value = value[..., 0] if not shape and value.shape[-1] == 1 else value
-    elif math.prod(value.shape) == 1:
-        value = xp.reshape(value, ())
+    xp, met = array_namespace(value), tuple(value.shape)
+    lead, entries = _axes(met, len(shape), vectors=not problem.shape)
     try:
-        whole = xp.broadcast_to(value, (*lead, *shape))
         np.broadcast_shapes(lead, problem.batch)
+        whole = xp.broadcast_to(xp.reshape(value, (*lead, *entries)), (*lead, *shape))
     except (ValueError, RuntimeError):
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; {advice}") from None
+        raise ValueError(f"{name} has shape {met}; {advice}") from None
     return xp.reshape(whole, (*lead, 1, -1))
+
+
+def _axes(met: tuple[int, ...], axes: int, vectors: bool) -> tuple[tuple[int, ...], ...]:
+    """The batch axes of the value of a parameter with so many axes, and the axes of its entries.
+
+    What a model may hold, where a 1 stands for the members:
+
+        shape met                   batch    entries
+        one number, of any shape    ()       ()
+        (*batch, 1, *entries)       batch    entries    where states are `vectors`
+        (*batch, 1, 1)              batch    ()         the same, for a number
+        entries                     ()       entries
+    """
+    core = axes or 1
+    if vectors and len(met) > core:
+        lead, members, entries = met[: -core - 1], met[-core - 1 : -core], met[-core:]
+        if not axes and entries == (1,):
+            entries = ()
+        return lead, entries if members == (1,) else (*members, *entries)
+    return (), () if math.prod(met) == 1 else met

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..array import Array, array_namespace, as_floats, batch_index, convert_tree, normal, to_numpy
 from ..covariances.base import Covariance
-from ..covariances.matrices import Dense, Diagonal
+from ..covariances.matrices import as_covariance
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border, pick_parameters
 from .checks import check_kind, check_problem, one_each
@@ -70,9 +70,8 @@ class Problem:
                 f"data must have axes (..., K times, m), met shape {tuple(self.data.shape)}; "
                 "for one observed number use data[:, None]"
             )
-        if self.noise is not None and not isinstance(self.noise, Covariance):
-            Q = as_floats(self.noise, "the model noise")
-            object.__setattr__(self, "noise", Dense(Q) if Q.ndim > 1 else Diagonal(Q))
+        Q = as_covariance(self.noise, "the model noise", self.n)
+        object.__setattr__(self, "noise", Q)
         if not isinstance(self.shape, (tuple, list)):
             raise TypeError(f"shape must be a tuple such as (2, 64, 64), met {self.shape!r}")
         object.__setattr__(self, "shape", tuple(self.shape))

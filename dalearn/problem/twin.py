@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..array import array_namespace, convert, convert_tree, no_grad, normal, streams, to_numpy
+from ..array import (
+    array_namespace,
+    check_count,
+    convert,
+    convert_tree,
+    no_grad,
+    normal,
+    streams,
+    to_numpy,
+)
 from ..covariances.base import Covariance
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border
@@ -50,8 +59,7 @@ def twin(
     """
     batch = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
     for name, number in (("cycles", cycles), *(("batch", b) for b in batch)):
-        if not isinstance(number, (int, np.integer)) or number < 1:
-            raise ValueError(f"{name} must be an integer, at least 1, met {number!r}")
+        check_count(name, number)
     blank = np.full((*batch, cycles, getattr(observation, "m", 1)), np.nan)
     problem = Problem(model, observation, prior, blank, steps, noise, shape).validated()
     batch, like = problem.batch, problem.like

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import check_count
 from ..files.progress import progress_bar
 from ..methods.base import Method
 from ..problem.problem import Problem
@@ -78,9 +79,7 @@ def compare(
     and when every case failed the error of the first.
     """
     by_label, chosen = named(methods), numbered(seeds, getattr(problem, "batch", ()))
-    whole = isinstance(chunk, (int, np.integer)) and not isinstance(chunk, bool) and chunk >= 1
-    if chunk is not None and not whole:
-        raise ValueError(f"chunk must be an integer >= 1 (seeds in a case), met {chunk!r}")
+    check_count("chunk (seeds in a case)", 1 if chunk is None else chunk)
     if executor is not None and not isinstance(executor, Executor):
         raise TypeError(
             f"executor must be a concurrent.futures.Executor, met {executor!r}; for dask pass "

@@ -78,7 +78,7 @@ def agreement(
 
 def observed_count(R: Any, like: Array) -> Any:
     """How many numbers were observed, `(...)`; NaN where none were."""
-    seen = getattr(R, "seen", None)
+    seen = R.seen
     if seen is None:
         return R.n
     xp = array_namespace(seen)

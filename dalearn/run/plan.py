@@ -14,6 +14,7 @@ from ..array import (
     Streams,
     array_namespace,
     as_floats,
+    broadcasts,
     convert,
     convert_tree,
     is_array,
@@ -23,7 +24,7 @@ from ..array import (
     to_numpy,
 )
 from ..covariances.base import Covariance
-from ..covariances.matrices import Dense, Diagonal
+from ..covariances.matrices import as_covariance
 from ..files.fingerprint import describe, digest, entries
 from ..problem.checks import check_kind
 
@@ -64,10 +65,8 @@ def plan_of(
             f"x0 has shape {tuple(x0.shape)}, wanted (..., {wanted}); shape= is that of one state"
         )
     lead, n = tuple(x0.shape[: -len(core)]), math.prod(core)
-    if noise is not None and not isinstance(noise, Covariance):
-        Q = as_floats(noise, "noise")
-        noise = Dense(Q) if Q.ndim > 1 else Diagonal(Q)
-    if noise is not None and (noise.n != n or not _fits(noise.batch, lead)):
+    noise = as_covariance(noise, "noise", n)
+    if noise is not None and (noise.n != n or not broadcasts(noise.batch, lead)):
         raise ValueError(
             f"noise has dimension {noise.n} and batch axes {noise.batch}, wanted {n}, the numbers "
             f"of one state, and axes that broadcast to x0's leading ones {lead}"
@@ -85,13 +84,6 @@ def plan_of(
             f"{type(model).__name__} are {', '.join(_arrays(model)) or 'none'}"
         )
     return Plan(model, x0, core, lead, steps, every, noise, seeds, swept)
-
-
-def _fits(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, batch) == batch
-    except ValueError:
-        return False
 
 
 def _settings(model: Any) -> Iterator[tuple[str, Any]]:
@@ -244,14 +236,16 @@ class Plan:
         """The leading axes of a parameter that go over trajectories, () if none do."""
         if self.swept is not None:
             head = shape[: len(self.lead)] if name in self.swept else ()
-            if name in self.swept and (len(head) < len(self.lead) or not _fits(head, self.lead)):
+            if name in self.swept and (
+                len(head) < len(self.lead) or not broadcasts(head, self.lead)
+            ):
                 raise ValueError(
                     f"{name}, named in swept, has shape {shape}; wanted leading axes that "
                     f"broadcast to x0's {self.lead}"
                 )
             return head
         head, tail = shape[: -self._axes], shape[-self._axes :]
-        if math.prod(tail) != 1 or math.prod(head) == 1 or not _fits(head, self.lead):
+        if math.prod(tail) != 1 or math.prod(head) == 1 or not broadcasts(head, self.lead):
             return ()
         if head == self.core[: -self._axes]:
             raise ValueError(

@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, convert, no_grad, to_numpy, where_ok
+from ..array import (
+    Array,
+    array_namespace,
+    check_count,
+    convert,
+    no_grad,
+    to_numpy,
+    where_ok,
+)
 from ..covariances.base import Covariance
 from ..files.progress import progress_bar
 from .plan import Plan, check_dtype, plan_of
@@ -79,10 +87,8 @@ def simulate(
     `trajectory`. Raises ValueError for shapes and numbers that do not fit, and for a file that
     answers another request, naming what differs.
     """
-    for name, n in (("steps", steps), ("every", every), ("rows", rows)):
-        whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1
-        if not whole and (name != "rows" or n is not None):
-            raise ValueError(f"{name} must be an integer, at least 1, met {n!r}")
+    for name, n in (("steps", steps), ("every", every), ("rows", 1 if rows is None else rows)):
+        check_count(name, n)
     if steps % every:
         raise ValueError(f"steps must be a multiple of every = {every}, met {steps}")
     if not isinstance(checkpoint, (int, float)) or not checkpoint >= 0:

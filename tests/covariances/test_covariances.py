@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from examples import COVARIANCES, wet_map
 
 import dalearn as da
 from dalearn.array import Streams, convert_tree
@@ -48,38 +49,9 @@ def summed(shape, length, kernel, periodic, count=14):
     return total / s / s[:, None]
 
 
-def wet_map():
-    wet = np.ones((7, 8), bool)
-    wet[3, :6] = False  # a dike with a way around it on the right
-    return wet
-
-
-def examples():
-    X = RNG.normal(size=(5, 12))
-    line = at_points(np.arange(4), 2.0, exponential)
-    local = da.Localized(X - X.mean(0), da.OnGrid((3, 4), 1.1, gaspari_cohn))
-    two = da.OnGrid((3, 4), 0.8, std=np.linspace(1, 2, 12).reshape(3, 4))
-    return {
-        "ring": da.OnGrid(9, 1.3, fields=2, std=RNG.uniform(1, 2, (2, 9))),
-        "plane": da.OnGrid((5, 4), (1.0, 2.0), exponential, spacing=0.5),
-        "walls": da.OnGrid((5, 4), 1.3, periodic=False, nugget=0.1),
-        "channel": da.OnGrid((5, 4), 1.3, periodic=(False, True)),
-        "duct": da.OnGrid((4, 5), 1.3, periodic=(True, False)),
-        "separable": da.Separable(line, at_points(np.arange(5), 1.5)),
-        "three axes": da.Separable(da.Diagonal(np.array([1.0, 4.0])), line, da.OnGrid(5, 1.0)),
-        "diffusion": da.Diffusion(wet_map(), 2.0, std=1.5),
-        "diffusion, lines": da.Diffusion(wet_map(), 2.0, lines=True, fields=2, periodic=True),
-        "diffusion, 1-D": da.Diffusion(wet_map()[:, 0], 2.0, 2),
-        "low rank": da.LowRank.from_members(X),
-        "localized": local,
-        "hybrid": da.Hybrid((0.3, two), (0.7, local)),
-        "multiple": da.Hybrid((4.0, two)),
-    }
-
-
-EXAMPLES = examples()
+EXAMPLES = {e.name: e.covariance for e in COVARIANCES}
 NO_INVERSE = ("low rank",)
-THROUGH_MATRIX = ("localized", "hybrid")  # whiten has other controls than color
+THROUGH_MATRIX = ("localized", "hybrid", "sum", "rows")  # whiten has other controls than color
 
 
 @pytest.fixture(params=EXAMPLES, ids=str)
@@ -191,6 +163,100 @@ def test_a_gaussian_samples_with_the_controls(name):
     assert batch.shape == (2, 3, C.n)
     t = da.Gaussian(torch.zeros(C.n, dtype=torch.float64), C)
     assert torch.is_tensor(t.sample(Streams(0, 1), 3))
+
+
+# --- sums and multiples ------------------------------------------------------------------------
+
+
+def partner(C):
+    return da.OnGrid(C.n, 1.5, exponential, std=np.linspace(1, 2, C.n))
+
+
+def test_covariances_add(name):
+    C = EXAMPLES[name]
+    D = partner(C)
+    for both in (C + D, D + C, sum([C, D])):
+        np.testing.assert_allclose(both.matrix(), C.matrix() + D.matrix(), **ROUND)
+        np.testing.assert_allclose(both.variance(), C.variance() + D.variance(), **ROUND)
+    root = both.color(np.eye(both.controls))
+    np.testing.assert_allclose(root.T @ root, both.matrix(), **ROUND)
+    x = RNG.normal(size=(2, C.n))
+    np.testing.assert_allclose(both.times(x), x @ both.matrix(), rtol=0, atol=1e-10)
+    W = both.whiten(np.eye(C.n))  # D is definite, and so is the sum
+    np.testing.assert_allclose(W @ W.T @ both.matrix(), np.eye(C.n), rtol=0, atol=1e-9)
+
+
+def test_covariances_scale(name):
+    C = EXAMPLES[name]
+    for D, factor in (
+        (2 * C, 2),
+        (C * 2.5, 2.5),
+        (C / 4, 0.25),
+        (np.float64(3) * C, 3),
+        (0 * C, 0),
+    ):
+        np.testing.assert_allclose(D.matrix(), factor * C.matrix(), **ROUND)
+        np.testing.assert_allclose(D.variance(), factor * C.variance(), **ROUND)
+        assert D.controls == C.controls
+        z = RNG.normal(size=(2, C.controls))
+        np.testing.assert_allclose(D.color(z), factor**0.5 * C.color(z), **ROUND)
+    if name not in (*NO_INVERSE, *THROUGH_MATRIX):
+        x = RNG.normal(size=(2, C.n))
+        np.testing.assert_allclose((C * 4).whiten(x), C.whiten(x) / 2, **ROUND)
+
+
+def test_weights_may_be_swept_over_a_batch(name):
+    C = EXAMPLES[name]
+    w = np.array([0.5, 2.0, 3.0])
+    swept = w * C + partner(C)
+    assert swept.batch == (3,)
+    for b in range(3):
+        wanted = w[b] * C.matrix() + partner(C).matrix()
+        np.testing.assert_allclose(swept.matrix()[b], wanted, **ROUND)
+        np.testing.assert_allclose(swept[b].matrix(), wanted, **ROUND)
+    t = torch.from_numpy(RNG.normal(size=(3, 2, swept.controls)))
+    found = convert_tree(swept, t).color(t)
+    np.testing.assert_allclose(found.numpy(), swept.color(t.numpy()), **ROUND)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(swept)).color(t.numpy()), swept.color(t.numpy())
+    )
+
+
+def test_a_masked_sum_is_the_sum_without_those_rows(name):
+    C = EXAMPLES[name]
+    both = 0.5 * C + partner(C)
+    seen = np.arange(C.n) % 3 > 0
+    x = RNG.normal(size=(2, C.n))
+    M = both.matrix()[np.ix_(seen, seen)]
+    wanted = np.einsum("ki,ij,kj->k", x[:, seen], np.linalg.inv(M), x[:, seen])
+    found = both.masked(seen).whiten(x)
+    np.testing.assert_allclose((found**2).sum(-1), wanted, rtol=1e-9)
+
+
+def test_matrices_stay_matrices():
+    """So that what wants independent errors, or a mask, still has them."""
+    d, C = da.Diagonal([1.0, 2.0]), da.Dense([[2.0, 1.0], [1.0, 2.0]])
+    assert isinstance(2 * d + d, da.Diagonal)
+    assert isinstance(2 * C + d, da.Dense)
+    seen = np.array([True, False])
+    for masked in (3 * d.masked(seen), d.masked(seen) * 3, d.masked(seen) + 2 * d):
+        np.testing.assert_array_equal(masked.seen, seen)
+        np.testing.assert_array_equal(masked.variance(), [3.0, 1.0])  # 1 where unseen
+    both = d.masked(seen) + d.masked(np.array([True, True]))
+    np.testing.assert_array_equal(both.seen, seen)
+
+
+def test_what_does_not_add_or_scale():
+    d = da.Diagonal([1.0, 2.0])
+    with pytest.raises(ValueError, match="not negative"):
+        _ = -1 * d
+    with pytest.raises(ValueError, match=r"dimensions \[2, 3\]"):
+        _ = d + da.Diagonal([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="broadcast"):
+        _ = np.ones(3) * da.Diagonal(np.ones((2, 4)))
+    for wrong in (lambda: d + 1.0, lambda: d * d, lambda: 1.0 / d, lambda: d / d):
+        with pytest.raises(TypeError):
+            wrong()
 
 
 # --- grids --------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_any_leading_axes(example, lead):
 def test_blocks_for_the_cache_change_nothing(example, monkeypatch):
     x = example.x * np.linspace(0.9, 1.1, 7).reshape(7, *(1,) * example.x.ndim)
     whole = example.model(x)
-    monkeypatch.setattr("dalearn.models.fields.BLOCK", 2 * example.x.size)
+    monkeypatch.setattr("dalearn.models.fields.STATE_BLOCK", 2 * example.x.size)
     assert same(example, example.model(x), whole)
     t = torch.from_numpy(x)
     assert np.allclose(example.model(t).numpy(), whole, rtol=1e-12, atol=1e-12)
@@ -189,7 +189,7 @@ def test_parameters_of_members_are_not_taken_for_the_field(example):
 
 @each
 def test_what_is_kept_under_inference_mode_serves_derivatives(example, monkeypatch):
-    monkeypatch.setattr("dalearn.models.fields._KEPT", {})
+    monkeypatch.setattr("dalearn.array.constants._CONSTANTS", {})
     x = torch.from_numpy(example.x)
     with torch.inference_mode():
         example.model(x)

@@ -127,7 +127,7 @@ def test_seeded_leaves_the_shared_random_state_alone():
 
 
 BAD_NETS = {
-    "width": (lambda: MLP(0, 3), "inputs >= 1"),
+    "width": (lambda: MLP(0, 3), "inputs of MLP must be an integer >= 1"),
     "residual": (lambda: MLP(2, 3, residual=True), r"outputs = inputs, met 2 -> 3"),
     "input": (lambda: MLP(3, 3)(torch.zeros(4, 2)), r"\(\.\.\., 3\), met shape \(4, 2\)"),
     "kernel": (lambda: CNN(1, 1, kernel=4), "odd kernel"),
@@ -436,7 +436,7 @@ def test_no_file_is_unpickled(tmp_path, monkeypatch):
 BAD_FITS = {
     "lengths": (lambda: fit(small(), (torch.zeros(3, 2), torch.zeros(4, 2))), "one length"),
     "empty": (lambda: fit(small(), (torch.zeros(0, 2), torch.zeros(0, 2))), "one length"),
-    "epochs": (lambda: fit(small(), task(), epochs=0), "epochs an integer"),
+    "epochs": (lambda: fit(small(), task(), epochs=0), "epochs must be an integer"),
     "patience": (lambda: fit(small(), task(), patience=3), "needs validation data"),
     "frozen": (
         lambda: fit(small().requires_grad_(False), task(), progress=False),

@@ -548,11 +548,11 @@ def test_numbers_too_large_for_the_file_count_as_diverged():
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"steps": 0}, ValueError, "steps must be an integer, at least 1, met 0"),
+        ({"steps": 0}, ValueError, "steps must be an integer >= 1, met 0"),
         ({"steps": 2.0}, ValueError, "steps must be an integer"),
-        ({"every": 0}, ValueError, "every must be an integer, at least 1, met 0"),
+        ({"every": 0}, ValueError, "every must be an integer >= 1, met 0"),
         ({"every": 4}, ValueError, "steps must be a multiple of every = 4, met 6"),
-        ({"rows": 0}, ValueError, "rows must be an integer, at least 1, met 0"),
+        ({"rows": 0}, ValueError, "rows must be an integer >= 1, met 0"),
         ({"checkpoint": -1}, ValueError, "checkpoint must be seconds, at least 0, met -1"),
         ({"checkpoint": None}, ValueError, "checkpoint must be seconds"),
         ({"x0": np.float64(1)}, ValueError, r"x0 has shape \(\), wanted \(..., n\)"),

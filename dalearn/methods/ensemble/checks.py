@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ...array import Array
+from ...array import Array, check_count
 from ...covariances.base import Covariance
 from ...covariances.matrices import Diagonal
 from .inflation import check_inflation
@@ -14,8 +12,7 @@ from .inflation import check_inflation
 
 def check_ensemble(members: int, inflation: Any) -> None:
     """Raise ValueError unless there are two members or more and inflation is positive."""
-    if not isinstance(members, (int, np.integer)) or members < 2:
-        raise ValueError(f"members must be an integer >= 2, met {members!r}")
+    check_count("members", members, 2)
     check_inflation(inflation)
 
 

@@ -21,9 +21,13 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-import numpy as np
-
-from ...array import Array, array_namespace, no_grad, row_mean
+from ...array import (
+    Array,
+    array_namespace,
+    check_count,
+    no_grad,
+    row_mean,
+)
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
@@ -76,7 +80,7 @@ class EnKS:
     def __post_init__(self):
         check_ensemble(self.members, self.inflation)
         check_rotation(self.rotate)
-        check_lag(self.lag)
+        check_count("lag (None is the whole run)", 0 if self.lag is None else self.lag, 0)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time, `lag` of them late."""
@@ -122,10 +126,3 @@ def _first(early: list, late: list, product: Any) -> tuple[Cycle, list, list, An
         E = E if W is None else W @ E
     smoothed = Ensemble.unchecked(E)
     return cycle._replace(info={**cycle.info, "smoothed": smoothed}), early, late, product
-
-
-def check_lag(lag: Any) -> None:
-    """Raise ValueError unless `lag` is None or an integer >= 0."""
-    whole = isinstance(lag, (int, np.integer)) and not isinstance(lag, bool)
-    if lag is not None and not (whole and lag >= 0):
-        raise ValueError(f"lag must be an integer >= 0, or None for the whole run, met {lag!r}")

@@ -31,12 +31,11 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Literal, cast
 
-import numpy as np
-
 from ...array import (
     Array,
     array_namespace,
     check_between,
+    check_count,
     eye,
     no_grad,
     normal,
@@ -167,8 +166,7 @@ class IEnKS:
         check_ensemble(self.members, self.inflation)
         check_rotation(self.rotate)
         for name, value, least in (("lag", self.lag, 0), ("iterations", self.iterations, 1)):
-            if not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name} must be an integer >= {least}, met {value!r}")
+            check_count(name, value, least)
         check_between("tolerance", self.tolerance, 0, 1e3, open_low=False)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:

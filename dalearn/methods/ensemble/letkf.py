@@ -21,7 +21,17 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...array import Array, array_namespace, convert, eye, is_tensor, row_mean, sane, where_ok
+from ...array import (
+    Array,
+    array_namespace,
+    check_count,
+    convert,
+    eye,
+    is_tensor,
+    row_mean,
+    sane,
+    where_ok,
+)
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
@@ -146,8 +156,7 @@ class LETKF:
         check_ensemble(self.members, self.inflation)
         check_rotation(self.rotate)
         check_localization(self.localization)
-        if not isinstance(self.workers, int) or self.workers < 1:
-            raise ValueError(f"workers must be an integer >= 1, met {self.workers!r}")
+        check_count("workers", self.workers)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""

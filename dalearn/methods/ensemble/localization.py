@@ -17,12 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...array import Array, convert, to_numpy
+from ...array import Array, broadcasts, convert, to_numpy
 from ...covariances.tapers import Taper, gaspari_cohn
-from ...problem.border import Border
-from ...problem.joint import OnState
 from ...problem.like import ProblemLike
-from ...problem.observe import Every, Observation, Subset, identity
+from ...problem.observe import Observation, is_selection
 from .checks import check_independent
 
 
@@ -202,11 +200,7 @@ def locations(
             f"the localization is for {localization.n} components, wanted the state's {problem.n}"
         )
     radius, batch = localization.radius.shape, problem.batch
-    try:
-        fits = np.broadcast_shapes(radius, batch) == batch
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(radius, batch):
         raise ValueError(
             f"radius has shape {radius}, wanted one that broadcasts to the problem's batch axes "
             f"{batch}"
@@ -214,10 +208,7 @@ def locations(
     if observe.locations is not None:
         where = np.asarray(to_numpy(observe.locations), dtype=float)
     else:
-        pick = observe.operator
-        while isinstance(pick, (Border, OnState)):
-            pick = pick.f
-        if pick is not identity and not isinstance(pick, (Every, Subset)):
+        if not is_selection(observe.operator):
             raise ValueError(
                 "localization wants to know where the observations are: give the Observation "
                 f"locations (m, {x.shape[1]}); only those of identity, Every and Subset are known"

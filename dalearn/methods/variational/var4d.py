@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
 from typing import Any
 
 from ...array import Array, check_between, check_count, lift
 from ...covariances.base import Covariance
+from ...covariances.hybrid import Hybrid
 from ...covariances.matrices import as_covariance
-from ...covariances.roots import Scaled
 from ...problem.like import ProblemLike, stepwise
 from ..base import Cycle
 from ..ensemble.inflation import check_inflation
@@ -88,8 +87,12 @@ class Var4D:
         """One Cycle for each observation time; those of a window come when it is done."""
         scale = lift(self.inflation, problem.like, problem.batch, "inflation")
         settings = root_of(self, problem), self.window, self._shift, self.solver, self.path
-        evolved = partial(Scaled, scale=scale) if self.evolve else None
-        yield from windows(problem, *settings, evolved)
+        square = scale**2 if isinstance(scale, float) else scale[..., 0, 0] ** 2
+
+        def evolved(left: Covariance) -> Hybrid:
+            return Hybrid.unchecked((square, left))
+
+        yield from windows(problem, *settings, evolved if self.evolve else None)
 
     def cost(self, problem: ProblemLike, first: int = 0, background: Array | None = None) -> Cost:
         """J of the window that begins before observation `first`, as a function of v.

@@ -79,7 +79,7 @@ class WeakCost:
         return xp.stack(blocks, axis=-3), below, xp.stack(slopes, axis=-2)
 
     @cached_property
-    def _root(self) -> tuple[Array, Array, Any]:  # L^-1 of B = L L^T
+    def _root(self) -> tuple[Array, Any]:  # L^-1 of B = L L^T
         return inverse_root(self.B)
 
     def _misfits(self, X: Array, evaluate: Callable) -> tuple[Array, Array, Any, list]:
@@ -94,7 +94,7 @@ class WeakCost:
         e = self.Q.whiten(X[..., 1:, :] - f)
         b, data, groups = 0 * e[..., :1, :], [], {}
         if self.B is not None:
-            root, _, ok = self._root
+            root, ok = self._root
             b = where_ok(ok, (X[..., :1, :] - self.x[..., None, :]) @ root.mT)
         for t, observe, y in self.seen:  # one call for all times of one operator
             groups.setdefault(id(observe.operator), []).append((t, observe, y))

@@ -11,6 +11,7 @@ import numpy as np
 from ...array import (
     Array,
     array_namespace,
+    as_tensor,
     convert,
     convert_tree,
     is_tensor,
@@ -19,7 +20,7 @@ from ...array import (
     to_numpy,
 )
 from ...covariances.base import Covariance
-from ...covariances.roots import Scaled
+from ...covariances.hybrid import Hybrid
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, in_library
 from ..base import Cycle, given_covariance
@@ -49,11 +50,12 @@ def warn_of(failed: int, solver: Any) -> None:
         )
 
 
-def root_of(method: Any, problem: ProblemLike) -> Scaled:
+def root_of(method: Any, problem: ProblemLike) -> Hybrid:
     """The background's covariance from the settings `B` and `factor` of a method."""
     wanted = f"give {type(method).__name__}(B=...), a covariance or variances"
     B = given_covariance(method.B, problem, wanted)
-    return Scaled(B, lift(method.factor, problem.like, problem.batch, "factor") ** 0.5)
+    factor = lift(method.factor, problem.like, problem.batch, "factor")
+    return Hybrid.unchecked((factor if isinstance(factor, float) else factor[..., 0, 0], B))
 
 
 def cost_of(method: Any, problem: ProblemLike, first: int, background: Array | None) -> Cost:
@@ -84,9 +86,7 @@ def windows(
     """
     like, K = problem.like, len(problem)
     if getattr(solver, "differentiates", False) and not is_tensor(like):
-        import torch
-
-        problem = in_library(problem, convert(like, torch.from_numpy(np.empty(0, like.dtype))))
+        problem = in_library(problem, as_tensor(like))
     xp = array_namespace(problem.like)
     with no_grad(problem.like):
         given = root = convert_tree(root, problem.like)

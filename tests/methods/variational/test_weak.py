@@ -47,6 +47,12 @@ def chains(T, n, batch=(), seed=0):
     return L @ L.mT
 
 
+def logdet(factor):
+    """log |A| of A = L L^T, from the diagonals of L^-1."""
+    roots = [da.array.to_numpy(root) for root in factor.inverse_roots]
+    return -2 * sum(np.log(np.diagonal(r, axis1=-2, axis2=-1)).sum(-1) for r in roots)
+
+
 @pytest.mark.parametrize("T", [1, 2, 9])
 @pytest.mark.parametrize("like", [np.zeros(1), torch.zeros(1, dtype=torch.float64)])
 def test_block_cholesky_is_the_dense_answer(T, like):
@@ -60,7 +66,7 @@ def test_block_cholesky_is_the_dense_answer(T, like):
     assert np.allclose(factor.solve(da.array.convert(b, like)), x, rtol=0, atol=1e-10)
     assert np.allclose(factor.inverse()[0], Z, rtol=0, atol=1e-10)
     assert np.allclose(factor.inverse()[1], between, rtol=0, atol=1e-10)
-    assert np.allclose(factor.logdet(), np.linalg.slogdet(A)[1], rtol=0, atol=1e-9)
+    assert np.allclose(logdet(factor), np.linalg.slogdet(A)[1], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("like", [np.zeros(1), torch.zeros(1, dtype=torch.float64)])
@@ -72,7 +78,7 @@ def test_a_bad_system_is_alone(like):
     found = []
     for diagonal in (D, bad):
         factor = block_cholesky(*(da.array.convert(v, like) for v in (diagonal, below)))
-        parts = (factor.solve(da.array.convert(b, like)), *factor.inverse(), factor.logdet())
+        parts = (factor.solve(da.array.convert(b, like)), *factor.inverse())
         found.append([da.array.to_numpy(v) for v in parts])
     for whole, some in zip(*found, strict=True):
         assert np.array_equal(whole[[0, 2]], some[[0, 2]])
@@ -222,7 +228,7 @@ def test_the_determinant_gives_the_likelihood():
     cost, places = cost_of(problem)
     found = weak4d(cost, np.zeros((places[-1] + 1, 3)))
     D, below, _ = cost.linearized(found.states)
-    total = block_cholesky(D, below).logdet() + np.linalg.slogdet(problem.prior.cov.matrix())[1]
+    total = logdet(block_cholesky(D, below)) + np.linalg.slogdet(problem.prior.cov.matrix())[1]
     total += places[-1] * np.linalg.slogdet(problem.noise.matrix())[1]
     R = problem.observation.noise.matrix()
     for k in range(7):
