@@ -183,10 +183,13 @@ class MethodExample:
     noisy: bool = False  # wants to know how much the model errs at each step
     yardstick: bool = False  # uses no data: its error is the climatological spread
     needs: tuple[str, ...] = ()  # of a problem, beside what ProblemLike names
+    fixed: bool = False  # its coder takes states of three numbers
     tracks: Any = field(default=None)  # the settings that track Lorenz-63 (None: the same)
 
     def __str__(self):
         turn, parts = getattr(self.method, "rotate", None), [type(self.method).__name__]
+        if self.fixed:
+            parts.append(type(self.method.method).__name__)
         return "-".join(parts + ["local"] * self.local + [turn] * bool(turn))
 
 
@@ -246,6 +249,7 @@ def _coders():
 
 CODERS = tuple(_coders())
 
+TURNED = da.POD(np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0], np.ones(3))
 EVERYWHERE = da.Localization.line(3, np.inf, da.boxcar)  # every observation counts fully
 
 # ExtendedKF: 1.9 a cycle is DAPPER's factor for this set-up, 180 on variances per time unit.
@@ -329,6 +333,18 @@ METHODS = (
     MethodExample(
         da.LocalParticleFilter(20, localization=EVERYWHERE, inflation=1.0, regularization=0.4),
         local=True,
+    ),
+    MethodExample(
+        da.Latent(da.ETKF(10, inflation=1.02), TURNED),
+        wide=lambda N: da.Latent(da.ETKF(N), TURNED),
+        fixed=True,
+    ),
+    MethodExample(
+        da.Latent(da.ExtendedKF(), TURNED),
+        exact=True,
+        needs=STEPS,
+        tracks=da.Latent(da.ExtendedKF(inflation=1.9), TURNED),
+        fixed=True,
     ),
 )
 

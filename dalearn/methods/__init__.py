@@ -12,6 +12,8 @@ from .ensemble.letkf import LETKF, blocks, letkf
 from .gaussian.interpolation import OI, Climatology, oi
 from .gaussian.kalman import KF, RTS, ExtendedKF, kalman_update, rts_update
 from .gaussian.unscented import UKF, sigma_points, ukf, unscented
+from .latent.latent import Latent
+from .latent.observed import Encoded
 from .particles.bootstrap import ParticleFilter
 from .particles.local import LocalParticleFilter, local_particle, transport
 from .particles.resampling import effective_size, reweight, systematic
@@ -43,11 +45,13 @@ __all__ = [
     "EnKS",
     "EnSRF",
     "EnVar4D",
+    "Encoded",
     "ExtendedKF",
     "Found",
     "GaussNewton",
     "IEnKS",
     "IncrementalCG",
+    "Latent",
     "LocalParticleFilter",
     "Method",
     "NotConverged",

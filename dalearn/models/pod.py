@@ -1,10 +1,11 @@
 """Proper orthogonal decomposition: the r directions in which states vary most.
 
-With the snapshots x_s, s = 1..S, their mean and a unit for each component, D = diag(scale),
-    D^-1 (x_s - mean) = sum_i u_si sigma_i v_i   (singular value decomposition, sigma_1 >= ...),
-    z = V D^-1 (x - mean),   decode(z) = mean + D V^T z,   rows of V: v_1 .. v_r, orthonormal.
-Of all affine maps to r numbers and back it has the least error on the snapshots, measured in the
-units of `scale`: the square of that error is the sum of the sigma_i^2 that were left out.
+With the snapshots x_s, s = 1..S, their mean, and a unit for each component, the scale,
+    (x_s - mean) / scale = sum_i u_si sigma_i phi_i  (singular value decomposition),
+    z_i = phi_i . (x - mean) / scale,  decode(z) = mean + scale sum_i z_i phi_i,  i = 1..r,
+where the phi_i are orthonormal and sigma_1 >= sigma_2 >= ... Of all affine maps to r numbers and
+back it has the least error on the snapshots, measured in the units of `scale`: the square of that
+error is the sum of the sigma_i^2 that were left out.
 
 Sirovich, Turbulence and the dynamics of coherent structures, Quart. Appl. Math. 45, 1987; large
 snapshots by random projection with subspace iteration: Halko, Martinsson and Tropp, Finding
@@ -26,18 +27,18 @@ EXTRA = 10  # directions more than wanted in the random projection
 POWERS = 4  # subspace iterations: the error is then within a per cent of the least
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class POD:
-    """A coder by proper orthogonal decomposition: z = V D^-1 (x - mean), x ~ mean + D V^T z.
+    """A coder by proper orthogonal decomposition: z_i = phi_i . (x - mean) / scale, i = 1..r.
 
     Made by `POD.fit(states, r)`. It takes states of any library and precision, and keeps them.
 
     Args:
-        modes: V `(r, n)`, orthonormal rows.
+        modes: the phi_i as orthonormal rows `(r, n)`.
         mean: the state that the code 0 stands for `(n,)`.
-        scale: D, the unit of each component `(n,)`, or None for 1. If units change, x -> E x, and
-            the scale with them, the codes stay the same. Without a scale, components in large
-            units decide the modes.
+        scale: the unit of each component `(n,)`, or None for 1. If units change, and the scale
+            with them, the codes stay the same. Without a scale, components in large units decide
+            the modes.
         values: the singular values that were found, `(c,)` with c >= r, in falling order.
         norm: the root of the sum of squares of all singular values: how much the snapshots vary.
 
@@ -126,6 +127,9 @@ class POD:
         norm = size * float(xp.sum(A * A)) ** 0.5
         return cls(V * xp.sign(peak), middle, scale, size * values, norm)
 
+    def __repr__(self) -> str:  # a method's settings are written into results
+        return f"POD(n={self.n}, r={self.r})"
+
     @property
     def n(self) -> int:
         return self.modes.shape[-1]
@@ -160,7 +164,7 @@ class POD:
         return replace(self, modes=self.modes[:r])
 
     def encode(self, x: Array) -> Array:
-        """Codes of states: z = V D^-1 (x - mean).
+        """Codes of states: z_i = phi_i . (x - mean) / scale.
 
         Args:
             x: states `(..., n)`.
@@ -178,7 +182,7 @@ class POD:
         return d @ convert(self.modes, x).mT
 
     def decode(self, z: Array) -> Array:
-        """States of codes: mean + D V^T z.
+        """States of codes: mean + scale sum_i z_i phi_i.
 
         Args:
             z: codes `(..., r)`.

@@ -71,7 +71,7 @@ def test_a_batch_is_the_experiments_one_by_one(example):
     for flat, b in enumerate(np.ndindex(2, 2)):
         alone = run(problem[b], example.method, seed=7 + flat)
         here = together.isel(case0=b[0], case1=b[1])
-        if isinstance(example.method, TORCH):
+        if isinstance(getattr(example.method, "method", example.method), TORCH):
             assert np.allclose(here["mean"], alone["mean"], rtol=0, atol=1e-8)
         else:
             assert same_bits(here["mean"], alone["mean"])
@@ -174,7 +174,9 @@ def test_missing_data_equal_rows_removed(example):
         pytest.skip("perturbed observations: compared with the same draws in test_oracles.py")
     import dataclasses
 
-    full = linear_gaussian(cycles=6, n=3 if example.local else 4, m=3, local=example.local)
+    full = linear_gaussian(
+        cycles=6, n=3 if example.local or example.fixed else 4, m=3, local=example.local
+    )
     data = full.data.copy()
     data[:, 1] = np.nan
     gaps = dataclasses.replace(full, data=data)

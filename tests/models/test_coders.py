@@ -1,6 +1,7 @@
 """The contract of a coder, on every coder; proper orthogonal decomposition beside its theory."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from dalearn.array import convert_tree
 from dalearn.models import Extended, reconstruction_error
 
 each = pytest.mark.parametrize("example", CODERS, ids=str)
+TWO: Any = 2.0
 DOUBLE = torch.zeros(1, dtype=torch.float64)
 
 
@@ -103,6 +105,7 @@ def test_the_modes_are_orthonormal_and_the_values_those_of_the_svd():
     for pod in (da.POD.fit(x, 5), da.POD.fit(x, 5, randomised=True)):
         assert np.allclose(pod.modes @ pod.modes.T, np.eye(5), rtol=0, atol=1e-14)
         s = np.linalg.svd(x - x.mean(0), compute_uv=False)
+        assert pod.values is not None
         assert np.allclose(pod.values, s, rtol=1e-12)
         assert np.allclose(pod.energy, np.cumsum(s**2) / (s**2).sum(), rtol=1e-12)
 
@@ -195,7 +198,7 @@ def test_states_that_never_vary():
         (lambda x: da.POD.fit(x, 61), r"r = 61 .* 60 snapshots of 12 .*wanted r <= 12"),
         (lambda x: da.POD.fit(x[0, :4], 5), r"r = 5 .* 4 snapshots .*wanted r <= 4"),
         (lambda x: da.POD.fit(x, 0), "r must be an integer >= 1, met 0"),
-        (lambda x: da.POD.fit(x, 2.0), "r must be an integer >= 1, met 2.0"),
+        (lambda x: da.POD.fit(x, TWO), "r must be an integer >= 1, met 2.0"),
         (lambda x: da.POD.fit(x[:, :0], 2), r"shape \(3, 0, 12\)"),
         (lambda x: da.POD.fit(x, 2, scale=np.ones(3)), r"scale has shape \(3,\), wanted \(12,\)"),
         (lambda x: da.POD.fit(x, 2, scale=np.arange(12.0)), "positive, met the least 0"),

@@ -1,0 +1,1 @@
+"""Methods in a latent space: any other method on the codes of states."""
