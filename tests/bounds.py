@@ -7,16 +7,15 @@ from yardstick import slowness
 
 USUAL = 15  # CPU seconds; most files take less than five
 BOUNDS = {
-    "test_published": 150,
+    "test_published": 80,
     "test_methods": 120,
     "test_particles": 80,
     "test_smoothers": 70,
-    "test_kalman_family": 70,
+    "test_kalman_family": 50,
     "test_fields": 60,
     "test_ensemble": 60,
     "test_networks_in_the_loop": 60,
     "test_weak": 60,
-    "test_check": 60,
     "test_neural": 60,
     "test_site": 60,  # the browser's own seconds are counted where it ends with the tests
     "test_lab": 60,

@@ -178,7 +178,10 @@ def test_a_page_runs_in_its_limit(page):
     if record is None:
         reason = f"{page.name} was not executed: `make pages`"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    assert record.cpu / record.slowness <= LIMIT
+    # where the kernel had less than half a core, others filled the caches that the page needed:
+    # up to twice the CPU seconds were seen then
+    busy = record.wall > 2 * record.cpu
+    assert record.cpu / record.slowness <= LIMIT * (2 if busy else 1)
 
 
 def test_a_test_file_that_takes_too_long_fails_the_run(tmp_path):

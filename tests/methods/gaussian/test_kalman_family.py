@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from examples import Rotation, linear_gaussian, lorenz63, lorenz96
+from lengths import full
 from scipy import stats
 
 import dalearn as da
@@ -330,24 +331,32 @@ YARDSTICKS = {
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("name", YARDSTICKS)
 def test_yardsticks(name):
     method, published, slack = YARDSTICKS[name]
-    twin = lorenz63(cycles=1000, batch=20) if name < "9" else lorenz96(cycles=4000, batch=20)
-    found = scores(twin, method, 64 if name < "9" else 400)
-    assert abs(float(found["rmse"].median()) - published) <= slack
+    if name < "9":
+        found = scores(lorenz63(cycles=1000, batch=20), method, 64)
+    else:
+        found = scores(lorenz96(cycles=full(2000, 4000), batch=20), method, 400)
+    # over 1600 cycles the median of 20 scatters by 0.0015 (3D-Var), over 3600 by 0.001
+    assert abs(float(found["rmse"].median()) - published) <= slack + full(0.005, 0)
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_extended_kalman_filter_on_lorenz96():
     """Published 0.24 with the factor 6 on variances per time unit, 6^(dt/2) a cycle here.
 
     The published filter's tangent is that of an Euler step, I + dt J (DAPPER's default); ours is
-    the derivative of the Runge-Kutta step itself, and does better.
+    the derivative of the Runge-Kutta step itself, and does better. (Differences are as good as
+    automatic differentiation, to seven digits, and quicker here.)
     """
-    found = scores(lorenz96(cycles=2000, batch=20), da.ExtendedKF(6**0.025), 400)
+    method = da.ExtendedKF(6**0.025, jacobian=full(da.finite_difference, da.linearize))
+    found = scores(lorenz96(cycles=full(1000, 2000), batch=20), method, 400)
     assert int(found["lost"].sum()) == 0
-    assert 0.19 < float(found["rmse"].median()) < 0.24  # 0.207, 0.004 from seed to seed
+    # 0.207; over 1600 cycles a seed scatters by 0.004
+    assert 0.19 < float(found["rmse"].median()) < 0.24
 
 
 def test_ukf_tracks_lorenz63():

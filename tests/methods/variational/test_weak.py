@@ -439,6 +439,7 @@ def test_the_sparse_setup_is_what_it_says():
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["code, dt 0.05", "text, dt 0.025"])
 def test_sparse_lorenz63(name):
     """Blanke, Fablet and Lelarge 2024: four values of one component for 96 unknowns.
