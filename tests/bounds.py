@@ -27,8 +27,10 @@ BOUNDS = {
     "test_properties": 40,
     "test_two_scale": 40,
     "test_variational": 40,
+    "test_adding": 25,
     "test_execution": 25,
     "test_hard": 25,
+    "test_latent": 25,
 }
 
 # A run fails where a file takes more than FACTOR times its bound, in seconds of the machine that

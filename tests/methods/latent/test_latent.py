@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from examples import Curved, Rotation, linear_gaussian, lorenz63
+from examples import Bare, Curved, Rotation, linear_gaussian, lorenz63
 
 import dalearn as da
 from dalearn.array import array_namespace, streams
@@ -190,6 +190,25 @@ def test_one_observation_time():
     mean, _ = projected(problem, fitted())
     result = run(problem, da.Latent(da.KF(), fitted()))
     assert np.allclose(result["mean"], mean, rtol=0, atol=1e-9)
+
+
+def test_single_precision_is_kept():
+    problem, method = lorenz63(cycles=4, batch=(2,)), da.ETKF(10)
+    exact = run(problem, method)
+    for like in (np.zeros(1, np.float32), torch.zeros(1)):
+        result = run(problem.to(like), da.Latent(method, turned(3)))  # a coder in double precision
+        assert result["mean"].dtype == np.float32
+        # eps 1e-7 of states up to 40, four cycles of growth: 7e-6 was seen
+        assert np.allclose(result["mean"], exact["mean"], rtol=0, atol=1e-3)
+
+
+def test_no_observation_time_is_no_cycle():
+    class Empty(Bare):
+        def __len__(self):
+            return 0
+
+    problem = Empty(linear_gaussian(cycles=2, n=6, m=4).validated())
+    assert not list(da.Latent(da.ETKF(10), fitted()).run(problem, streams(1, 0, ())))
 
 
 # --- priors -----------------------------------------------------------------------------------
