@@ -53,16 +53,16 @@ style: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
-	$(BIN)/pyright
-
-lint: style types  ## style and types
-
 # Each part of `make test` leaves what it printed in $(LOGS), so that the end can repeat how it went.
 LOGS := _build/logs
 TEE = 2>&1 | tee $(LOGS)/$@.log
 $(LOGS):
 	@mkdir -p $@
+
+types: $(STAMP) | $(LOGS)
+	$(BIN)/pyright $(TEE)
+
+lint: style types  ## style and types
 
 UNIT = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 unit: $(STAMP) | $(LOGS)  ## every test that needs neither the site nor a browser

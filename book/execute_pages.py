@@ -112,22 +112,20 @@ def read(page: Path):
 
 
 def key_of(page: Path) -> str:
-    return key_of_text(page, page.read_text("utf8"))
-
-
-@cache
-def key_of_text(page: Path, text: str) -> str:
-    return store().create_hashed_notebook(read(page))[1]
+    return hashes(page, page.read_text("utf8"))[1]
 
 
 def code_of(page: Path) -> str:
-    return code_of_text(page, page.read_text("utf8"))
+    return hashes(page, page.read_text("utf8"))[0]
 
 
 @cache
-def code_of_text(page: Path, text: str) -> str:
-    sources = [cell.source for cell in read(page).cells if cell.cell_type == "code"]
-    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+def hashes(page: Path, text: str) -> tuple[str, str]:
+    """Of a page's code, and of its code cells with their metadata: the cache's key."""
+    notebook = read(page)
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    code = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+    return code, store().create_hashed_notebook(notebook)[1]
 
 
 @cache
