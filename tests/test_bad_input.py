@@ -402,7 +402,8 @@ TABLE = [
     ("steps-length", lambda: lorenz(steps=[1, 2]), V, ["one per observation (4", "[1, 2]"]),
     ("steps-one-in-a-list", lambda: lorenz(steps=[2]), V, ["one per observation (4", "[2]"]),
     ("Q-width", lambda: check(noise=Q4), V, ["dimension 4", "state's 3"]),
-    ("Q-number", lambda: lorenz(noise=0.1), V, ["single number", "ones(n)"]),
+    ("Q-negative", lambda: lorenz(noise=-0.1), V, ["not negative", "-0.1"]),
+    ("Q-words", lambda: lorenz(noise="loud"), T, ["model noise", "real numbers"]),
     (
         "Q-batch",
         lambda: check(noise=da.Diagonal(ones((2, 3)))),

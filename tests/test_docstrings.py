@@ -22,7 +22,10 @@ FOLDERS: tuple[str, ...] = (  # whose docstrings have the form; the others follo
     "array",
     "cases",
     "covariances",
+    "data",
+    "files",
     "models",
+    "problem",
 )
 
 

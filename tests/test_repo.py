@@ -94,6 +94,13 @@ def test_no_minified_or_built_file_is_tracked():
     assert not bad
 
 
+def test_the_types_are_shipped():
+    """py.typed tells type checkers to read the package's annotations (PEP 561)."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["hatch"]["build"]
+    assert build == {"targets": {"wheel": {"packages": ["dalearn"]}}}  # all that is tracked in it
+    assert ROOT / "dalearn" / "py.typed" in tracked()
+
+
 def test_no_tracked_file_is_large():
     """One megabyte is what a shipped set of weights may weigh; nothing else comes near."""
     assert not [p.name for p in tracked() if p.stat().st_size > 1_050_000]

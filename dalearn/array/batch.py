@@ -65,14 +65,17 @@ def batch_index(b: Any, shape: tuple[int, ...], batch: tuple[int, ...]) -> tuple
     Raises:
         IndexError: for an experiment outside the batch.
     """
-    b = b if isinstance(b, tuple) else (b,)
-    if len(b) > len(batch) or any(
+    given: tuple[Any, ...] = (b,)
+    if isinstance(b, tuple):
+        given = b  # pyright: ignore[reportUnknownVariableType]
+    if len(given) > len(batch) or any(
         not isinstance(i, slice) and not -size <= i < size
-        for i, size in zip(b, batch, strict=False)
+        for i, size in zip(given, batch, strict=False)
     ):
-        raise IndexError(f"experiment {b} is outside the batch {batch}")
-    b = (*b, *(slice(None),) * (len(batch) - len(b)))[len(batch) - len(shape) :]
+        raise IndexError(f"experiment {given} is outside the batch {batch}")
+    rest = (slice(None),) * (len(batch) - len(given))
+    own = (*given, *rest)[len(batch) - len(shape) :]
     one = {True: slice(None), False: 0}
     return tuple(
-        one[isinstance(i, slice)] if size == 1 else i for i, size in zip(b, shape, strict=True)
+        one[isinstance(i, slice)] if size == 1 else i for i, size in zip(own, shape, strict=True)
     )

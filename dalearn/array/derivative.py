@@ -63,12 +63,12 @@ def linearize(f: Operator, x: Array) -> tuple[Array, Array]:
             out = f(copies)
     except (TypeError, AttributeError, RuntimeError) as error:
         raise TypeError(f"{_name(f)} cannot run on torch tensors ({error}); {_ADVICE}") from error
-    g = None
+    g: Any = None
     with torch.enable_grad():
         if is_tensor(out) and out.requires_grad:
             total = out.diagonal(dim1=0, dim2=-1).sum()
             try:
-                (g,) = torch.autograd.grad(total, copies, allow_unused=True)
+                g = torch.autograd.grad(total, copies, allow_unused=True)[0]
             except RuntimeError as error:  # what a derivative needs was written over
                 raise TypeError(f"{_name(f)} has no derivative ({error}); {_ADVICE}") from error
     if g is None:
@@ -145,8 +145,8 @@ def pushforward(f: Operator, x: Array, rows: Array) -> tuple[Array, Array]:
         ValueError: when its result does not depend on `x` through recorded operations.
     """
     if not is_tensor(x) and not has_torch():
-        J = linearize(f, x)
-        return J[0], rows @ J[1].mT
+        value, J = linearize(f, x)
+        return value, rows @ J.mT
     import torch
 
     z, changes = as_tensor(x).detach(), convert(rows, as_tensor(x))
@@ -160,8 +160,8 @@ def pushforward(f: Operator, x: Array, rows: Array) -> tuple[Array, Array]:
             return convert(value, x), convert(images, x)
     except (TypeError, AttributeError, RuntimeError):  # no forward mode: reverse may know better
         pass
-    value, J = linearize(f, x)  # or say what is wrong with f
-    return value, rows @ J.mT
+    value, slope = linearize(f, x)  # or say what is wrong with f
+    return value, rows @ slope.mT
 
 
 def transpose(f: Operator, x: Array, n: int) -> Array:
@@ -212,25 +212,28 @@ def linear(
 def _bridge() -> Any:
     import torch
 
+    def apply(*args: Any) -> Any:
+        return Bridge.apply(*args)  # pyright: ignore
+
     class Bridge(torch.autograd.Function):
         @staticmethod
-        def forward(x, forward, adjoint):
+        def forward(x: Any, forward: Any, adjoint: Any) -> Any:  # pyright: ignore
             return convert(np.ascontiguousarray(forward(to_numpy(x))), x)
 
         @staticmethod
-        def setup_context(ctx, inputs, output):
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
             _, ctx.forward, ctx.adjoint = inputs
 
         @staticmethod
-        def backward(ctx, g):  # type: ignore[override]
-            return Bridge.apply(g, ctx.adjoint, ctx.forward), None, None
+        def backward(ctx: Any, g: Any) -> Any:  # pyright: ignore
+            return apply(g, ctx.adjoint, ctx.forward), None, None
 
         @staticmethod
-        def jvp(ctx, t, *_):  # type: ignore[override]
-            return Bridge.apply(t, ctx.forward, ctx.adjoint)
+        def jvp(ctx: Any, t: Any, *_: Any) -> Any:  # pyright: ignore
+            return apply(t, ctx.forward, ctx.adjoint)
 
         @staticmethod
-        def vmap(info, dims, x, forward, adjoint):
-            return Bridge.apply(x.movedim(dims[0], 0), forward, adjoint), 0
+        def vmap(info: Any, dims: Any, x: Any, forward: Any, adjoint: Any) -> Any:  # pyright: ignore
+            return apply(x.movedim(dims[0], 0), forward, adjoint), 0
 
     return Bridge

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -116,7 +116,7 @@ def fft(like: Array) -> Any:
         import torch
 
         return torch.fft
-    import scipy.fft  # its transforms are half again as fast as numpy.fft on stacked fields
+    import scipy.fft  # pyright: ignore[reportMissingTypeStubs]  # its transforms are half again as fast as numpy.fft on stacked fields
 
     return scipy.fft
 
@@ -144,7 +144,7 @@ def as_tensor(x: Array) -> Any:
     """
     import torch
 
-    return x if is_tensor(x) else convert(x, torch.from_numpy(np.empty(0, x.dtype)))
+    return x if is_tensor(x) else convert(x, torch.as_tensor(np.empty(0, x.dtype)))
 
 
 def is_float(x: Array) -> bool:
@@ -173,7 +173,8 @@ def as_floats(x: Any, name: str) -> Array:
         TypeError: for complex numbers, text and other things that are no real numbers.
         ValueError: for lists of different lengths.
     """
-    if isinstance(x, np.ma.MaskedArray):  # as netCDF readers return: a gap is a NaN here
+    masked: Any = np.ma.MaskedArray  # as netCDF readers return: a gap is a NaN here
+    if isinstance(x, masked):
         x = np.ma.filled(x.astype(np.float64), np.nan)
     if not is_tensor(x):
         try:
@@ -204,7 +205,7 @@ def convert(x: Any, like: Array) -> Array:
 
         if not is_tensor(x):
             x = np.asarray(x, order="C")  # not ascontiguousarray: it adds an axis to a number
-            x = torch.from_numpy(x if x.flags.writeable else x.copy())
+            x = torch.as_tensor(x if x.flags.writeable else x.copy())
         floating = x.dtype.is_floating_point or x.ndim == 0
         return x.to(device=like.device, dtype=like.dtype if floating else None)
     x = to_numpy(x)
@@ -226,14 +227,15 @@ def convert_tree(obj: Any, like: Array) -> Any:
     if is_array(obj):
         return convert(obj, like)
     if isinstance(obj, (tuple, list)):
-        new = [convert_tree(o, like) for o in obj]
-        if all(a is b for a, b in zip(obj, new, strict=True)):
-            return obj
-        return type(obj)(*new) if hasattr(obj, "_fields") else type(obj)(new)  # a namedtuple?
+        kind, held = cast(Any, type(obj)), cast(list[Any], obj)  # pyright: ignore
+        new = [convert_tree(o, like) for o in held]
+        if all(a is b for a, b in zip(held, new, strict=True)):
+            return held
+        return kind(*new) if hasattr(obj, "_fields") else kind(new)  # a namedtuple?
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type) and not is_module(obj):
         fields = {f.name: getattr(obj, f.name) for f in dataclasses.fields(obj) if f.init}
-        new = {k: convert_tree(v, like) for k, v in fields.items()}
-        changed = {k: v for k, v in new.items() if v is not fields[k]}
+        made = {k: convert_tree(v, like) for k, v in fields.items()}
+        changed = {k: v for k, v in made.items() if v is not fields[k]}
         return dataclasses.replace(obj, **changed) if changed else obj
     return obj
 

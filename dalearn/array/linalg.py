@@ -69,9 +69,9 @@ def solve(A: Array, B: Array) -> Array:
     except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
         if A.ndim > 2:  # each on its own
             lead = np.broadcast_shapes(tuple(A.shape[:-2]), tuple(B.shape[:-2]))
-            A, B = (xp.broadcast_to(v, (*lead, *v.shape[-2:])) for v in (A, B))
-            found = [solve(A[i], B[i]) for i in np.ndindex(lead)]
-            return xp.reshape(xp.stack(found), B.shape)
+            a, b = (xp.broadcast_to(v, (*lead, *v.shape[-2:])) for v in (A, B))
+            found = [solve(a[i], b[i]) for i in np.ndindex(lead)]
+            return xp.reshape(xp.stack(found), b.shape)
         n, largest = A.shape[-1], float(xp.max(xp.abs(A)))
         more = 8 * n * float(xp.finfo(A.dtype).eps) * largest
         return xp.linalg.solve(A + more * eye(n, A), B)
@@ -103,13 +103,13 @@ def inverse_root(A: Array) -> tuple[Array, Any]:
         `(L^-1, ok)` with `ok (...)`, or True: where A was finite and positive definite.
     """
     xp, one = array_namespace(A), eye(A.shape[-1], A)
-    A, ok = sane(A)
+    finite, ok = sane(A)
     try:
-        L = xp.linalg.cholesky(A)
+        root = xp.linalg.cholesky(finite)
     except (np.linalg.LinAlgError, RuntimeError):  # some have a factor: each is asked on its own
         lead = tuple(A.shape[:-2])
-        good = xp.asarray([definite(A[i]) for i in np.ndindex(lead)], device=A.device)
+        good = xp.asarray([definite(finite[i]) for i in np.ndindex(lead)], device=A.device)
         good = xp.reshape(good, lead)
-        A, ok = xp.where(good[..., None, None], A, one), good if ok is True else good & ok
-        L = xp.linalg.cholesky(A)
-    return xp.linalg.solve(L, xp.broadcast_to(one, L.shape)), ok
+        root = xp.linalg.cholesky(xp.where(good[..., None, None], finite, one))
+        ok = good if ok is True else good & ok
+    return xp.linalg.solve(root, xp.broadcast_to(one, root.shape)), ok

@@ -100,11 +100,11 @@ def block_cholesky(D: Array, O: Array) -> BlockCholesky:
     links: list[Array] = []
     ok: Any = True
     for t in range(T):
-        S = D[..., t, :, :]
+        block = D[..., t, :, :]
         if t:
             links.append(O[..., t - 1, :, :] @ roots[-1].mT)
-            S = S - links[-1] @ links[-1].mT
-        root, good = inverse_root(S)
+            block = block - links[-1] @ links[-1].mT
+        root, good = inverse_root(block)
         ok = good if ok is True else ok if good is True else ok & good
         roots.append(root)
     return BlockCholesky(roots, links, ok)

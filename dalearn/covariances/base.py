@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..array import Array, array_namespace, as_tensor, convert, convert_tree
 from ..array.derivative import has_torch, transpose
@@ -17,8 +17,14 @@ class Covariance:
     `C1 + C2`, `2 * C`, `C / 2`, with numbers or arrays over batch axes.
     """
 
-    n: int
-    batch: tuple[int, ...]
+    if TYPE_CHECKING:  # a subclass may have properties, or fields of a dataclass
+
+        @property
+        def n(self) -> int: ...
+
+        @property
+        def batch(self) -> tuple[int, ...]: ...
+
     seen: Array | None = None
     __array_ufunc__ = None  # NumPy leaves `array * C` to the covariance
 

@@ -15,7 +15,7 @@ Weaver and Courtier, Q. J. R. Meteorol. Soc. 127, 2001; Mirouze and Weaver, Q. J
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -25,8 +25,9 @@ import numpy as np
 from ..array import Array, check_count, to_numpy
 from ..array.derivative import linear
 from .kernels import positive
-from .on_grid import OfFields
+from .on_grid import OfFields, closed
 
+Numbers = np.ndarray[Any, Any]
 LARGEST_EXACT = 4096  # points up to which the variance is computed, not estimated
 
 
@@ -74,19 +75,16 @@ class Diffusion(OfFields):
         object.__setattr__(self, "shape", wet.shape)
         self._settle()
         axes = wet.ndim
-        around = (self.periodic,) * axes if isinstance(self.periodic, bool) else self.periodic
-        if not isinstance(around, Sequence) or [type(p) for p in around] != [bool] * axes:
-            raise ValueError(f"periodic must be True, False or {axes} of them, met {around!r}")
         d = 1 if self.lines else axes
         M = self.steps
         least = 2 if d == 1 else 4  # the least even M with 2 M > d + 2
-        if isinstance(M, bool) or not isinstance(M, int) or M % 2 or least > M:
+        if isinstance(M, bool) or not isinstance(M, int) or M % 2 or least > M:  # pyright: ignore
             raise ValueError(f"steps must be an even integer >= {least}, met {M!r}")
         check_count("samples", 2 if self.samples is None else self.samples, 2)
         settled = {
             "length": positive(self.length, "length", axes),
             "spacing": positive(self.spacing, "spacing", axes),
-            "periodic": tuple(around),
+            "periodic": closed(self.periodic, axes),
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
@@ -116,7 +114,7 @@ class Diffusion(OfFields):
         return _operator(self.wet.tobytes(), self.wet.shape, *settings)
 
     @cached_property
-    def _norm(self) -> np.ndarray:
+    def _norm(self) -> Numbers:
         return self._operator.norm
 
     def _apply(self, z: Array) -> Array:
@@ -138,35 +136,44 @@ class Factor(NamedTuple):
 
     axes: tuple[int, ...]  # of a field, last the one along which neighbours are adjacent
     matrix: Any
-    solve: Any
+    solve: Callable[[Numbers], Numbers]
+
+    def solve_rows(self, rows: Numbers) -> Numbers:
+        """The solutions for rows `(k, points)` as right-hand sides."""
+        return self.solve(np.ascontiguousarray(rows.T)).T
+
+    def multiply_rows(self, rows: Numbers) -> Numbers:
+        """The products with rows `(k, points)`."""
+        return (self.matrix @ rows.T).T
 
 
 @dataclass(frozen=True, eq=False)
 class Operator:
     """Half of the steps of diffusion, forth and back, on fields `(..., *shape)`."""
 
-    wet: np.ndarray
+    wet: Numbers
     factors: list[Factor]
     half: int
     samples: int
 
-    def solve(self, z: np.ndarray, turned: bool) -> np.ndarray:
+    def solve(self, z: Numbers, turned: bool) -> Numbers:
         """A^(-M/2) z, or its transpose: the factors in turn, from either end."""
         for f in (self.factors[::-1] if turned else self.factors) * self.half:
-            z = _on_rows(f, lambda rows, f=f: f.solve(np.ascontiguousarray(rows.T)).T, z)
+            z = _on_rows(f.axes, f.solve_rows, z)
         return z
 
-    def multiply(self, x: np.ndarray, turned: bool) -> np.ndarray:
+    def multiply(self, x: Numbers, turned: bool) -> Numbers:
         """A^(M/2) x, the inverse of `solve`, or its transpose."""
         for f in (self.factors if turned else self.factors[::-1]) * self.half:
-            x = _on_rows(f, lambda rows, f=f: (f.matrix @ rows.T).T, x)
+            x = _on_rows(f.axes, f.multiply_rows, x)
         return x
 
     @cached_property
-    def norm(self) -> np.ndarray:
+    def norm(self) -> Numbers:
         """The standard deviation of A^(-M/2) z, `shape`, exactly or from draws; 1 on land."""
         n, shape = self.wet.size, self.wet.shape
-        square, rng = np.zeros(n), np.random.default_rng(0)
+        square: Numbers = np.zeros(n)
+        rng = np.random.default_rng(0)
         count = self.samples or n
         block = max(1, min(256, 2**22 // n))
         for start in range(0, count, block):
@@ -184,7 +191,13 @@ class Operator:
 
 @lru_cache(maxsize=2)
 def _operator(
-    wet: bytes, shape: tuple, steep: tuple, periodic: tuple, lines: bool, half: int, samples: int
+    wet: bytes,
+    shape: tuple[int, ...],
+    steep: tuple[float, ...],
+    periodic: tuple[bool, ...],
+    lines: bool,
+    half: int,
+    samples: int,
 ) -> Operator:
     sea = np.frombuffer(wet, dtype=bool).reshape(shape)
     if len(shape) == 1 or not lines:
@@ -197,42 +210,45 @@ def _operator(
     return Operator(sea, factors, half, samples)
 
 
-def _on_rows(factor: Factor, apply: Any, x: np.ndarray) -> np.ndarray:
-    """`apply` on rows `(k, points)` of fields `(..., *shape)`, in the order of the factor."""
-    d = len(factor.axes)
+def _on_rows(axes: tuple[int, ...], apply: Callable[[Numbers], Numbers], x: Numbers) -> Numbers:
+    """`apply` on rows `(k, points)` of fields `(..., *shape)`, with the axes in this order."""
+    d = len(axes)
     lead = tuple(range(x.ndim - d))
-    turn = (*lead, *(len(lead) + a for a in factor.axes))
+    turn = (*lead, *(len(lead) + a for a in axes))
     t = np.transpose(x, turn)
     y = apply(t.reshape(-1, math.prod(t.shape[len(lead) :])).astype(float, copy=False))
     y = y.reshape(t.shape).astype(x.dtype, copy=False)
     return np.transpose(y, np.argsort(turn))
 
 
-def _factor(wet: np.ndarray, steep: tuple, periodic: tuple, axes: tuple[int, ...]) -> Factor:
+def _factor(
+    wet: Numbers, steep: tuple[float, ...], periodic: tuple[bool, ...], axes: tuple[int, ...]
+) -> Factor:
     """I - sum_a steep_a D_a over the wet cells, with its sparse factorisation."""
-    from scipy.sparse import coo_matrix, identity
-    from scipy.sparse.linalg import splu
+    from scipy import sparse  # pyright: ignore[reportMissingTypeStubs]
+    from scipy.sparse import linalg  # pyright: ignore[reportMissingTypeStubs]
 
-    index = np.arange(wet.size).reshape(wet.shape)
-    A = identity(wet.size, format="csc")
+    library: Any = sparse
+    index: Numbers = np.arange(wet.size).reshape(wet.shape)
+    matrix = library.identity(wet.size, format="csc")
     for a, (k, around) in enumerate(zip(steep, periodic, strict=True)):
         n = wet.shape[a]
         if k == 0 or n == 1:
             continue
-        here = np.arange(n if around and n > 2 else n - 1)
+        here: Numbers = np.arange(n if around and n > 2 else n - 1)
         there = (here + 1) % n
         open_ = np.take(wet, here, axis=a) & np.take(wet, there, axis=a)
         i, j = np.take(index, here, axis=a)[open_], np.take(index, there, axis=a)[open_]
-        flux = np.full(2 * len(i), k)
-        rows = np.concatenate((i, i, j, j))
-        columns = np.concatenate((i, j, j, i))
-        signs = np.concatenate((flux[: len(i)], -flux[: len(i)], flux[: len(i)], -flux[: len(i)]))
-        A = A + coo_matrix((signs, (rows, columns)), shape=A.shape).tocsc()
+        flux = np.full(len(i), k)
+        rows, columns = np.concatenate((i, i, j, j)), np.concatenate((i, j, j, i))
+        signs = np.concatenate((flux, -flux, flux, -flux))
+        matrix = matrix + library.coo_matrix((signs, (rows, columns)), shape=matrix.shape).tocsc()
     along = sum(k > 0 for k in steep) == 1
-    solver = splu(
-        A.tocsc(),
+    factorised: Any = linalg
+    solver = factorised.splu(
+        matrix.tocsc(),
         permc_spec="NATURAL" if along and not any(periodic) else "MMD_AT_PLUS_A",
         diag_pivot_thresh=0.0,
         options={"SymmetricMode": True},
     )
-    return Factor(axes, A.tocsr(), solver.solve)
+    return Factor(axes, matrix.tocsr(), solver.solve)

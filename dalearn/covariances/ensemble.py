@@ -63,7 +63,7 @@ class WithoutInverse(Covariance):
 
 
 def _check_anomalies(X: Any) -> Array:
-    X = as_floats(X, "anomalies")
+    X = as_floats(X, "anomalies")  # pyright: ignore[reportConstantRedefinition]
     if X.ndim < 2 or 0 in X.shape or X.shape[-2] < 2:
         raise ValueError(
             f"anomalies must have shape (..., N, n) with N >= 2 members, met {tuple(X.shape)}; "
@@ -142,7 +142,7 @@ class Localized(WithoutInverse):
     def __post_init__(self) -> None:
         X = _check_anomalies(self.anomalies)
         object.__setattr__(self, "anomalies", X)
-        if not isinstance(self.correlation, Covariance):
+        if not isinstance(self.correlation, Covariance):  # pyright: ignore
             raise TypeError(
                 f"correlation must be a Covariance, met {type(self.correlation).__name__}; write "
                 "Dense(C) for a matrix"

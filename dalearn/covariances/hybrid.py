@@ -142,9 +142,11 @@ def _weight(w: Any) -> Any:
 
 
 def _pair(part: Any) -> Weighted:
-    if not isinstance(part, tuple) or len(part) != 2 or not isinstance(part[1], Covariance):
-        raise TypeError(f"wanted pairs (weight, Covariance), met {part!r}")
-    return _weight(part[0]), part[1]
+    if isinstance(part, tuple) and len(part) == 2:  # pyright: ignore[reportUnknownArgumentType]
+        weight, C = part  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(C, Covariance):
+            return _weight(weight), C
+    raise TypeError(f"wanted pairs (weight, Covariance), met {part!r}")
 
 
 def _lifted(w: Any, like: Array, axes: int) -> Any:

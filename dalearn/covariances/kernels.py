@@ -24,8 +24,11 @@ import numpy as np
 
 from ..array import to_numpy
 from .matrices import Dense
-from .tapers import Taper
+from .tapers import Numbers, Taper
 from .tapers import gaspari_cohn as _taper
+
+Counts = tuple[int, ...]
+Lengths = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,25 @@ class Kernel:
     """
 
     name: str
-    function: Callable[[np.ndarray], np.ndarray]
+    function: Callable[[Numbers], Numbers]
     reach: float
 
-    def __call__(self, r: Any) -> np.ndarray:
+    def __call__(self, r: Any) -> Numbers:
         return self.function(np.asarray(r, dtype=float))
 
     def __repr__(self) -> str:
         return self.name
 
 
-def _exponential(r: np.ndarray) -> np.ndarray:
+def _exponential(r: Numbers) -> Numbers:
     return np.exp(-r)
 
 
-def _soar(r: np.ndarray) -> np.ndarray:
+def _soar(r: Numbers) -> Numbers:
     return (1 + r) * np.exp(-r)
 
 
-def _gaussian(r: np.ndarray) -> np.ndarray:
+def _gaussian(r: Numbers) -> Numbers:
     return np.exp(-(r**2) / 2)
 
 
@@ -82,8 +85,11 @@ gaspari_cohn = Kernel("gaspari_cohn", _taper, _taper.reach)
 class _Matern:
     nu: float
 
-    def __call__(self, r: np.ndarray) -> np.ndarray:
-        from scipy.special import gammaln, kve
+    def __call__(self, r: Numbers) -> Numbers:
+        from scipy import special  # pyright: ignore[reportMissingTypeStubs]
+
+        functions: Any = special
+        gammaln, kve = functions.gammaln, functions.kve
 
         x = math.sqrt(2 * self.nu) * r
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -109,7 +115,7 @@ def matern(nu: float) -> Kernel:
     Raises:
         ValueError: for another nu.
     """
-    if isinstance(nu, bool) or not isinstance(nu, (int, float)) or not 0 < nu <= 50:
+    if isinstance(nu, bool) or not isinstance(nu, (int, float)) or not 0 < nu <= 50:  # pyright: ignore
         raise ValueError(f"nu must be a number above 0 and at most 50, met {nu!r}")
     return Kernel(f"matern({nu:g})", _Matern(float(nu)), 45 / math.sqrt(2 * nu) + 2 * nu**0.5)
 
@@ -139,7 +145,7 @@ def as_kernel(kernel: Any) -> Kernel:
 # --- rows of covariances on rings ---------------------------------------------------------------
 
 
-def images(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.ndarray:
+def images(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> Numbers:
     """Correlations of point 0 with each point of a periodic grid, summed over all its images.
 
     Entry 0 exceeds 1 where the correlation reaches around the ring.
@@ -161,7 +167,7 @@ def images(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.n
 
 
 @lru_cache(maxsize=4)
-def _images(kernel: Kernel, counts: tuple, length: tuple, spacing: tuple) -> np.ndarray:
+def _images(kernel: Kernel, counts: Counts, length: Lengths, spacing: Lengths) -> Numbers:
     size = [n * h for n, h in zip(counts, spacing, strict=True)]
     turns = [math.ceil(kernel.reach * l / p) for l, p in zip(length, size, strict=True)]
     work = math.prod(2 * k + 1 for k in turns) * math.prod(n // 2 + 1 for n in counts)
@@ -183,7 +189,7 @@ def _images(kernel: Kernel, counts: tuple, length: tuple, spacing: tuple) -> np.
     return total
 
 
-def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.ndarray:
+def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> Numbers:
     """The same row with the nearest image alone, which is no covariance where it is long.
 
     `least_eigenvalue` shows it: that of SOAR on a ring of 100 points is negative where the length
@@ -199,13 +205,14 @@ def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> np.
         An array of the shape `counts`.
     """
     counts, length, spacing = _grid(counts, length, spacing)
-    away = [np.minimum(np.arange(n), n - np.arange(n)) * h / l
-            for n, h, l in zip(counts, spacing, length, strict=True)]  # fmt: skip
+    away: list[Numbers] = []
+    for n, h, l in zip(counts, spacing, length, strict=True):
+        away.append(np.minimum(np.arange(n), n - np.arange(n)) * h / l)
     r = away[0] if len(away) == 1 else np.hypot(away[0][:, None], away[1])
     return kernel(r)
 
 
-def least_eigenvalue(row: np.ndarray) -> float:
+def least_eigenvalue(row: Numbers) -> float:
     """The least eigenvalue of the periodic covariance with this row.
 
     Waves are the eigenvectors, so the eigenvalues are the row's Fourier transform.
@@ -281,7 +288,9 @@ def share(nugget: Any) -> float:
 
 def grid_shape(shape: Any) -> tuple[int, ...]:
     """`n`, `(n,)` or `(rows, columns)` as a tuple of positive integers, or ValueError."""
-    given = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    given: tuple[Any, ...] = (shape,)
+    if isinstance(shape, Sequence):
+        given = tuple(shape)  # pyright: ignore
     if len(given) not in (1, 2) or not all(
         isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in given
     ):
@@ -289,7 +298,7 @@ def grid_shape(shape: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in given)
 
 
-def _grid(counts: Any, length: Any, spacing: Any) -> tuple[tuple, tuple, tuple]:
-    counts = grid_shape(counts)
-    axes = len(counts)
-    return counts, positive(length, "length", axes), positive(spacing, "spacing", axes)
+def _grid(counts: Any, length: Any, spacing: Any) -> tuple[Counts, Lengths, Lengths]:
+    shape = grid_shape(counts)
+    axes = len(shape)
+    return shape, positive(length, "length", axes), positive(spacing, "spacing", axes)

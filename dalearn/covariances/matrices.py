@@ -15,7 +15,9 @@ from .base import Covariance, Masked, check_width
 
 
 @overload
-def as_covariance(C: None, name: str, n: int | None = None) -> None: ...
+def as_covariance(  # pyright: ignore[reportOverlappingOverload]
+    C: None, name: str, n: int | None = None
+) -> None: ...
 @overload
 def as_covariance(C: Any, name: str, n: int | None = None) -> Covariance: ...
 def as_covariance(C: Any, name: str, n: int | None = None) -> Covariance | None:
@@ -36,10 +38,10 @@ def as_covariance(C: Any, name: str, n: int | None = None) -> Covariance | None:
     """
     if C is None or isinstance(C, Covariance):
         return C
-    C = as_floats(C, name)
-    if C.ndim == 0 and n is not None:
-        C = C + 0 * eye(n, C)[0]
-    return Dense(C) if C.ndim > 1 else Diagonal(C)
+    values = as_floats(C, name)
+    if values.ndim == 0 and n is not None:
+        values = values + 0 * eye(n, values)[0]
+    return Dense(values) if values.ndim > 1 else Diagonal(values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,10 @@ class OfFields(Covariance):
     shape: tuple[int, ...]
     std: Any
     fields: int
-    batch = ()
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        return ()
 
     @property
     def n(self) -> int:
@@ -154,14 +157,11 @@ class OnGrid(OfFields):
     def __post_init__(self):
         self._settle()
         axes = len(self.shape)
-        around = (self.periodic,) * axes if isinstance(self.periodic, bool) else self.periodic
-        if not isinstance(around, Sequence) or [type(p) for p in around] != [bool] * axes:
-            raise ValueError(f"periodic must be True, False or {axes} of them, met {around!r}")
         settled = {
             "kernel": as_kernel(self.kernel),
             "length": positive(self.length, "length", axes),
             "spacing": positive(self.spacing, "spacing", axes),
-            "periodic": tuple(around),
+            "periodic": closed(self.periodic, axes),
             "nugget": share(self.nugget),
         }
         for name, value in settled.items():
@@ -207,8 +207,10 @@ class OnGrid(OfFields):
     @cached_property
     def _raised(self) -> np.ndarray:
         """By how much reflections raise the standard deviation, `shape`: 1 far from walls."""
-        mirror = [[0 * np.arange(n)] if p else [0 * np.arange(n), 2 * np.arange(n) + 1]
-                  for n, p in zip(self.shape, self.periodic, strict=True)]  # fmt: skip
+        mirror: list[list[Any]] = []
+        for n, p in zip(self.shape, self.periodic, strict=True):
+            places: Any = np.arange(n)
+            mirror.append([0 * places] if p else [0 * places, 2 * places + 1])
         return sum(self._row[np.ix_(*at)] for at in itertools.product(*mirror)) ** 0.5
 
     @property
@@ -256,6 +258,14 @@ class OnGrid(OfFields):
         waves = f.rfftn(x, s=sizes, dim=over)
         x = f.irfftn(waves / root if back else waves * root, s=sizes, dim=over)
         return x[(..., *(slice(n) for n in self.shape))]
+
+
+def closed(periodic: Any, axes: int) -> tuple[bool, ...]:
+    """Which axes of a grid close on themselves, from one answer or one for each; or ValueError."""
+    each: Any = (periodic,) * axes if isinstance(periodic, bool) else periodic
+    if not isinstance(each, Sequence) or [type(p) for p in each] != [bool] * axes:  # pyright: ignore
+        raise ValueError(f"periodic must be True, False or {axes} of them, met {periodic!r}")
+    return tuple(each)  # pyright: ignore
 
 
 def _over(x: Array, axes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

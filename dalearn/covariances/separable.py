@@ -45,7 +45,7 @@ class Separable(Covariance):
 
     def __init__(self, *axes: Covariance, factors: tuple[Covariance, ...] = ()) -> None:
         factors = (*axes, *factors)
-        if not factors or not all(isinstance(c, Covariance) for c in factors):
+        if not factors or not all(isinstance(c, Covariance) for c in factors):  # pyright: ignore
             met = [type(c).__name__ for c in factors]
             raise TypeError(f"Separable wants one Covariance for each axis, met {met}")
         np.broadcast_shapes(*(c.batch for c in factors))

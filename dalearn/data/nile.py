@@ -1,4 +1,4 @@
-"""The annual flow of the Nile at Aswan, 1871 to 1970: one hundred numbers, one change of level.
+"""The annual flow of the Nile at Aswan, 1871 to 1970: its mean changes once, around 1898.
 
 G. W. Cobb, The problem of the Nile: conditional solution to a changepoint problem, Biometrika 65,
 1978; the standing example of J. Durbin and S. J. Koopman, Time Series Analysis by State Space
@@ -29,10 +29,13 @@ VOLUMES = (
 
 
 def nile() -> xr.DataArray:
-    """The Nile's annual flow at Aswan, 1871 to 1970: `(time,)`, 100 values in 1e8 m^3 a year.
+    """The Nile's annual flow at Aswan, 1871 to 1970.
 
-    `time` is the year, an integer; `attrs` hold the unit and the source. For assimilation:
-    `Problem.from_xarray(nile(), model, observation, prior, start=1870, dt=1)`.
+    For assimilation: `Problem.from_xarray(nile(), model, observation, prior, start=1870, dt=1)`.
+
+    Returns:
+        `(time,)`, 100 values in 1e8 m^3 a year; `time` is the year, an integer; `attrs` hold the
+        unit and the source.
     """
     import numpy as np
     import xarray as xr

@@ -1,4 +1,4 @@
-"""The border of a problem: fields outside and vectors inside, a batch and one experiment of it."""
+"""Between fields and vectors: what a user writes for fields, methods call on vectors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from ..models.networks import Latest
 class Border:
     """A function of fields `(b, *shape)` as a function of vectors `(..., n)`.
 
-    What comes after the state (a stochastic model's `rng`) is handed on. A model's parameters
-    `(*batch, 1, 1)`, one for each experiment, are handed to each of its members.
+    What comes after the state (a stochastic model's `rng`) is passed on. A model's parameters
+    `(*batch, 1, 1)`, one for each experiment, go to each of its members.
+
+    Args:
+        f: a function of fields.
+        shape: of one field.
+        batch: the axes of independent experiments.
     """
 
     f: Callable
@@ -54,7 +59,12 @@ class Border:
 
 @dataclass(frozen=True, eq=False)
 class OnState:
-    """A function of states `(..., n)` as one of `(..., n + p)`: of the first n components."""
+    """A function of states `(..., n)` as one of `(..., n + p)`: of the first n components.
+
+    Args:
+        f: a function of states.
+        n: how many components it takes.
+    """
 
     f: Callable
     n: int

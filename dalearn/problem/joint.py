@@ -14,8 +14,14 @@ from .border import Border
 class Joint:
     """A model of state and parameters, `(..., n + p) -> (..., n + p)`: the parameters stay.
 
-    `names` and `shapes` of the parameters; `n`, the size of the model's state, and `field`, its
-    shape, () for vectors. Made by `with_parameters`.
+    Made by `with_parameters`.
+
+    Args:
+        model: the model of the state, a dataclass.
+        names: of the parameters.
+        shapes: of the parameters.
+        n: the size of the model's state.
+        field: its shape, () for vectors.
     """
 
     model: Any
@@ -68,7 +74,12 @@ class Joint:
 
 @dataclass(frozen=True, eq=False)
 class At:
-    """A model at the given values of its parameters, in the place of those it holds."""
+    """A model with other values of its parameters.
+
+    Args:
+        model: a dataclass.
+        theta: the values by name.
+    """
 
     model: Any
     theta: dict[str, Array]

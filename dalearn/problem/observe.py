@@ -17,7 +17,14 @@ from .border import unwrapped
 
 
 def identity(x: Array) -> Array:
-    """Everything is observed: H(x) = x."""
+    """Everything is observed: H(x) = x.
+
+    Args:
+        x: states `(..., n)`.
+
+    Returns:
+        The same.
+    """
     return x
 
 
@@ -26,7 +33,16 @@ identity.linear = True  # type: ignore[attr-defined]
 
 @dataclass(frozen=True)
 class Every:
-    """Every `step`-th component from `start` on, along the last axis (or the last `axes`)."""
+    """Every `step`-th component, along the last axis or the last few.
+
+    Args:
+        step: from one observed component to the next, at least 1.
+        start: the first one observed, at least 0.
+        axes: along how many of the last axes, at least 1.
+
+    Raises:
+        ValueError: for numbers out of range.
+    """
 
     step: int
     start: int = 0
@@ -43,10 +59,15 @@ class Every:
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """The components with the given `index`: integers for the last axis.
+    """The components with given indices.
 
-    For fields a tuple of index arrays, one per trailing axis: `Subset((rows, columns))`.
-    Raises TypeError for anything but integers, IndexError (when called) outside the state.
+    Args:
+        index: integers for the last axis; for fields a tuple of index arrays, one per trailing
+            axis: `Subset((rows, columns))`.
+
+    Raises:
+        TypeError: for anything but integers.
+        IndexError: when called with a state that is too small.
     """
 
     index: Any
@@ -73,7 +94,14 @@ class Subset:
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """H(x) = H x with a matrix `(m, n)`; on rows, x H^T."""
+    """H(x) = H x with a matrix; on rows, x H^T.
+
+    Args:
+        matrix: H `(m, n)`, an array or a list.
+
+    Raises:
+        ValueError: for another number of axes, and when called with a state of another size.
+    """
 
     matrix: Array
     linear: ClassVar[bool] = True
@@ -97,9 +125,15 @@ class Linear:
 class Observation:
     """The observing system: `operator` H, `noise` R, and optionally where each number is measured.
 
-    Arguments: `operator`, a callable or a matrix (m, n); `noise`, a Covariance of dimension m
-    with positive variances (a matrix or a vector of variances is wrapped); `locations (m, d)`,
-    used by localization. Raises ValueError naming shapes met and wanted.
+    Args:
+        operator: a callable, or a matrix (m, n).
+        noise: a Covariance of dimension m with positive variances; a matrix; a vector of
+            variances; or, where the operator is a matrix, one number, the variance of each.
+        locations: `(m, d)`, used by localization.
+
+    Raises:
+        TypeError: for an operator that is no function and no matrix.
+        ValueError: for variances that are not positive, and shapes that do not fit.
     """
 
     operator: Callable
@@ -148,6 +182,13 @@ class Moving:
     """An observing system that changes with time: one Observation for each observation time.
 
     Data for it are padded with NaN to the largest m; `Problem.at(k)` trims them again.
+
+    Args:
+        observations: one Observation for each observation time.
+
+    Raises:
+        TypeError: for anything else, and an empty sequence.
+        ValueError: for an observation of nothing.
     """
 
     observations: Sequence[Observation]
@@ -175,10 +216,16 @@ class Moving:
 
 
 def is_linear(operator: Any) -> bool:
-    """Whether an operator is known to be linear: identity, Every, Subset, Linear, or said so.
+    """Whether an operator is known to be linear: it, or what it wraps, has `linear = True`.
 
-    An operator of your own may say so by an attribute `linear = True`; then it is applied to
+    Identity, Every, Subset and Linear have it; an operator of your own may. Then it is applied to
     increments as it is, and never differentiated.
+
+    Args:
+        operator: an operator, as a user or a problem gives it.
+
+    Returns:
+        False where nothing is known.
     """
     return getattr(unwrapped(operator), "linear", False) is True
 

@@ -1,4 +1,4 @@
-"""Joint estimation: the parameters of a model stand behind its state, and any method finds both.
+"""Joint estimation: parameters of a model are appended to the state vector; a method finds both.
 
     z = (x, theta),   x <- M(x; theta) + q,   theta <- theta + q_theta,   y = H(x) + e.
 
@@ -51,7 +51,7 @@ def with_parameters(
     truth: Any = None,
     seed: int | Sequence[int] = 0,
 ) -> Problem:
-    """The problem whose state carries parameters of the model behind it, `(..., n + p)`.
+    """The problem in which parameters of the model are appended to the state, `(..., n + p)`.
 
     Any method then estimates state and parameters together:
 
@@ -59,7 +59,7 @@ def with_parameters(
         result = assimilate(joint, ETKF(members=30))
         state, parameters = state_and_parameters(result, joint)
 
-    Arguments:
+    Args:
         problem: its model is a dataclass; a member's parameters reach it by `replace(model,
             forcing=theta)`, theta `(..., members, 1)`; where the problem has a field shape, theta
             `(b, 1, 1)` (`(b, 1)` on a line). In a wrapper such as Subcycled, the model inside.
@@ -75,7 +75,13 @@ def with_parameters(
         seed: where one prior is an Ensemble, the other is drawn for its members, experiment b of
             a batch from `seed + b`. Of two Ensembles the members are paired.
 
-    The state is a vector: the fields of the problem come back from `state_and_parameters`.
+    Returns:
+        The problem. Its state is a vector; `state_and_parameters` gives fields again.
+
+    Raises:
+        TypeError: for names that the model does not have, and arguments of another kind.
+        ValueError: for sizes that differ.
+
     Filters know no bounds. Where a model wants a positive parameter, members that leave its range
     become NaN, and the experiment diverges: then estimate the logarithm, through a model of it,
 
@@ -86,8 +92,6 @@ def with_parameters(
             def __call__(self, x):
                 depth = array_namespace(self.log_depth).exp(self.log_depth)
                 return replace(self.model, depth=depth)(x)
-
-    Raises ValueError or TypeError for names that the model does not have, and sizes that differ.
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"wanted a Problem, met {type(problem).__name__}; see twin and Problem")
@@ -129,14 +133,23 @@ def with_parameters(
 
 
 def state_and_parameters(result: xr.Dataset, problem: Problem) -> tuple[xr.Dataset, xr.Dataset]:
-    """What `assimilate` made of a joint problem, as two Datasets: state, and parameters.
+    """The result of a joint problem, as two Datasets: state, and parameters.
 
-    Both are made for scores and figures; the state has its field's shape again. In the second, the
+    Scores and figures take both; the state has its field's shape again. In the second, the
     coordinate `x` holds the names ("depth[3, 4]" for a point of a field):
     `parameters["mean"].sel(x="rho")` is an estimate over time and stage, with `std` beside it and
     `truth` where known.
-    Raises TypeError for a problem that `with_parameters` did not make, ValueError for a result of
-    another size.
+
+    Args:
+        result: what `assimilate` returned.
+        problem: the joint problem, as `with_parameters` made it.
+
+    Returns:
+        The state and the parameters.
+
+    Raises:
+        TypeError: for a problem that `with_parameters` did not make.
+        ValueError: for a result of another size.
     """
     model = getattr(problem, "model", None)
     if not isinstance(model, Joint):

@@ -29,7 +29,9 @@ from .times import whole_steps
 class Problem:
     """Everything a method needs to know, for one experiment or a batch of independent ones.
 
-    Arguments:
+    Leading axes `...` are independent experiments.
+
+    Args:
         model: one time step, pure: `(..., n) -> (..., n)`, or `(b, *shape) -> (b, *shape)` when
             `shape` is given. A dataclass, a plain function, a `torch.nn.Module` (torch problems).
             A stochastic one has `stochastic = True` and is called as `model(x, rng)`.
@@ -38,13 +40,15 @@ class Problem:
             decides library, dtype and device for everything else.
         data: `(..., K, m)`, NaN where nothing was observed; no observation at time 0.
         steps: model steps before each observation, an int or one per observation.
-        noise: Q, the covariance of the error added after every model step, or None.
+        noise: Q, the covariance of the error added after every model step, or None; also a
+            matrix, a vector of variances, or one number, the variance of each component.
         shape: the shape of one field, such as (2, 64, 64), or () for plain vectors.
         truth: `(..., K, n)` when it is known (twin experiments), for scores only.
         times: `(K,)` in the model's units; from `steps` and the model's `dt` unless given.
 
-    Leading axes `...` are independent experiments. Raises ValueError or TypeError naming the
-    shape met and the one wanted.
+    Raises:
+        TypeError: for parts of another kind.
+        ValueError: for shapes that do not fit, naming those met and wanted.
     """
 
     model: Callable
@@ -257,11 +261,24 @@ class Problem:
     ) -> Problem:
         """A problem from real data: a labelled `xarray.DataArray` with a time coordinate.
 
-        Arguments: `data` with the dimension `time` and one or none other (the observed numbers),
-        NaN where missing; `start`, the time of the prior; `dt`, the model's step in its own units
-        (default `model.dt`); `unit`, for dates: the length of one model time unit, such as
-        `numpy.timedelta64(5, "D")`; further settings as in Problem (noise, shape, truth).
-        Observation times must fall on model steps: ValueError tells the first that does not.
+        Args:
+            data: with the dimension `time` and at most one other, the observed numbers; NaN where
+                missing.
+            model: one time step.
+            observation: an Observation, or Moving.
+            prior: a belief about the state at `start`.
+            start: the time of the prior.
+            dt: the model's step in its own units; by default `model.dt`.
+            unit: for dates, the length of one model time unit: `numpy.timedelta64(5, "D")`.
+            time: the name of the dimension.
+            **settings: further ones of Problem (noise, shape, truth).
+
+        Returns:
+            The problem.
+
+        Raises:
+            TypeError: for other data.
+            ValueError: where an observation does not fall on a model step, naming the first.
         """
         if not hasattr(data, "dims") or not hasattr(data, "values") or callable(data.values):
             raise TypeError(f"data must be an xarray.DataArray, met {type(data).__name__}")

@@ -1,4 +1,4 @@
-"""Twin experiments: nature played by a model, so that the truth is known."""
+"""Twin experiments: a model makes the truth and the data, so that errors are known."""
 
 from __future__ import annotations
 
@@ -43,19 +43,34 @@ def twin(
 ) -> Problem:
     """A twin experiment: a truth drawn from the prior and its noisy observations, as a Problem.
 
-    Arguments as in Problem; `cycles`, the number of observation times K; `seed` and `batch`:
-    experiment b of the batch is the one that `seed + b` makes alone.
+    Nature, which makes the truth, may differ from what the assimilation believes.
 
-    Nature may differ from what the assimilation believes. `truth_model`: nature's model, which
-    takes the same `steps` (see Subcycled and repeated); the noise Q is then the assimilating
-    model's alone: what it has to make up for. `truth_prior`: the belief over nature's own state
-    `(..., n_nature)` that the truth is drawn from. `truth_view`, `(..., n_nature) -> (..., n)`:
-    the part of nature that the assimilating model describes; it becomes `truth`, and is what the
-    observation operator sees. With a view, a `truth_model` that has an attribute `shape` gets
-    fields `(b, *truth_model.shape)`, and so does the view.
+    Args:
+        model: one time step, as in Problem.
+        observation: an Observation, or Moving.
+        prior: a belief about the state before the first step; the truth is drawn from it.
+        cycles: the number of observation times K.
+        steps: model steps before each observation, an int or one per observation.
+        noise: Q, as in Problem.
+        truth_model: nature's model, which takes the same `steps` (see Subcycled and repeated). The
+            noise Q is then the assimilating model's alone: it stands for what that model lacks.
+        truth_prior: the belief over nature's own state `(..., n_nature)`.
+        truth_view: a function `(..., n_nature) -> (..., n)`, the part of nature that the
+            assimilating model describes: it becomes `truth`, and the operator sees it. With a
+            view, a `truth_model` that has an attribute `shape` gets fields
+            `(b, *truth_model.shape)`, and so does the view.
+        shape: of one field, as in Problem.
+        seed: a non-negative integer, or one per experiment; experiment b of a batch is the one
+            that `seed + b` makes alone.
+        batch: the axes of independent experiments, an int or a tuple.
 
-    Raises FloatingPointError when the truth becomes non-finite (a time step too long), ValueError
-    or TypeError for arguments that do not fit together.
+    Returns:
+        The problem, with its truth.
+
+    Raises:
+        FloatingPointError: when the truth becomes non-finite: a time step too long.
+        TypeError: for arguments of another kind.
+        ValueError: for arguments that do not fit together.
     """
     batch = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
     for name, number in (("cycles", cycles), *(("batch", b) for b in batch)):
