@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dalearn.array import Streams
+from dalearn.cases import sakov2008
 from dalearn.covariances.matrices import Diagonal
 from dalearn.diagnostics.scores import score
 from dalearn.methods import ETKF, LETKF
@@ -26,7 +27,7 @@ from dalearn.problem.problem import Problem
 from dalearn.run.assimilate import assimilate
 
 from .common import Report, gpu_name, in_turn
-from .setups import L96_SKIP, lorenz96, ours
+from .setups import lorenz96, ours
 
 
 def scaling(report: Report, quick: bool) -> None:
@@ -161,7 +162,9 @@ def sweep(report: Report, quick: bool) -> None:
     method = LETKF(7, localization=where, inflation=inflation, rotate="haar", workers=workers)
     result = assimilate(problem, method, progress=False)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    error = score(result, min(L96_SKIP // 2, cycles // 2)).sel(stage="analysis")["rmse"].values
+    error = (
+        score(result, min(sakov2008.skip // 2, cycles // 2)).sel(stage="analysis")["rmse"].values
+    )
     middle = np.nanmedian(error, axis=-1)
     i, j = np.unravel_index(np.argmin(middle), middle.shape)
     report.section(

@@ -68,7 +68,10 @@ def linearize(f: Operator, x: Array) -> tuple[Array, Array]:
         if is_tensor(out) and out.requires_grad:
             total = out.diagonal(dim1=0, dim2=-1).sum()
             try:
-                g = torch.autograd.grad(total, copies, allow_unused=True)[0]
+                grads: tuple[Any, ...] = torch.autograd.grad(  # pyright: ignore
+                    total, copies, allow_unused=True
+                )
+                g = grads[0]
             except RuntimeError as error:  # what a derivative needs was written over
                 raise TypeError(f"{_name(f)} has no derivative ({error}); {_ADVICE}") from error
     if g is None:

@@ -24,10 +24,10 @@ import numpy as np
 
 from ..array import Array, check_count, to_numpy
 from ..array.derivative import linear
-from .kernels import positive
+from .grids import positive
 from .on_grid import OfFields, closed
+from .tapers import Numbers, counted
 
-Numbers = np.ndarray[Any, Any]
 LARGEST_EXACT = 4096  # points up to which the variance is computed, not estimated
 
 
@@ -229,13 +229,13 @@ def _factor(
     from scipy.sparse import linalg  # pyright: ignore[reportMissingTypeStubs]
 
     library: Any = sparse
-    index: Numbers = np.arange(wet.size).reshape(wet.shape)
+    index = counted(wet.size).reshape(wet.shape)
     matrix = library.identity(wet.size, format="csc")
     for a, (k, around) in enumerate(zip(steep, periodic, strict=True)):
         n = wet.shape[a]
         if k == 0 or n == 1:
             continue
-        here: Numbers = np.arange(n if around and n > 2 else n - 1)
+        here = counted(n if around and n > 2 else n - 1)
         there = (here + 1) % n
         open_ = np.take(wet, here, axis=a) & np.take(wet, there, axis=a)
         i, j = np.take(index, here, axis=a)[open_], np.take(index, there, axis=a)[open_]

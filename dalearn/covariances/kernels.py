@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from ..array import to_numpy
+from .grids import grid_shape, positive, share
 from .matrices import Dense
-from .tapers import Numbers, Taper
+from .tapers import Numbers, Taper, counted
 from .tapers import gaspari_cohn as _taper
 
 Counts = tuple[int, ...]
@@ -207,7 +208,7 @@ def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> Num
     counts, length, spacing = _grid(counts, length, spacing)
     away: list[Numbers] = []
     for n, h, l in zip(counts, spacing, length, strict=True):
-        away.append(np.minimum(np.arange(n), n - np.arange(n)) * h / l)
+        away.append(np.minimum(counted(n), n - counted(n)) * h / l)
     r = away[0] if len(away) == 1 else np.hypot(away[0][:, None], away[1])
     return kernel(r)
 
@@ -263,39 +264,6 @@ def at_points(
     C = (1 - nugget) * kernel(np.sqrt(square)) + nugget * np.eye(len(x))
     s = np.broadcast_to(s, (len(x),))
     return Dense(s[:, None] * C * s)
-
-
-# --- checks that the grids share ----------------------------------------------------------------
-
-
-def positive(value: Any, name: str, axes: int) -> tuple[float, ...]:
-    """`value` as one positive number for each axis, or ValueError."""
-    try:
-        v = np.broadcast_to(np.asarray(to_numpy(value), dtype=float), (axes,))
-    except (TypeError, ValueError):
-        v = np.asarray(np.nan)
-    if not (np.isfinite(v).all() and (v > 0).all()):
-        raise ValueError(f"{name} must be positive, one number or {axes}, met {value!r}")
-    return tuple(v.tolist())
-
-
-def share(nugget: Any) -> float:
-    """A nugget as a float in [0, 1), or ValueError."""
-    if isinstance(nugget, bool) or not isinstance(nugget, (int, float)) or not 0 <= nugget < 1:
-        raise ValueError(f"nugget must be in [0, 1), met {nugget!r}")
-    return float(nugget)
-
-
-def grid_shape(shape: Any) -> tuple[int, ...]:
-    """`n`, `(n,)` or `(rows, columns)` as a tuple of positive integers, or ValueError."""
-    given: tuple[Any, ...] = (shape,)
-    if isinstance(shape, Sequence):
-        given = tuple(shape)  # pyright: ignore
-    if len(given) not in (1, 2) or not all(
-        isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in given
-    ):
-        raise ValueError(f"shape must be n, (n,) or (rows, columns), met {shape!r}")
-    return tuple(int(n) for n in given)
 
 
 def _grid(counts: Any, length: Any, spacing: Any) -> tuple[Counts, Lengths, Lengths]:

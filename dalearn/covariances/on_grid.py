@@ -36,8 +36,9 @@ from ..array import (
     to_numpy,
 )
 from .base import Covariance, check_width
-from .kernels import Kernel, as_kernel, grid_shape, images, positive, share, soar
-from .tapers import Taper
+from .grids import grid_shape, positive, share
+from .kernels import Kernel, as_kernel, images, soar
+from .tapers import Taper, counted
 
 
 class OfFields(Covariance):
@@ -209,7 +210,7 @@ class OnGrid(OfFields):
         """By how much reflections raise the standard deviation, `shape`: 1 far from walls."""
         mirror: list[list[Any]] = []
         for n, p in zip(self.shape, self.periodic, strict=True):
-            places: Any = np.arange(n)
+            places = counted(n)
             mirror.append([0 * places] if p else [0 * places, 2 * places + 1])
         return sum(self._row[np.ix_(*at)] for at in itertools.product(*mirror)) ** 0.5
 

@@ -11,6 +11,18 @@ import numpy as np
 Numbers = np.ndarray[Any, Any]
 
 
+def counted(n: int) -> Numbers:
+    """The integers 0, 1, ..., n - 1: the places along an axis of n points.
+
+    Args:
+        n: how many.
+
+    Returns:
+        A vector `(n,)`.
+    """
+    return np.arange(n)  # pyright: ignore
+
+
 @dataclass(frozen=True)
 class Taper:
     """A weight that falls from 1 to 0 with the distance.

@@ -27,7 +27,7 @@ from ..array import (
     no_grad,
     to_numpy,
 )
-from ..problem.belief import check_state
+from ..problem.states import check_state
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,4 +1,4 @@
-"""What models of fields share: checks, constants made once, wavenumbers, blocks for the cache.
+"""What models of fields share: checks, wavenumbers, neighbours, blocks for the cache.
 
 A field model's state is `(..., *shape)`. Its parameters are numbers, or arrays that broadcast
 against one component of the field: `(b, 1, 1)` is one value for each of b members on a plane.
@@ -32,9 +32,18 @@ STATE_BLOCK = (
 
 
 def check_shape(model: Any, x: Array, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless the last axes of `x` are `shape`; TypeError for integers.
+    """Raise unless states have the shape of a model, and are floats.
 
-    Constants in the dtype of the state would lose their digits.
+    Among integers a model's constants, which take the dtype of the state, would lose their digits.
+
+    Args:
+        model: the model, for messages.
+        x: states `(..., *shape)`.
+        shape: of one state.
+
+    Raises:
+        TypeError: for integers.
+        ValueError: for another shape.
     """
     if tuple(x.shape[-len(shape) :]) != tuple(shape):
         wanted = ", ".join(map(str, shape))
@@ -46,10 +55,18 @@ def check_shape(model: Any, x: Array, shape: tuple[int, ...]) -> None:
 
 
 def check_members(model: Any, axes: int, *names: str, chart: tuple[int, ...] = ()) -> None:
-    """Raise ValueError for arrays of settings that do not end in `axes` axes of length 1.
+    """Raise unless arrays of settings end in axes of length 1: one value for each member.
 
-    They are for members: `(b,)` or `(b, 1)` on a plane would act on the rows of the field. Where
-    the setting may be a map, `chart` is the shape of it.
+    On a plane `(b,)` or `(b, 1)` would act on the rows of the field.
+
+    Args:
+        model: the model that holds the settings.
+        axes: how many axes one component of the field has.
+        *names: of the settings.
+        chart: the shape of a map, where a setting may also be one.
+
+    Raises:
+        ValueError: for arrays of other shapes.
     """
     for name in names:
         value = getattr(model, name)
@@ -67,10 +84,20 @@ def check_members(model: Any, axes: int, *names: str, chart: tuple[int, ...] = (
 def check_positive(
     model: Any, *names: str, zero: bool = False, axes: int = 0, chart: tuple[int, ...] = ()
 ) -> None:
-    """Raise ValueError unless the named settings are finite and positive (or `zero`, if allowed).
+    """Raise unless settings are finite and positive.
 
     The values of arrays are left to `valid`: one bad member of an ensemble must not stop the
-    others. Their shapes go to `check_members`, if `axes` is given.
+    others.
+
+    Args:
+        model: the model that holds the settings.
+        *names: of the settings.
+        zero: whether 0 is allowed.
+        axes: if not 0, the shapes of arrays are checked too, by `check_members`.
+        chart: the shape of a map, where a setting may be one.
+
+    Raises:
+        ValueError: for a number out of range, and an array of another shape.
     """
     if axes:
         check_members(model, axes, *names, chart=chart)
@@ -87,11 +114,18 @@ def check_positive(
 
 
 def valid(value: Any, top: Any = math.inf, zero: bool = False, like: Array | None = None) -> Any:
-    """A parameter with its entries outside (0, top] made NaN; plain numbers come back as they are.
+    """A parameter with its entries outside (0, top] made NaN.
 
     The members with NaN become NaN and are reported as diverged; the others are not touched.
-    Where `top` is an array a number becomes one.
-    Arrays take the library, dtype and device of the state `like`, where given.
+
+    Args:
+        value: the parameter, a number or an array.
+        top: its largest value, a number or an array.
+        zero: whether 0 is allowed.
+        like: a state, whose library, dtype and device an array takes.
+
+    Returns:
+        An array, or the number as it is where both are numbers.
     """
     if is_array(value):
         value = as_floats(value, "a parameter")  # among integers there is no NaN
@@ -106,17 +140,42 @@ def valid(value: Any, top: Any = math.inf, zero: bool = False, like: Array | Non
 
 
 def modes(n: int, length: float) -> np.ndarray:
-    """Wavenumbers 2 pi j / length of a real transform of n points, `(n // 2 + 1,)`."""
+    """Wavenumbers 2 pi j / length of a real transform.
+
+    Args:
+        n: how many points are transformed.
+        length: of the ring.
+
+    Returns:
+        The wavenumbers `(n // 2 + 1,)`.
+    """
     return 2 * np.pi / length * np.arange(n // 2 + 1)
 
 
 def all_modes(n: int, length: float) -> np.ndarray:
-    """Wavenumbers of a full transform of n points, `(n,)`, in the transforms' order."""
+    """Wavenumbers of a full transform, in its order.
+
+    Args:
+        n: how many points are transformed.
+        length: of the ring.
+
+    Returns:
+        The wavenumbers `(n,)`.
+    """
     return 2 * np.pi / length * np.fft.fftfreq(n, 1 / n)
 
 
 def following(q: Array, axis: int, periodic: bool = True) -> Array:
-    """The next cell's value along axis -1 or -2; beyond a wall, the last cell's own."""
+    """The value of the next cell; beyond a wall, the last cell's own.
+
+    Args:
+        q: fields `(..., rows, columns)`.
+        axis: -1 or -2.
+        periodic: whether the first cell follows the last.
+
+    Returns:
+        Fields of the same shape.
+    """
     first, rest = (q[..., :1], q[..., 1:]) if axis == -1 else (q[..., :1, :], q[..., 1:, :])
     if not periodic:
         first = q[..., -1:] if axis == -1 else q[..., -1:, :]
@@ -124,18 +183,33 @@ def following(q: Array, axis: int, periodic: bool = True) -> Array:
 
 
 def preceding(q: Array, axis: int) -> Array:
-    """The previous cell's value along axis -1 or -2, on a ring."""
+    """The value of the cell before, on a ring.
+
+    Args:
+        q: fields `(..., rows, columns)`.
+        axis: -1 or -2.
+
+    Returns:
+        Fields of the same shape.
+    """
     last, rest = (q[..., -1:], q[..., :-1]) if axis == -1 else (q[..., -1:, :], q[..., :-1, :])
     return array_namespace(q).concat((last, rest), axis=axis)
 
 
-def blockwise(step: Callable, x: Array, core: int, *parameters: Any) -> Array:
+def blockwise(step: Callable[..., Array], x: Array, core: int, *parameters: Any) -> Array:
     """`step(x, *parameters)` on blocks of members that fit the cache.
 
-    `core` is the number of axes of one state; parameters are numbers, or arrays whose leading
-    axes (all but the last `core`, or two if that is less) broadcast against those of `x`. The
-    results are the same as at once. On a GPU the whole batch goes at once; of no members there is
-    nothing to step.
+    The results are the same as at once. On a GPU the whole batch goes at once.
+
+    Args:
+        step: a function of states and parameters.
+        x: states `(..., *shape)`.
+        core: the number of axes of one state.
+        *parameters: numbers, or arrays whose leading axes (all but the last `core`, or two if that
+            is less) broadcast against those of `x`.
+
+    Returns:
+        What `step` returns, `(..., *shape)`.
     """
     lead, shape = tuple(x.shape[:-core]), tuple(x.shape[-core:])
     rows = max(1, STATE_BLOCK // math.prod(shape))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, check_count
+from ..array import (
+    Array,
+    Operator,
+    array_namespace,
+    check_count,
+)
 
 
-def euler(f: Callable, x: Array, dt: float) -> Array:
+def euler(f: Operator, x: Array, dt: float) -> Array:
     """Forward Euler, first order: x + dt f(x).
 
     Args:
@@ -24,7 +28,7 @@ def euler(f: Callable, x: Array, dt: float) -> Array:
     return x + dt * f(x)
 
 
-def rk4(f: Callable, x: Array, dt: float) -> Array:
+def rk4(f: Operator, x: Array, dt: float) -> Array:
     """The classical Runge-Kutta step, fourth order (Kutta 1901).
 
     k1 = f(x), k2 = f(x + dt k1/2), k3 = f(x + dt k2/2), k4 = f(x + dt k3);
@@ -45,7 +49,7 @@ def rk4(f: Callable, x: Array, dt: float) -> Array:
     return x + (dt / 6) * (k1 + 2 * (k2 + k3) + k4)
 
 
-def imex3(f: Callable, rate: Any, x: Array, dt: float) -> Array:
+def imex3(f: Operator, rate: Any, x: Array, dt: float) -> Array:
     """One step of dx/dt = f(x) + rate x: f explicit in three stages, a diagonal `rate` implicit.
 
     Third order in both parts, and stationary states stay exactly stationary. The explicit part
@@ -72,7 +76,7 @@ def imex3(f: Callable, rate: Any, x: Array, dt: float) -> Array:
     return x + (dt / 2) * ((f2 + r2) + (f(x3) + rate * x3))
 
 
-def etd_coefficients(rate: Any, dt: float) -> tuple:
+def etd_coefficients(rate: Any, dt: float) -> tuple[Array, ...]:
     """What `etdrk4` needs for a diagonal linear part; with z = dt rate: (e^{z/2}, e^z, ...).
 
     The quotients that lose all digits near z = 0 are means over a circle around z.
@@ -106,7 +110,9 @@ def etd_coefficients(rate: Any, dt: float) -> tuple:
     return xp.exp(z / 2), xp.exp(z), parts[0], parts[1], parts[2], parts[3]
 
 
-def etdrk4(f: Callable, v: Array, coefficients: tuple, f1: Array | None = None) -> Array:
+def etdrk4(
+    f: Operator, v: Array, coefficients: tuple[Array, ...], f1: Array | None = None
+) -> Array:
     """One exponential Runge-Kutta step, fourth order, of dv/dt = rate v + f(v).
 
     Args:
@@ -129,7 +135,7 @@ def etdrk4(f: Callable, v: Array, coefficients: tuple, f1: Array | None = None) 
     return whole * v + c1 * f1 + (2 * c2) * (fa + fb) + c3 * fc
 
 
-def repeated(step: Callable, times: int) -> Callable:
+def repeated(step: Operator, times: int) -> Operator:
     """The model that takes several steps at once.
 
     Args:
@@ -144,7 +150,7 @@ def repeated(step: Callable, times: int) -> Callable:
     """
     check_count("times", times)
 
-    def many(x):
+    def many(x: Array) -> Array:
         for _ in range(times):
             x = step(x)
         return x
@@ -152,7 +158,7 @@ def repeated(step: Callable, times: int) -> Callable:
     return many
 
 
-def trajectory(step: Callable, x: Array, steps: int) -> Array:
+def trajectory(step: Operator, x: Array, steps: int) -> Array:
     """The states after 0, 1, ..., `steps` steps.
 
     Args:

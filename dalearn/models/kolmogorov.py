@@ -1,4 +1,4 @@
-"""Kolmogorov flow: two-dimensional turbulence kept alive by a sine of forcing."""
+"""Kolmogorov flow: two-dimensional turbulence driven by a sinusoidal force."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..array import (
     Array,
+    Operator,
     array_namespace,
     check_count,
     convert,
@@ -74,7 +75,7 @@ class History:
         ValueError: for sizes that do not fit.
     """
 
-    module: Callable
+    module: Callable[[Array], Any]
     length: int
     residual: bool = False
     dt: float = 1.0
@@ -141,7 +142,7 @@ class History:
         """The newest state `(..., n)` of a window `(..., length * n)`."""
         return x[..., -self._width(x) :]
 
-    def observe(self, operator: Callable) -> Latest:
+    def observe(self, operator: Operator) -> Latest:
         """`operator`, a function of one state `(..., n)`, as one of windows: of the newest."""
         return Latest(operator, self)
 
@@ -158,7 +159,7 @@ class Latest:
         TypeError: for a matrix, or what is no function.
     """
 
-    operator: Callable
+    operator: Operator
     history: History
 
     def __post_init__(self):

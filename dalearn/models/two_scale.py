@@ -1,4 +1,4 @@
-"""Two-scale Lorenz-96: weather with convection in it, the testbed of what a model leaves out."""
+"""Two-scale Lorenz-96: slow and fast variables, the testbed of unresolved scales."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from ..array import (
     Array,
+    Operator,
     array_namespace,
     as_floats,
     convert,
     convert_tree,
     eye,
     is_array,
-    is_float,
     normal,
     row_mean,
 )
@@ -26,6 +26,7 @@ from ..array.derivative import linearize, pushforward
 from ..covariances.base import Covariance
 from ..covariances.matrices import as_covariance
 from ..covariances.roots import Rows
+from .states import as_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +65,7 @@ class Gaussian:
 
     @classmethod
     def unchecked(cls, mean: Array, cov: Covariance) -> Gaussian:
-        """A belief made by a method: NaN is allowed, it marks a diverged experiment.
-
-        Args:
-            mean: `(..., n)`.
-            cov: a Covariance of dimension n.
-
-        Returns:
-            The belief, without checks.
-        """
+        """A belief made by a method: NaN is allowed, it marks a diverged experiment."""
         self = object.__new__(cls)
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "cov", cov)
@@ -99,7 +92,7 @@ class Gaussian:
         cov = convert_tree(self.cov, self.mean)
         return self.mean[..., None, :] + cov.color(normal(rng, shape, self.mean))
 
-    def map(self, f: Any) -> Gaussian:
+    def map(self, f: Operator) -> Gaussian:
         """The image under a function, to first order: N(f(mean), J C J^T), as Rows.
 
         With C = L L^T the rows are (J L)^T, one for each control: no matrix of the larger of the
@@ -122,41 +115,6 @@ class Gaussian:
     def __getitem__(self, b: Any) -> Gaussian:
         mean = self.mean[b] if self.mean.ndim > 1 else self.mean
         return Gaussian.unchecked(mean, self.cov[b] if self.cov.batch else self.cov)
-
-
-def as_state(x: Any, name: str, axes: int) -> Array:
-    """A state, or a list of its numbers, as a finite array of floats.
-
-    Args:
-        x: an array or a list; integers become float64.
-        name: what it is, for messages.
-        axes: how many axes it has at least: 1 for states, 2 for ensembles.
-
-    Returns:
-        The array.
-
-    Raises:
-        TypeError: for what holds no real numbers.
-        ValueError: for another shape, NaN and infinity.
-    """
-    x = as_floats(x, name)
-    check_state(x, name, axes)
-    return x
-
-
-def check_state(x: Any, name: str, axes: int) -> None:
-    """Raise unless `x` is a finite floating-point array with at least `axes` axes."""
-    if not is_array(x):
-        raise TypeError(f"{name} must be a NumPy array or a torch tensor, met {type(x).__name__}")
-    if not is_float(x):
-        raise TypeError(f"{name} must hold floating-point numbers, met dtype {x.dtype}")
-    if x.ndim < axes or 0 in x.shape:
-        wanted = "(..., n)" if axes == 1 else "(..., members, n)"
-        raise ValueError(f"{name} must have shape {wanted}, met {tuple(x.shape)}")
-    xp = array_namespace(x)
-    bad = int(xp.sum(xp.astype(~xp.isfinite(x), xp.int64)))
-    if bad:
-        raise ValueError(f"{name} holds {bad} values that are NaN or infinite; wanted none")
 
 
 __all__ = ["Belief", "Ensemble", "Gaussian", "Point"]
@@ -188,20 +146,12 @@ class Point:
         return 0 * self.x
 
     def sample(self, rng: Any, members: int) -> Array:
-        """Copies of the point.
-
-        Args:
-            rng: Streams, whose batch axes the copies have too.
-            members: how many copies.
-
-        Returns:
-            States `(..., members, n)`.
-        """
+        """Copies of the point, `(..., members, n)`; with the batch axes of Streams, if given."""
         xp = array_namespace(self.x)
         batch = getattr(rng, "batch", ()) or tuple(self.x.shape[:-1])
         return xp.broadcast_to(self.x[..., None, :], (*batch, members, self.x.shape[-1])) + 0.0
 
-    def map(self, f: Any) -> Point:
+    def map(self, f: Operator) -> Point:
         """The point f(x)."""
         return Point(f(self.x))
 
@@ -330,7 +280,7 @@ class Ensemble:
         index = xp.broadcast_to(index, (*batch, 1, E.shape[-1]))
         return xp.take_along_axis(E, index, axis=-2)
 
-    def map(self, f: Any) -> Ensemble:
+    def map(self, f: Operator) -> Ensemble:
         """The ensemble of f(x_i), with the same weights."""
         return Ensemble(f(self.members), self.weights)
 

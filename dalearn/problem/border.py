@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, batch_index, broadcasts, is_array
+from ..array import (
+    Array,
+    Operator,
+    array_namespace,
+    batch_index,
+    broadcasts,
+    is_array,
+)
 from ..models.networks import Latest
 
 
@@ -27,7 +34,7 @@ class Border:
         batch: the axes of independent experiments.
     """
 
-    f: Callable
+    f: Callable[..., Array]
     shape: tuple[int, ...]
     batch: tuple[int, ...] = ()
 
@@ -66,7 +73,7 @@ class OnState:
         n: how many components it takes.
     """
 
-    f: Callable
+    f: Operator
     n: int
 
     @property
@@ -92,7 +99,9 @@ def unwrapped(f: Any) -> Any:
     return f
 
 
-def change_parameters(model: Any, batch: tuple[int, ...], n: int, change: Callable) -> Any:
+def change_parameters(
+    model: Any, batch: tuple[int, ...], n: int, change: Callable[[Array, tuple[int, ...]], Array]
+) -> Any:
     """The model with `change(p, axes)` for each parameter p `(*axes, 1, 1)` or `(*axes, 1, n)`.
 
     `axes` are those that broadcast to the batch. Also in the `model` that a wrapper holds, whose

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..array import (
+    Operator,
     array_namespace,
     broadcasts,
     is_array,
@@ -16,8 +16,8 @@ from ..array import (
     no_grad,
     streams,
 )
-from .belief import check_state
 from .border import unwrapped
+from .states import check_state
 
 
 def check_problem(problem: Any) -> None:
@@ -128,7 +128,7 @@ def check_model(problem: Any, name: str) -> None:
     _check_pure(rows, before, out[..., :1, :], name)
 
 
-def check_call(f: Callable, problem: Any, name: str, width: int) -> None:
+def check_call(f: Operator, problem: Any, name: str, width: int) -> None:
     """Call `f` on two rows around the prior's mean and compare what comes back with the contract.
 
     Caught: another library, dtype or shape; input written in place; NaN; and rows that change
@@ -174,7 +174,7 @@ def _check_pure(rows: Any, before: Any, first: Any, name: str) -> None:
         raise ValueError(f"{name} returned NaN or infinity at the prior's mean; wanted numbers")
 
 
-def _call(f: Callable, rows: Any, shape: tuple[int, ...], name: str, width: int) -> Any:
+def _call(f: Operator, rows: Any, shape: tuple[int, ...], name: str, width: int) -> Any:
     """f(rows), of the library, dtype and shape of `rows` (but `width` wide), or an error."""
     met = f"(b, {', '.join(map(str, shape))})" if shape else str(tuple(rows.shape))
     hint = (

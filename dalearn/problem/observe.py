@@ -6,11 +6,17 @@ arrays are dataclasses, so that they can move between libraries and be pickled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..array import Array, array_namespace, as_floats, is_array
+from ..array import (
+    Array,
+    Operator,
+    array_namespace,
+    as_floats,
+    is_array,
+)
 from ..covariances.base import Covariance
 from ..covariances.matrices import as_covariance
 from .border import unwrapped
@@ -136,7 +142,7 @@ class Observation:
         ValueError: for variances that are not positive, and shapes that do not fit.
     """
 
-    operator: Callable
+    operator: Operator
     noise: Covariance
     locations: Any = None
 

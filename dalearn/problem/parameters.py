@@ -9,7 +9,6 @@ Kalman filter for data assimilation, Mon. Wea. Rev. 129, 2001.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,11 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..array import (
-    Array,
     array_namespace,
-    as_floats,
-    broadcasts,
-    convert,
     convert_tree,
     streams,
 )
@@ -34,6 +29,7 @@ from .checks import check_kind
 from .joint import Joint, quoted, setting_of
 from .observe import Moving, Observation
 from .problem import Problem
+from .true_parameters import true_parameters
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -115,7 +111,7 @@ def with_parameters(
         )
     whole = None
     if problem.truth is not None:
-        whole = concatenated(problem.truth, _truth(problem, model, truth))
+        whole = concatenated(problem.truth, true_parameters(problem, model, truth))
     Q = _covariance(noise, p)
     if Q is not None or problem.noise is not None:
         still = Diagonal(np.zeros(problem.n)), Diagonal(np.zeros(p))
@@ -249,62 +245,3 @@ def _beliefs(problem: Problem, theta: Belief, seed: Any) -> Belief:
         return Point(mean)
     known = (b.cov if isinstance(b, Gaussian) else Diagonal(0 * b.mean) for b in both)
     return Gaussian(mean, beside(*known))
-
-
-def _truth(problem: Problem, model: Joint, truth: Any) -> Array:
-    """The true parameters, `(..., K or 1, p)`."""
-    if truth is None:
-        truth = {name: setting_of(problem.model, name) for name in model.names}
-    if isinstance(truth, Mapping):
-        if set(truth) != set(model.names):
-            raise ValueError(
-                f"truth names {quoted(truth)}, wanted {quoted(model.names)}: a value for each"
-            )
-        parts = zip(model.names, model.shapes, strict=True)
-        return concatenated(*(_constant(problem, name, truth[name], s) for name, s in parts))
-    wanted = (*problem.batch, len(problem), model.p)
-    values = convert(as_floats(truth, "the truth of the parameters"), problem.like)
-    if not broadcasts(tuple(values.shape), wanted):
-        raise ValueError(
-            f"the truth of the parameters has shape {tuple(values.shape)}, wanted one that "
-            f"broadcasts to {wanted}: (..., K, p)"
-        )
-    lead = tuple(values.shape[:-1]) or (1,)
-    return array_namespace(values).broadcast_to(values, (*lead, model.p))
-
-
-def _constant(problem: Problem, name: str, value: Any, shape: tuple[int, ...]) -> Array:
-    """A parameter that does not change, `(..., 1, its size)`: one value, or one per experiment."""
-    advice = f"wanted {shape}: the shape given with the name, or give truth="
-    try:
-        value = convert(as_floats(value, name), problem.like)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} is {value!r}; {advice}") from error
-    xp, met = array_namespace(value), tuple(value.shape)
-    lead, entries = _axes(met, len(shape), vectors=not problem.shape)
-    try:
-        np.broadcast_shapes(lead, problem.batch)
-        whole = xp.broadcast_to(xp.reshape(value, (*lead, *entries)), (*lead, *shape))
-    except (ValueError, RuntimeError):
-        raise ValueError(f"{name} has shape {met}; {advice}") from None
-    return xp.reshape(whole, (*lead, 1, -1))
-
-
-def _axes(met: tuple[int, ...], axes: int, vectors: bool) -> tuple[tuple[int, ...], ...]:
-    """The batch axes of the value of a parameter with so many axes, and the axes of its entries.
-
-    What a model may hold, where a 1 stands for the members:
-
-        shape met                   batch    entries
-        one number, of any shape    ()       ()
-        (*batch, 1, *entries)       batch    entries    where states are `vectors`
-        (*batch, 1, 1)              batch    ()         the same, for a number
-        entries                     ()       entries
-    """
-    core = axes or 1
-    if vectors and len(met) > core:
-        lead, members, entries = met[: -core - 1], met[-core - 1 : -core], met[-core:]
-        if not axes and entries == (1,):
-            entries = ()
-        return lead, entries if members == (1,) else (*members, *entries)
-    return (), () if math.prod(met) == 1 else met

@@ -8,21 +8,31 @@ whatever shape the problem names. The border between the two is here and nowhere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, as_floats, batch_index, convert_tree, normal, to_numpy
+from ..array import (
+    Array,
+    Model,
+    Operator,
+    array_namespace,
+    as_floats,
+    batch_index,
+    convert_tree,
+    normal,
+    to_numpy,
+)
 from ..covariances.base import Covariance
 from ..covariances.matrices import as_covariance
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border, pick_parameters
 from .checks import check_kind, check_problem, one_each
 from .observe import Moving, Observation
-from .times import whole_steps
+from .times import labelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +61,7 @@ class Problem:
         ValueError: for shapes that do not fit, naming those met and wanted.
     """
 
-    model: Callable
+    model: Model
     observation: Observation | Moving
     prior: Belief
     data: Array
@@ -181,7 +191,7 @@ class Problem:
         return bool(getattr(self.model, "stochastic", False))
 
     @property
-    def step(self) -> Callable:
+    def step(self) -> Operator:
         """One model step without noise, on vectors `(..., members, n)`.
 
         Raises TypeError for a stochastic model, which has no such step.
@@ -194,7 +204,7 @@ class Problem:
         return self.carry
 
     @cached_property
-    def carry(self) -> Callable:
+    def carry(self) -> Model:
         """One call of the model, on vectors: of `x`, and of `rng` where it is stochastic."""
         return Border(self.model, self.shape, self.batch) if self.shape else self.model
 
@@ -249,7 +259,7 @@ class Problem:
     def from_xarray(
         cls,
         data: Any,
-        model: Callable,
+        model: Model,
         observation: Observation | Moving,
         prior: Belief,
         *,
@@ -280,24 +290,5 @@ class Problem:
             TypeError: for other data.
             ValueError: where an observation does not fall on a model step, naming the first.
         """
-        if not hasattr(data, "dims") or not hasattr(data, "values") or callable(data.values):
-            raise TypeError(f"data must be an xarray.DataArray, met {type(data).__name__}")
-        if time not in data.dims or data.ndim > 2:
-            raise ValueError(
-                f"data must have the dimension {time!r} and at most one other, met {data.dims}; "
-                "stack sensors into one dimension with .stack(y=...)"
-            )
-        values = data.transpose(time, ...).values
-        values = values if data.ndim == 2 else values[:, None]
-        dt = getattr(model, "dt", None) if dt is None else dt
-        if dt is None:
-            raise ValueError("the model has no attribute dt; pass dt=, the length of its step")
-        times = data[time].values
-        if time not in data.coords or times.dtype.kind == "O":
-            raise ValueError(
-                f"the dimension {time!r} needs a coordinate of numbers or numpy dates, met "
-                f"{'none' if time not in data.coords else type(times[0]).__name__}; see "
-                "assign_coords and convert_calendar"
-            )
-        steps = whole_steps(start, times, dt, unit)
+        values, steps, times = labelled(data, model, start, dt, unit, time)
         return cls(model, observation, prior, values, steps, times=times, **settings)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..array import (
+    Model,
+    Operator,
     array_namespace,
     check_count,
     convert,
@@ -27,16 +29,16 @@ from .problem import Problem
 
 
 def twin(
-    model: Callable,
+    model: Model,
     observation: Observation | Moving,
     prior: Belief,
     cycles: int,
     *,
     steps: int | Sequence[int] = 1,
     noise: Covariance | None = None,
-    truth_model: Callable | None = None,
+    truth_model: Model | None = None,
     truth_prior: Belief | None = None,
-    truth_view: Callable | None = None,
+    truth_view: Operator | None = None,
     shape: tuple[int, ...] = (),
     seed: int | Sequence[int] = 0,
     batch: int | tuple[int, ...] = (),
@@ -105,7 +107,7 @@ def twin(
     return replace(problem, data=data, truth=truth)
 
 
-def _nature(problem: Problem, model: Any, prior: Any, view: Any) -> tuple[Problem, Callable]:
+def _nature(problem: Problem, model: Any, prior: Any, view: Any) -> tuple[Problem, Operator]:
     """The problem that nature solves forward, and how the assimilation sees its states."""
     if view is not None and (model is None or prior is None):
         raise ValueError(
