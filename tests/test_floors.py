@@ -144,8 +144,7 @@ def test_heavy_libraries_only_where_allowed(path):
             assert own == "widgets", f"{path} imports {library}"
 
 
-LONG = {"problem/belief.py"}  # more than 300 lines, to be split; no other may join
-MEDIAN = 150  # lines of the middle file; 110 is wanted
+MEDIAN = 115  # lines of the middle file without docstrings; 110 is wanted
 
 
 def length(path):
@@ -155,13 +154,24 @@ def length(path):
 def test_no_file_is_long_and_none_is_a_scrap():
     sizes = {"/".join(module_of(p)) + ".py": length(p) for p in FILES}
     long = {n: size for n, size in sizes.items() if size > 300}
-    assert set(long) <= LONG, f"files of more than 300 lines: {long}"
+    assert not long, f"files of more than 300 lines: {long}"
     scraps = [n for n, s in sizes.items() if s < 30 and not n.endswith("__init__.py")]
     assert not scraps, f"files of fewer than 30 lines belong into another: {scraps}"
 
 
+def without_docstrings(path):
+    """The lines of a file that are not docstrings: their form has a line for each argument."""
+    tree, lines = ast.parse(path.read_text()), length(path)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
+            node
+        ):
+            lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+    return lines
+
+
 def test_the_middle_file_is_short():
-    middle = statistics.median(length(p) for p in FILES if p.name != "__init__.py")
+    middle = statistics.median(without_docstrings(p) for p in FILES if p.name != "__init__.py")
     assert middle <= MEDIAN, f"the median file has {middle} lines, {MEDIAN} are allowed"
 
 

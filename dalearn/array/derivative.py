@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -68,10 +68,8 @@ def linearize(f: Operator, x: Array) -> tuple[Array, Array]:
         if is_tensor(out) and out.requires_grad:
             total = out.diagonal(dim1=0, dim2=-1).sum()
             try:
-                grads: tuple[Any, ...] = torch.autograd.grad(  # pyright: ignore
-                    total, copies, allow_unused=True
-                )
-                g = grads[0]
+                grads = torch.autograd.grad(total, copies, allow_unused=True)  # pyright: ignore
+                g = cast(Any, grads[0])  # pyright: ignore
             except RuntimeError as error:  # what a derivative needs was written over
                 raise TypeError(f"{_name(f)} has no derivative ({error}); {_ADVICE}") from error
     if g is None:
