@@ -14,6 +14,7 @@ from dalearn.widgets.frame import LOSSLESS, fewer_colours
 
 # The name is a hash of the content, so one that is there is right.
 DRAWN = re.compile(r'<img ([^>]*?)src="([^"]*_images/[0-9a-f]{64})\.png"([^>]*?)/?>')
+LINKED = re.compile(r'(href="[^"]*_images/[0-9a-f]{64})\.png"')
 STYLED = re.compile(r'\s*(?:style|width|height|loading)="[^"]*"')
 DRAWN_DPI = 240  # two pixels for each of the 120 to the inch of the book's settings
 
@@ -23,6 +24,9 @@ def convert(site: Path) -> None:
     for page in site.rglob("*.html"):
         html = page.read_text(encoding="utf8")
         new = DRAWN.sub(lambda found, page=page: as_webp(page, found), html)
+        new = LINKED.sub(
+            r'\1.webp"', new
+        )  # a click shows the figure alone, to zoom into on a phone
         if new != html:
             page.write_text(new, encoding="utf8")
     for png in site.glob("_images/*.png"):

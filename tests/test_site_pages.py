@@ -1,0 +1,80 @@
+"""Numbers, figures and search of the built site, read from its files.
+
+Skipped where there is no site (`make book`); with CI=true it fails instead.
+"""
+
+import re
+
+import pytest
+import yaml
+from test_book import BOOK, SITE, code_cells, each_page, named, read_page, site, toc_pages  # noqa: F401
+
+ROOT = BOOK.parent
+NUMBER = re.compile(r'<span class="section-number">([\d.]+)\.?')
+
+
+def numbered_pages():
+    """The pages with a number, in order, by the table of contents."""
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text("utf8"))
+    parts = [p for p in toc["parts"] if p.get("numbered")]
+    return [entry["file"] for part in parts for entry in part["chapters"]]
+
+
+def test_readme_counts_the_chapters_as_the_site_does():
+    rows = re.findall(
+        r"^\| (\d*) \| \[[^]]+\]\(book/(.+)\.md\)", (ROOT / "README.md").read_text("utf8"), re.M
+    )
+    counted = {page: int(number) for number, page in rows if number}
+    assert counted == {page: k for k, page in enumerate(numbered_pages(), start=1)}
+
+
+def test_pages_for_those_who_come_from_elsewhere_have_no_number():
+    coming = [page for page in toc_pages() if "coming-from" in page]
+    assert coming
+    assert not set(coming) & set(numbered_pages())
+    cards = re.findall(r"^:link: (\S+)$", (BOOK / "intro.md").read_text("utf8"), re.M)
+    assert not set(coming) & set(cards)
+
+
+def test_what_comes_next_is_next():
+    """A chapter that says "Next: [...](...)" names the page that follows in the book."""
+    order = toc_pages()
+    found = 0
+    for name in order:
+        page = BOOK / f"{name}.md"
+        for target in re.findall(r"Next:\s+\[[^]]*\]\(([^)]+)\.md\)", page.read_text("utf8")):
+            found += 1
+            following = order[order.index(name) + 1]
+            assert (page.parent / target).resolve() == (BOOK / following).resolve(), name
+    assert found
+
+
+@pytest.mark.site
+def test_numbers_on_the_site(site):  # noqa: F811
+    for k, page in enumerate(numbered_pages(), start=1):
+        found = NUMBER.search((SITE / f"{page}.html").read_text("utf8"))
+        assert found, page
+        assert found[1] == str(k), page
+
+
+@pytest.mark.site
+@each_page
+def test_figures_that_live_are_numbered(site, page):  # noqa: F811
+    """Each `explore` of a numbered page is a figure with its own number and its caption."""
+    name = page.relative_to(BOOK).with_suffix("").as_posix()
+    html = (SITE / f"{name}.html").read_text("utf8")
+    live = html.count('class="dalearn-explore"')
+    assert live == sum(
+        bool(re.search(r"\bexplore\(", c.source)) for c in code_cells(read_page(page))
+    )
+    if name not in numbered_pages():
+        return
+    figures = re.findall(
+        r'<figure class="[^"]*\blive\b.*?</style>.*?<figcaption>\n?(.*?)</figcaption>\n?</figure>',
+        html,
+        re.S,
+    )
+    numbers = [re.search(r'caption-number">Fig. ([\d.]+)', caption[-2000:]) for caption in figures]
+    assert len(figures) == live
+    assert all(numbers)
+    assert len({n[1] for n in numbers}) == live
