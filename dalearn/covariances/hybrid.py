@@ -81,6 +81,10 @@ class Hybrid(WithoutInverse):
             ) from None
 
     def color(self, z: Array) -> Array:
+        (w, C), *more = self.parts
+        if not more:  # the background of a variational method: asked in each of its iterations
+            x = C.color(z)
+            return x if isinstance(w, float) and w == 1 else _lifted(w, x, 2) ** 0.5 * x
         check_controls(z, self.controls)
         summed, start = 0.0, 0
         for w, C in self.parts:
