@@ -230,7 +230,7 @@ class Windows:
             with no_grad(cost.problem.like):
                 found = self.solver(cost)
                 for root in (*found.roots, cost.path.root):
-                    found.left(root).variance()
+                    found.posterior(root).variance()
 
 
 def large(report: Report, quick: bool) -> None:

@@ -156,6 +156,7 @@ def weak(prior=PRIOR, **settings):
     return run(twin(prior=prior, noise=ones(3)), da.WeakVar4D(**settings))
 
 
+POINT = da.Point(ones(3))
 CHAIN = WeakCost(da.Lorenz63(), ones(3), None, R3, [(4, SEE, ones(3))])
 
 
@@ -768,9 +769,16 @@ TABLE = [
     ("rts-nonlinear", lambda: run(twin(), da.RTS()), V, ["Lorenz63", "curvature", "ExtendedKF"]),
     ("oi-factor", lambda: da.OI(factor=0), V, ["factor", "met 0"]),
     ("oi-no-truth", lambda: run(lorenz(), da.OI()), V, ["no truth", "OI(B=...)"]),
+    ("oi-none", lambda: da.OI(None), V, ["B must be", "climatology", "prior", "None"]),
+    ("oi-name", lambda: da.OI("truth"), V, ["B must be", "climatology", "prior", "'truth'"]),
+    ("oi-point", lambda: run(twin(prior=POINT), da.OI("prior")), V, ["Point", "OI(B=...)"]),
+    ("climate-none", lambda: da.Climatology(cov=None), V, ["cov must be", "climatology"]),
+    ("var3d-none", lambda: da.Var3D(None), V, ["B must be", "climatology", "prior", "None"]),
+    ("var4d-none", lambda: da.Var4D(B=None), V, ["B must be", "climatology", "prior", "None"]),
+    ("weak-none", lambda: da.WeakVar4D(B=None), V, ["B must be", "climatology", "None"]),
     ("oi-width", lambda: run(lorenz(), da.OI(ones(2))), V, ["dimension 2", "state's 3"]),
     ("oi-shapes", lambda: oi(ones(3), np.eye(2), ones(3), np.eye(3), ones(3), R3), V, ["(2, 2)"]),
-    ("climate-no-truth", lambda: run(lorenz(), da.Climatology()), V, ["no truth", "(mean, cov)"]),
+    ("climate-no-truth", lambda: run(lorenz(), da.Climatology()), V, ["no truth", "cov=..."]),
     ("climate-short", lambda: run(twin(1), da.Climatology()), V, ["truth of one time"]),
     (
         "climate-mean",
@@ -918,7 +926,8 @@ TABLE = [
     ("weak-damping", lambda: da.WeakVar4D(damping=-1.0), V, ["damping", "-1"]),
     ("weak-no-Q", lambda: run(twin(), da.WeakVar4D()), V, ["wants Q", "none", "noise=", "Var4D"]),
     ("weak-Q", lambda: run(twin(), da.WeakVar4D(Q=ones(4))), V, ["Q", "state's dimension 3", "4"]),
-    ("weak-B", lambda: weak(B=ones(2)), V, ["wants B", "dimension 3", "dimension 2"]),
+    ("weak-B", lambda: weak(B=ones(2)), V, ["covariance", "state's 3", "dimension 2"]),
+    ("weak-B-singular", lambda: weak(B=0 * ones(3)), V, ["no inverse", "B given", "full rank"]),
     ("weak-Q-zero", lambda: run(twin(), da.WeakVar4D(Q=0 * ones(3))), V, ["zero variance"]),
     ("weak-point", lambda: weak(prior=da.Point(ones(3))), V, ["Point prior", "no inverse", "B="]),
     ("weak-start", lambda: weak(start=ones((4, 3))), V, ["start", "(4, 3)", "(..., 5, 3)"]),

@@ -24,6 +24,7 @@ FOLDERS: tuple[str, ...] = (  # whose docstrings have the form; the others follo
     "covariances",
     "data",
     "files",
+    "methods",
     "models",
     "problem",
 )

@@ -25,6 +25,7 @@ ORDER = (  # a file imports from earlier folders, or from its own
 )
 METHODS = (
     "base",
+    "background",
     "gaussian",
     "ensemble",
     "particles",

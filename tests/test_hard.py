@@ -223,15 +223,15 @@ def test_what_no_method_can_use_is_refused():
 
 
 def test_memory_for_moving_sensors_does_not_grow_with_time():
-    from dalearn.methods.ensemble.localization import HELD, remembered
+    from dalearn.methods.ensemble.tapering import REMEMBERED, remembered
 
     made = []
     recall = remembered(lambda observe: made.append(observe) or len(made))
-    systems = [da.Observation(lambda x: x, np.ones(3)) for _ in range(2 * HELD)]
+    systems = [da.Observation(lambda x: x, np.ones(3)) for _ in range(2 * REMEMBERED)]
     for observe in systems:
         recall(observe)
-    assert recall(systems[-1]) == 2 * HELD  # held
-    assert recall(systems[0]) == 2 * HELD + 1  # made anew
+    assert recall(systems[-1]) == 2 * REMEMBERED  # held
+    assert recall(systems[0]) == 2 * REMEMBERED + 1  # made anew
 
 
 # --- variational methods -------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..array import convert, no_grad, to_numpy
-from ..methods.ensemble.localization import Localization, tapers
+from ..methods.ensemble.localization import Localization
+from ..methods.ensemble.tapering import tapers
 from ..problem.belief import Ensemble
 from ..problem.observe import is_selection
 from ..problem.problem import Problem

@@ -10,23 +10,24 @@ from .ensemble.etkf import ETKF, etkf
 from .ensemble.ienks import IEnKS, gauss_newton
 from .ensemble.letkf import LETKF, blocks, letkf
 from .gaussian.interpolation import OI, Climatology, oi
-from .gaussian.kalman import KF, RTS, ExtendedKF, kalman_update, rts_update
+from .gaussian.kalman import KF, ExtendedKF, kalman_update
+from .gaussian.rts import RTS, rts_update
 from .gaussian.unscented import UKF, sigma_points, ukf, unscented
 from .latent.latent import Latent
 from .latent.observed import Encoded
 from .particles.bootstrap import ParticleFilter
 from .particles.local import LocalParticleFilter, local_particle, transport
 from .particles.resampling import effective_size, reweight, systematic
-from .variational.conjugate_gradients import IncrementalCG
 from .variational.cost import Cost
 from .variational.envar import EnVar4D
 from .variational.gauss_newton import GaussNewton
+from .variational.incremental_cg import IncrementalCG
 from .variational.lbfgs import LBFGS
-from .variational.solver import Found
+from .variational.solver import Found, NotConverged
 from .variational.var3d import Var3D
 from .variational.var4d import Var4D
-from .variational.weak4d import WeakVar4D, weak4d
-from .variational.windows import NotConverged
+from .variational.weak4d import WeakVar4D
+from .variational.weak_gauss_newton import weak4d
 
 __all__ = [
     "ETKF",

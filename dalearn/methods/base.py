@@ -1,4 +1,4 @@
-"""The contract of a method, the checks that go with it, and what Gaussian methods share.
+"""The contract of a method, and what methods with means and covariances share.
 
 A method is a frozen dataclass of settings. `run(problem, rng)` yields one Cycle per observation
 time; its algebra is a pure function beside the class, for readers who write their own loop.
@@ -6,38 +6,41 @@ time; its algebra is a pure function beside the class, for readers who write the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import log, pi
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from ..array import (
-    Array,
-    array_namespace,
-    broadcasts,
-    convert_tree,
-    device,
-    sane,
-    solve,
-    where_ok,
-)
+from ..array import Array, Jacobian, array_namespace, device, sane, solve, where_ok
 from ..covariances.base import Covariance
-from ..covariances.roots import Rows
 from ..problem.belief import Belief, Ensemble, Gaussian
 from ..problem.like import ProblemLike
 
-Info = dict[str, Any]
+
+class _Cycle(NamedTuple):
+    forecast: Belief
+    analysis: Belief
+    info: Mapping[str, Any]
 
 
-class Cycle(NamedTuple):
+class Cycle(_Cycle):
     """One cycle: the belief before (`forecast`) and after (`analysis`) seeing the data.
 
     `info` carries scalars per experiment `(...)`, and beliefs under "start" (a window's beginning)
-    or "smoothed".
+    or "smoothed". It is a read-only copy: what is known later goes into a new Cycle, `with_info`.
     """
 
-    forecast: Belief
-    analysis: Belief
-    info: Info = {}  # noqa: RUF012  (never written to)
+    __slots__ = ()
+
+    def __new__(cls, forecast: Belief, analysis: Belief, info: Mapping[str, Any] | None = None):
+        return super().__new__(cls, forecast, analysis, MappingProxyType(dict(info or {})))
+
+    def with_info(self, **more: Any) -> Cycle:
+        """The same cycle with further entries in `info`, or others in their place."""
+        return Cycle(self.forecast, self.analysis, {**self.info, **more})
+
+    def __reduce__(self):
+        return Cycle, (self.forecast, self.analysis, dict(self.info))
 
 
 class Method(Protocol):
@@ -47,7 +50,7 @@ class Method(Protocol):
     """
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
-        """The cycles of this method on this problem, lazily: the loop is yours to step."""
+        """The cycles of this method on this problem, each made when it is asked for."""
         ...
 
 
@@ -67,46 +70,7 @@ def moments(problem: ProblemLike) -> tuple[Array, Array]:
     return x, xp.broadcast_to(P, (*problem.batch, problem.n, problem.n))
 
 
-def climate(problem: ProblemLike, wanted: str) -> tuple[Array, Array]:
-    """Mean `(..., n)` and covariance `(..., n, n)` of each experiment's truth over its K times.
-
-    Raises ValueError, naming what is `wanted` instead, where the truth is not known.
-    """
-    x = getattr(problem, "truth", None)
-    if x is None or x.shape[-2] < 2:
-        met = "no truth" if x is None else "a truth of one time"
-        raise ValueError(f"climatology comes from the truth run by default, met {met}; {wanted}")
-    xp = array_namespace(x)
-    mean = xp.mean(x, axis=-2, keepdims=True)
-    X = x - mean
-    B = X.mT @ X / (x.shape[-2] - 1)
-    mean = xp.broadcast_to(mean[..., 0, :], (*problem.batch, problem.n))
-    return mean, xp.broadcast_to(B, (*problem.batch, problem.n, problem.n))
-
-
-def given_covariance(C: Covariance | None, problem: ProblemLike, wanted: str) -> Covariance:
-    """The covariance in the problem's library, or that of the truth run where it is None."""
-    if C is None:  # by its eigenvectors: a short run, or a quiet model, leaves it singular
-        B, ok = sane(climate(problem, wanted)[1])
-        xp = array_namespace(B)
-        s, V = xp.linalg.eigh(B)
-        return Rows(where_ok(ok, (V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5).mT))
-    if C.n != problem.n:
-        raise ValueError(f"the covariance has dimension {C.n}, wanted the state's {problem.n}")
-    check_batch(C, problem, "the covariance")
-    return convert_tree(C, problem.like)
-
-
-def check_batch(C: Covariance, problem: ProblemLike, name: str) -> None:
-    """Raise ValueError unless the batch axes of `C` broadcast to the problem's."""
-    if not broadcasts(C.batch, problem.batch):
-        raise ValueError(
-            f"{name} has batch axes {C.batch}, wanted axes that broadcast to the problem's "
-            f"{problem.batch}; for a sweep use problem.expand({C.batch})"
-        )
-
-
-def tangent(jacobian: Callable, f: Callable, x: Array) -> tuple[Array, Array]:
+def tangent(jacobian: Jacobian, f: Callable, x: Array) -> tuple[Array, Array]:
     """`jacobian(f, x)` with the member axis that models and operators see, `(..., 1, n)`."""
     value, J = jacobian(f, x[..., None, :])
     return value[..., 0, :], J[..., 0, :, :]

@@ -14,7 +14,7 @@ from ..array import Array, array_namespace, library, no_grad, streams, to_numpy
 from ..covariances.base import Covariance
 from ..files.progress import progress_bar
 from ..methods.base import Cycle, Method
-from ..methods.ensemble.localization import tapers
+from ..methods.ensemble.tapering import tapers
 from ..problem.belief import Belief, Ensemble
 from ..problem.problem import Problem
 from .innovations import agreement

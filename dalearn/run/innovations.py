@@ -15,7 +15,7 @@ from typing import Any
 
 from ..array import Array, array_namespace, row_mean, sane, where_ok
 from ..array.derivative import finite_difference
-from ..methods.ensemble.localization import Tapers
+from ..methods.ensemble.tapering import Tapers
 from ..problem.belief import Belief, Ensemble, Gaussian
 from ..problem.observe import Observation
 

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::dalearn.NotConverged")  # hard 
 each = pytest.mark.parametrize("example", METHODS, ids=str)
 
 
-def easy(example, **settings):
+def easy(example, cycles=6, **settings):
     """A problem that the method accepts."""
     if example.linear_only:
-        return linear_gaussian(cycles=6, **settings)
-    return lorenz63(cycles=6, **noise_of(example), **settings)
+        return linear_gaussian(cycles=cycles, **settings)
+    return lorenz63(cycles=cycles, **noise_of(example), **settings)
 
 
 def noise_of(example):
@@ -132,6 +132,55 @@ def test_the_problem_is_untouched(example):
         assert np.array_equal(a, b)
 
 
+@each
+def test_a_cycle_is_not_written_into(example):
+    """Neither by the reader nor, after it was yielded, by the method."""
+    from dalearn.array import streams
+
+    problem = easy(example, cycles=4).validated()
+    seen = []
+    for cycle in example.method.run(problem, streams(1, 0, ())):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            cycle.info["mine"] = 1
+        seen.append((cycle, dict(cycle.info)))
+    assert all(dict(cycle.info) == info for cycle, info in seen)
+
+
+def test_cycles_share_no_info():
+    import pickle
+
+    point, info = da.Point(np.ones(3)), {"a": 1}
+    one, other = da.Cycle(point, point, info), da.Cycle(point, point)
+    info["b"] = 2
+    assert dict(one.info) == {"a": 1}
+    assert dict(one.with_info(c=3).info) == {"a": 1, "c": 3}
+    assert not other.info
+    back = pickle.loads(pickle.dumps(one))
+    assert dict(back.info) == {"a": 1}
+    assert np.array_equal(back.analysis.mean, point.mean)
+
+
+@pytest.mark.parametrize("method", [da.OI, da.Var3D, da.Var4D, da.WeakVar4D, da.Climatology])
+def test_a_named_covariance_is_the_one_given(method):
+    """The prior's to the bit; that of the truth up to the round-off of its eigenvectors."""
+    problem = lorenz63(cycles=4, noise=da.Diagonal(0.02 * np.ones(3)))
+    name = "cov" if method is da.Climatology else "B"
+    truth = da.Dense(np.cov(problem.truth.T))
+    for word, given, slack in (("prior", problem.prior.cov, 0), ("climatology", truth, 1e-9)):
+        named, explicit = (run(problem, method(**{name: B})) for B in (word, given))
+        for part in ("mean", "std"):
+            np.testing.assert_allclose(named[part], explicit[part], rtol=slack)
+
+
+def test_the_prior_covariance_of_an_ensemble():
+    import dataclasses
+
+    E = np.array([1.5, -1.5, 25]) + np.random.default_rng(0).normal(size=(12, 3))
+    problem = dataclasses.replace(lorenz63(cycles=3), prior=da.Ensemble(E))
+    named, given = (run(problem, da.Var3D(B)) for B in ("prior", da.Dense(np.cov(E.T))))
+    np.testing.assert_allclose(named["mean"], given["mean"], rtol=1e-9)  # two roots of one B
+
+
 def steps_of(problem, method):
     """Mean and deviation of every analysis."""
     from dalearn.array import streams
@@ -144,7 +193,7 @@ def steps_of(problem, method):
 @each
 def test_a_stand_in_with_what_is_named_is_enough(example):
     """To the bit: a method asks nothing else of a problem."""
-    problem = easy(example, batch=(2,)).validated()
+    problem = easy(example, 3, batch=(2,)).validated()
     with np.errstate(all="ignore"):
         pairs = zip(
             steps_of(problem, example.method),
@@ -156,7 +205,7 @@ def test_a_stand_in_with_what_is_named_is_enough(example):
 
 @each
 def test_what_more_a_method_needs_it_names(example):
-    problem = easy(example).validated()
+    problem = easy(example, 2).validated()
     for name in example.needs:
         bare = Bare(problem, [n for n in example.needs if n != name])
         with pytest.raises((TypeError, ValueError), match=rf"\b{name}\b") as error:

@@ -1,12 +1,13 @@
-"""Checks that ensemble filters share."""
+"""What the analyses of ensemble filters begin with: checks, whitened anomalies and innovations."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...array import Array, check_count
+from ...array import Array, array_namespace, check_count, row_mean
 from ...covariances.base import Covariance
 from ...covariances.matrices import Diagonal
+from ...problem.belief import Ensemble
 from .inflation import check_inflation
 
 
@@ -30,8 +31,32 @@ def check_update(E: Array, Y: Array, y: Array, R: Covariance) -> None:
         )
 
 
+def prior_of(E: Array | Ensemble, Y: Array, y: Array, R: Covariance) -> Ensemble:
+    """The ensemble of an analysis, checked against its image, the data and their errors."""
+    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
+    array_namespace(prior.members, Y, y)  # one library, or a clear error
+    check_update(prior.members, Y, y, R)
+    return prior
+
+
+def whitened(
+    E: Array | Ensemble, Y: Array, y: Array, R: Covariance
+) -> tuple[Ensemble, Array, Array]:
+    """The ensemble; whitened anomalies S `(..., N, m)`, innovation d `(..., 1, m)` of its image.
+
+    S = (Y - mean of Y) R^-T/2,  d = (y - mean of Y) R^-T/2.
+    """
+    prior = prior_of(E, Y, y, R)
+    if Y is prior.members:  # H is the identity: the same mean, the same anomalies
+        h, Z = prior._mean, prior.anomalies
+    else:
+        h = row_mean(Y)
+        Z = Y - h
+    return prior, R.whiten(Z), R.whiten(y[..., None, :] - h)
+
+
 def check_independent(R: Covariance) -> None:
-    """Raise ValueError for errors with correlations: whitened, they have no place of their own."""
+    """Raise ValueError for errors with correlations: whitening would mix their locations."""
     if not isinstance(getattr(R, "inner", R), Diagonal):
         raise ValueError(
             f"localization wants independent observation errors, met {type(R).__name__}; wanted "

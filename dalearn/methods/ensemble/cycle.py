@@ -1,4 +1,4 @@
-"""What ensemble filters share: the cycle around an update, and where observations are."""
+"""What ensemble filters share: the cycle around an update, and the gain in the smaller space."""
 
 from __future__ import annotations
 
@@ -13,8 +13,22 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation
 from ..base import Cycle
+from .checks import check_ensemble
 from .inflation import Evidence, begin
-from .localization import Tapers
+from .localization import check_localization
+from .tapering import Tapers, tapers
+from .transform import check_rotation
+
+Analysis = Ensemble | tuple[Ensemble, dict[str, Any]]
+
+
+def check_settings(method: Any) -> None:
+    """Raise ValueError or TypeError unless the settings that ensemble filters share are right."""
+    check_ensemble(method.members, method.inflation)
+    check_rotation(getattr(method, "rotate", None))
+    localization = getattr(method, "localization", None)
+    if localization is not None:
+        check_localization(localization)
 
 
 def ensemble_cycles(
@@ -22,7 +36,7 @@ def ensemble_cycles(
     rng: Any,
     members: int,
     inflation: Any,
-    update: Callable[[Ensemble, Array, Array, Observation], Any],
+    update: Callable[[Ensemble, Array, Array, Observation], Analysis],
 ) -> Iterator[Cycle]:
     """Forecast, `update(forecast, Y, y, observe)`, inflate: one Cycle for each observation time.
 
@@ -43,6 +57,26 @@ def ensemble_cycles(
         yield Cycle(forecast, analysis, info | more)
 
 
+def tapered_cycles(
+    problem: ProblemLike,
+    rng: Any,
+    method: Any,
+    update: Callable[[Ensemble, Array, Array, Observation, Tapers | None], Analysis],
+    *,
+    solved: bool,
+) -> Iterator[Cycle]:
+    """`ensemble_cycles` of a method with a `localization`, whose tapers `update` is given too.
+
+    `solved`: whether the update solves a system with the tapered covariances.
+    """
+    tapers_of = tapers(problem, method.localization, solved=solved)
+
+    def tapered(forecast: Ensemble, Y: Array, y: Array, observe: Observation) -> Analysis:
+        return update(forecast, Y, y, observe, tapers_of(observe))
+
+    return ensemble_cycles(problem, rng, method.members, method.inflation, tapered)
+
+
 def stacked(S: Array, d: Array) -> Array:
     """Rows `S (..., N, m)` and under them the row `d (..., 1, m)`, over the batch axes of both."""
     xp = array_namespace(S, d)
@@ -60,7 +94,7 @@ def correction(d: Array, S: Array, X: Array, tapers: Tapers | None = None) -> tu
     N, m = S.shape[-2:]
     if tapers is not None:
         A, ok = sane(tapers.observed * (S.mT @ S) + (N - 1) * eye(m, S))
-        if tapers.sharp and not definite(A):
+        if tapers.indefinite and not definite(A):
             warnings.warn(
                 "the tapered H B H^T + R is indefinite, and the analysis meaningless: the taper "
                 "is no correlation function; wanted gaspari_cohn with a reach below half of the "

@@ -13,29 +13,38 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from ...array import Array, array_namespace, row_mean, where_ok
+from ...array import Array, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import check_ensemble, check_update
-from .cycle import correction, ensemble_cycles, stacked
-from .localization import Localization, Tapers, check_localization, tapers
+from .checks import whitened
+from .cycle import check_settings, correction, stacked, tapered_cycles
+from .localization import Localization
+from .tapering import Tapers
 
 
 def denkf(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, tapers: Tapers | None = None
 ) -> Ensemble:
-    """One analysis: ensemble `E (..., N, n)`, its image `Y = H(E) (..., N, m)`, data `y (..., m)`.
+    """One analysis: the whole gain for the mean, half of it for the anomalies.
 
-    `R` is the observations' covariance; `tapers` multiply the ensemble's covariances. Raises
-    ValueError when N or m disagree.
+    x <- x + K d,  X <- X - K H X / 2.
+
+    Args:
+        E: forecast ensemble `(..., N, n)`, an array or an Ensemble.
+        Y: its image H(E), `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+        tapers: by which the ensemble's covariances are multiplied, entry by entry, or None.
+
+    Returns:
+        The analysis ensemble.
+
+    Raises:
+        ValueError: when N or m disagree.
     """
-    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    array_namespace(prior.members, Y, y)  # one library, or a clear error
-    check_update(prior.members, Y, y, R)
-    h = row_mean(Y)
-    S, d = R.whiten(Y - h), R.whiten(y[..., None, :] - h)
+    prior, S, d = whitened(E, Y, y, R)
     step, ok = correction(stacked(-0.5 * S, d), S, prior.anomalies, tapers)
     step = where_ok(ok, step)
     return Ensemble.of(prior._mean + step[..., -1:, :], prior.anomalies + step[..., :-1, :])
@@ -45,9 +54,15 @@ def denkf(
 class DEnKF:
     """The deterministic ensemble Kalman filter.
 
-    Arguments: `members`, N >= 2; `inflation`, the factor on the analysis anomalies (not their
-    variances), a number, an array over the problem's batch axes, or RTPS, RTPP, Adaptive;
-    `localization`, a Localization that tapers the covariances, or None.
+    Args:
+        members: ensemble size N, an integer >= 2.
+        inflation: factor on the analysis anomalies (not their variances), a number or an array
+            over the batch, or an object such as RTPS: see Multiplicative.
+        localization: a Localization that tapers the covariances, or None.
+
+    Raises:
+        ValueError: for a setting out of its range.
+        TypeError: for a localization of another kind.
     """
 
     members: int
@@ -56,15 +71,12 @@ class DEnKF:
     localization: Localization | None = None
 
     def __post_init__(self):
-        check_ensemble(self.members, self.inflation)
-        if self.localization is not None:
-            check_localization(self.localization)
+        check_settings(self)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        fade = tapers(problem, self.localization, solved=True)
 
-        def update(forecast, Y, y, observe):
-            return denkf(forecast, Y, y, observe.noise, fade(observe))
+        def update(forecast, Y, y, observe, tapers):
+            return denkf(forecast, Y, y, observe.noise, tapers)
 
-        return ensemble_cycles(problem, rng, self.members, self.inflation, update)
+        return tapered_cycles(problem, rng, self, update, solved=True)

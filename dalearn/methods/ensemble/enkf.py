@@ -18,9 +18,10 @@ from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import check_ensemble, check_update
-from .cycle import correction, ensemble_cycles
-from .localization import Localization, Tapers, check_localization, tapers
+from .checks import prior_of
+from .cycle import check_settings, correction, tapered_cycles
+from .localization import Localization
+from .tapering import Tapers
 
 
 def enkf(
@@ -31,15 +32,27 @@ def enkf(
     D: Array,
     tapers: Tapers | None = None,
 ) -> Array:
-    """One analysis `(..., N, n)`: ensemble `E (..., N, n)`, image `Y = H(E)`, data `y (..., m)`.
+    """One analysis: each member with a perturbed observation of its own.
 
-    `D (..., N, m)` are the observation errors given to the members, drawn from R: centre them (a
-    mean of 0 over members) and the analysis mean is the Kalman mean under the ensemble covariance.
-    `tapers` multiply the ensemble's covariances. Raises ValueError when N or m disagree.
+    x_i <- x_i + K (y + e_i - H(x_i)). With errors of mean 0 over the members the analysis mean is
+    the Kalman mean under the ensemble's covariance.
+
+    Args:
+        E: forecast ensemble `(..., N, n)`, an array or an Ensemble.
+        Y: its image H(E), `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+        D: observation errors e_i drawn from R, one for each member, `(..., N, m)`.
+        tapers: by which the ensemble's covariances are multiplied, entry by entry, or None.
+
+    Returns:
+        The members of the analysis `(..., N, n)`.
+
+    Raises:
+        ValueError: when N or m disagree.
     """
-    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    array_namespace(prior.members, Y, y, D)  # one library, or a clear error
-    check_update(prior.members, Y, y, R)
+    prior = prior_of(E, Y, y, R)
+    array_namespace(Y, D)  # one library, or a clear error
     if D.shape[-2:] != Y.shape[-2:]:
         N, m = Y.shape[-2:]
         raise ValueError(f"met D {tuple(D.shape)}, wanted (..., {N}, {m}): one error per member")
@@ -53,10 +66,18 @@ def enkf(
 class EnKF:
     """The ensemble Kalman filter with perturbed observations.
 
-    Arguments: `members`, N >= 2; `inflation`, the factor on the analysis anomalies (not their
-    variances), a number, an array over the problem's batch axes, or RTPS, RTPP, Adaptive;
-    `localization`, a Localization that tapers the covariances, or None. The perturbations are
-    centred over the members, so that they add no error of their own to the mean.
+    The perturbations are centred over the members, so that they add no error of their own to the
+    mean.
+
+    Args:
+        members: ensemble size N, an integer >= 2.
+        inflation: factor on the analysis anomalies (not their variances), a number or an array
+            over the batch, or an object such as RTPS: see Multiplicative.
+        localization: a Localization that tapers the covariances, or None.
+
+    Raises:
+        ValueError: for a setting out of its range.
+        TypeError: for a localization of another kind.
     """
 
     members: int
@@ -65,17 +86,14 @@ class EnKF:
     localization: Localization | None = None
 
     def __post_init__(self):
-        check_ensemble(self.members, self.inflation)
-        if self.localization is not None:
-            check_localization(self.localization)
+        check_settings(self)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        fade = tapers(problem, self.localization, solved=True)
 
-        def update(forecast, Y, y, observe):
+        def update(forecast, Y, y, observe, tapers):
             D = observe.noise.color(normal(rng, (self.members, observe.m), y))
-            E = enkf(forecast, Y, y, observe.noise, D - row_mean(D), fade(observe))
+            E = enkf(forecast, Y, y, observe.noise, D - row_mean(D), tapers)
             return Ensemble.unchecked(E)
 
-        return ensemble_cycles(problem, rng, self.members, self.inflation, update)
+        return tapered_cycles(problem, rng, self, update, solved=True)

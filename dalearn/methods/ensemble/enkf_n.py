@@ -26,16 +26,16 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from ...array import Array, array_namespace, check_factor, eye, lift, row_mean, sane, where_ok
+from ...array import Array, array_namespace, check_factor, eye, lift, sane, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import check_ensemble, check_update
-from .cycle import ensemble_cycles
-from .transform import check_rotation, decomposed, rotations
+from .checks import whitened
+from .cycle import check_settings, ensemble_cycles
+from .transform import decomposed, rotations
 
-LARGEST = 1e3  # prior factors are sought up to here
+LARGEST_FACTOR = 1e3  # on the prior anomalies, up to which it is sought
 
 GRID = 24  # values of ln zeta among which the least dual cost is looked for
 
@@ -75,7 +75,7 @@ def least_dual(square: Array, c: Array, N: int, eps: Array, L: Array) -> Array:
     Each experiment stops on its own. The unknown is ln zeta.
     """
     xp = array_namespace(square, c)
-    low, high = math.log((N - 1) / LARGEST**2), xp.log(L / eps)
+    low, high = math.log((N - 1) / LARGEST_FACTOR**2), xp.log(L / eps)
     part = xp.arange(GRID, dtype=c.dtype, device=c.device)[:, None]
     width = (high - low) / (GRID - 1)
     costs = dual_cost(xp.exp(low + part * width), square, c, eps, L)
@@ -98,23 +98,33 @@ def least_dual(square: Array, c: Array, N: int, eps: Array, L: Array) -> Array:
 def enkf_n(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, xN: Any = 1.0, hessian: bool = False
 ) -> tuple[Ensemble, Array]:
-    """One analysis: ensemble `E (..., N, n)`, its image `Y = H(E) (..., N, m)`, data `y (..., m)`.
+    """One analysis, with the factor on the prior anomalies that the data call for.
 
-    Returns the analysis and the factor `(...)` by which the prior anomalies were inflated.
-    `R` is the observations' covariance; `xN`, the certainty of the ensemble; `hessian`, whether
-    the anomalies come from the full Hessian of J, S S^T + zeta I - (2 zeta^2 / L) w^T w, instead
-    of S S^T + zeta I. Raises ValueError when N or m disagree.
+    w = d S^T A^-1 and T^T T = (N - 1) A^-1, A = S S^T + zeta I, with the zeta of least dual cost.
+
+    Args:
+        E: forecast ensemble `(..., N, n)`, an array or an Ensemble.
+        Y: its image H(E), `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+        xN: the certainty of the ensemble, as if it had xN times the members, a number or
+            `(..., 1, 1)`.
+        hessian: whether the anomalies come from the full Hessian of J, A - (2 zeta^2 / L) w^T w,
+            instead of A.
+
+    Returns:
+        The analysis ensemble, and the prior factor ((N - 1) / zeta)^1/2, `(...)`.
+
+    Raises:
+        ValueError: when N or m disagree.
     """
-    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    xp = array_namespace(prior.members, Y, y)  # one library, or a clear error
-    check_update(prior.members, Y, y, R)
-    N, h = Y.shape[-2], row_mean(Y)
-    S, d = R.whiten(Y - h), R.whiten(y[..., None, :] - h)
+    prior, S, d = whitened(E, Y, y, R)
+    xp, N = array_namespace(S), S.shape[-2]
     A, ok = sane(S @ S.mT + (N - 1) * eye(N, S))
     s, V, c = decomposed(A, d @ S.mT)
     square = s - (N - 1)
-    blind = square < 2 * N * float(xp.finfo(s.dtype).eps) * s[..., -1:]  # round-off: not seen
-    square, c = xp.where(blind, 0.0, square), xp.where(blind, 0.0, c)
+    unseen = square < 2 * N * float(xp.finfo(s.dtype).eps) * s[..., -1:]  # round-off
+    square, c = xp.where(unseen, 0.0, square), xp.where(unseen, 0.0, c)
     eps, L = dual_terms(square, N, xN)
     zeta = least_dual(square, c, N, eps, L)
     u = c / (square + zeta)
@@ -122,7 +132,9 @@ def enkf_n(
         full = square * eye(N, S) + zeta * eye(N, S) - 2 * zeta**2 / L * (u.mT @ u)
         full, fine = sane(full)
         s, W = xp.linalg.eigh(full)
-        s = xp.clip(s[..., None, :], (N - 1) / LARGEST**2, None)  # positive, but for round-off
+        s = xp.clip(
+            s[..., None, :], (N - 1) / LARGEST_FACTOR**2, None
+        )  # positive, but for round-off
         V, T = V @ W, ((N - 1) / s) ** 0.5
         u = u @ W
         ok = fine if ok is True else ok if fine is True else ok & fine
@@ -137,12 +149,20 @@ def enkf_n(
 class EnKFN:
     """The finite-size ensemble Kalman filter, in its dual form.
 
-    Arguments: `members`, N >= 2; `inflation`, a factor on the analysis anomalies (1: the method
-    wants none against sampling errors; a number, an array over the problem's batch axes, or RTPS,
-    RTPP); `rotate`, None, "householder" or "haar", a mean-preserving rotation after each
-    analysis; `xN`, the certainty of the ensemble as if it had xN times the members (1 for chaos
-    that makes members independent, more for nearly linear models; an array sweeps it); `hessian`,
-    whether the anomalies come from the full Hessian. `info["inflation"]` is the prior factor.
+    `info["inflation"]` is the factor on the prior anomalies.
+
+    Args:
+        members: ensemble size N, an integer >= 2.
+        inflation: factor on the analysis anomalies, as in the ETKF; the method wants none (1)
+            against sampling errors.
+        rotate: None, "householder" or "haar", a random rotation of the members after each analysis
+            that keeps their mean and covariance: see ETKF.
+        xN: the certainty of the ensemble, as if it had xN times the members: 1 for chaos that
+            makes members independent, more for nearly linear models; an array sweeps it.
+        hessian: whether the anomalies come from the full Hessian of the cost.
+
+    Raises:
+        ValueError: for a setting out of its range.
     """
 
     members: int
@@ -153,8 +173,7 @@ class EnKFN:
     hessian: bool = False
 
     def __post_init__(self):
-        check_ensemble(self.members, self.inflation)
-        check_rotation(self.rotate)
+        check_settings(self)
         check_factor("xN", self.xN)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:

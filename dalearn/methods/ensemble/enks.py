@@ -21,54 +21,99 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from ...array import (
-    Array,
-    array_namespace,
-    check_count,
-    no_grad,
-    row_mean,
-)
+from ...array import Array, array_namespace, check_count, no_grad
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import check_ensemble, check_update
-from .cycle import ensemble_cycles
-from .transform import check_rotation, roots, symmetric_root
+from .checks import whitened
+from .cycle import check_settings, ensemble_cycles
+from .transform import Root, roots, symmetric_root
 
 
 def enks(
-    E: Array | Ensemble, Y: Array, y: Array, R: Covariance, root: Any = symmetric_root
+    E: Array | Ensemble, Y: Array, y: Array, R: Covariance, root: Root = symmetric_root
 ) -> tuple[Ensemble, Array]:
-    """The analysis, and the `W (..., N, N)` that makes it and updates every earlier ensemble.
+    """One analysis, and the transform that makes it and updates every earlier ensemble.
 
-    Ensemble `E (..., N, n)`, its image `Y = H(E) (..., N, m)`, data `y (..., m)` of covariance
-    `R`; `root` makes w and T from S and d. `W @ E_j` is the ensemble of time j, smoothed. Raises
-    ValueError when N or m disagree.
+    W = w + T, every row of which sums to 1: `W @ E_j` is the ensemble of time j, smoothed.
+
+    Args:
+        E: forecast ensemble `(..., N, n)`, an array or an Ensemble.
+        Y: its image H(E), `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+        root: the function that makes w `(..., 1, N)` and T `(..., N, N)` from S and d.
+
+    Returns:
+        The analysis ensemble, and W `(..., N, N)`.
+
+    Raises:
+        ValueError: when N or m disagree.
     """
-    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    xp = array_namespace(prior.members, Y, y)  # one library, or a clear error
-    check_update(prior.members, Y, y, R)
-    h = row_mean(Y)
-    w, T = root(R.whiten(Y - h), R.whiten(y[..., None, :] - h))
+    prior, S, d = whitened(E, Y, y, R)
+    xp = array_namespace(S)
+    w, T = root(S, d)
     analysis = Ensemble.of(prior._mean + w @ prior.anomalies, T @ prior.anomalies)
     W = w + T  # (..., 1, N) + (..., N, N)
     return analysis, W + (1 - xp.sum(W, axis=-1, keepdims=True)) / Y.shape[-2]
+
+
+class TransformQueue:
+    """Cycles, first in, first out, each smoothed by all the transforms that came after its own.
+
+    Two stacks, so that a cycle costs three products N x N however many wait. `early` holds cycles
+    with the product of the transforms after theirs in it, the first cycle on top; `late` holds
+    later ones with their own transforms, whose product is `product`.
+    """
+
+    def __init__(self):
+        self.early: list[tuple[Cycle, Array | None]] = []
+        self.late: list[tuple[Cycle, Array]] = []
+        self.product: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.early) + len(self.late)
+
+    def push(self, cycle: Cycle, W: Array) -> None:
+        """Add a cycle, and the transform `W (..., N, N)` that made its analysis."""
+        self.late.append((cycle, W))
+        self.product = W if self.product is None else W @ self.product
+
+    def pop(self) -> Cycle:
+        """The first cycle, with "smoothed" in its info."""
+        if not self.early:
+            after = None
+            for cycle, W in reversed(self.late):
+                self.early.append((cycle, after))
+                after = W if after is None else after @ W
+            self.late, self.product = [], None
+        cycle, after = self.early.pop()
+        E = cycle.analysis.members  # type: ignore[union-attr]
+        for W in (after, self.product):
+            E = E if W is None else W @ E
+        return cycle.with_info(smoothed=Ensemble.unchecked(E))
 
 
 @dataclass(frozen=True, eq=False)
 class EnKS:
     """The ensemble Kalman smoother: the ETKF, and each past ensemble updated with its weights.
 
-    Arguments: `members`, N >= 2; `lag`, for how many observation times an ensemble goes on
-    learning (None: to the last, a fixed-interval smoother); `inflation`, a factor on the analysis
-    anomalies as in the ETKF, a number, an array over the problem's batch axes, or RTPS, RTPP,
-    Adaptive: it acts on the present, never again on the past; `rotate`, None, "householder" or
-    "haar".
-
     `info["smoothed"]` at cycle k is the Ensemble at its time given the data up to cycle k + lag,
     so cycles come `lag` late (None: all at the end). Data after an experiment has diverged make
     its smoothed states NaN as well.
+
+    Args:
+        members: ensemble size N, an integer >= 2.
+        lag: for how many observation times an ensemble goes on learning, an integer >= 0; None:
+            to the last, a fixed-interval smoother.
+        inflation: factor on the analysis anomalies, as in the ETKF: it acts on the present, never
+            again on the past.
+        rotate: None, "householder" or "haar", a random rotation of the members after each analysis
+            that keeps their mean and covariance: see ETKF.
+
+    Raises:
+        ValueError: for a setting out of its range.
     """
 
     members: int
@@ -78,51 +123,26 @@ class EnKS:
     rotate: Literal["householder", "haar"] | None = None
 
     def __post_init__(self):
-        check_ensemble(self.members, self.inflation)
-        check_rotation(self.rotate)
+        check_settings(self)
         check_count("lag (None is the whole run)", 0 if self.lag is None else self.lag, 0)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time, `lag` of them late."""
         chosen = roots(self.rotate, rng, self.members, problem.like)
-        latest = []
+        latest, queue = [], TransformQueue()
 
         def update(forecast, Y, y, observe):
             analysis, W = enks(forecast, Y, y, observe.noise, next(chosen))
             latest[:] = [W]
             return analysis
 
-        # two stacks: `early` holds cycles with the product of all transforms after theirs in the
-        # stack, the first on top; `product` is that of the transforms in `late`
-        early, late, product = [], [], None
-        cycles = ensemble_cycles(problem, rng, self.members, self.inflation, update)
-        for k, cycle in enumerate(cycles):
+        for cycle in ensemble_cycles(problem, rng, self.members, self.inflation, update):
             with no_grad(problem.like):
-                W = latest[0]
-                late.append((cycle, W))
-                product = W if product is None else W @ product
-                ready = self.lag is not None and k >= self.lag
-                if ready:
-                    done, early, late, product = _first(early, late, product)
-            if ready:
+                queue.push(cycle, latest[0])
+                done = None if self.lag is None or len(queue) <= self.lag else queue.pop()
+            if done is not None:
                 yield done
-        while early or late:
+        while queue:
             with no_grad(problem.like):
-                done, early, late, product = _first(early, late, product)
+                done = queue.pop()
             yield done
-
-
-def _first(early: list, late: list, product: Any) -> tuple[Cycle, list, list, Any]:
-    """The oldest cycle, smoothed by all the transforms after its own; and the stacks left."""
-    if not early:
-        after = None
-        for cycle, W in reversed(late):
-            early.append((cycle, after))
-            after = W if after is None else after @ W
-        late, product = [], None
-    cycle, after = early.pop()
-    E = cycle.analysis.members
-    for W in (after, product):
-        E = E if W is None else W @ E
-    smoothed = Ensemble.unchecked(E)
-    return cycle._replace(info={**cycle.info, "smoothed": smoothed}), early, late, product

@@ -18,43 +18,54 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...array import Array, array_namespace, row_mean
+from ...array import Array, array_namespace
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import check_ensemble, check_update
-from .cycle import ensemble_cycles
-from .localization import Localization, Tapers, check_localization, tapers
-from .transform import check_rotation, rotations
+from .checks import whitened
+from .cycle import check_settings, tapered_cycles
+from .localization import Localization
+from .tapering import Tapers
+from .transform import rotations
 
 
 def ensrf(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, tapers: Tapers | None = None
 ) -> Ensemble:
-    """One analysis: ensemble `E (..., N, n)`, its image `Y = H(E) (..., N, m)`, data `y (..., m)`.
+    """One analysis: the observations one after another.
 
-    `R` is the observations' covariance; `tapers` multiply the gain of each observation. Raises
-    ValueError when N or m disagree.
+    x <- x + d k,  X <- X - alpha s k^T with k = X^T s / ((N - 1)(v + 1)), v = s^T s / (N - 1) and
+    alpha = 1 / (1 + (v + 1)^-1/2), for the whitened images s of each observation.
+
+    Args:
+        E: forecast ensemble `(..., N, n)`, an array or an Ensemble.
+        Y: its image H(E), `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+        tapers: by which the gain of each observation is multiplied, or None.
+
+    Returns:
+        The analysis ensemble.
+
+    Raises:
+        ValueError: when N or m disagree.
     """
-    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    xp = array_namespace(prior.members, Y, y)  # one library, or a clear error
-    check_update(prior.members, Y, y, R)
+    prior, S, d = whitened(E, Y, y, R)
+    xp = array_namespace(S)
     N, n, m = *prior.members.shape[-2:], Y.shape[-1]
-    h = row_mean(Y)
-    S, d = R.whiten(Y - h), R.whiten(y[..., None, :] - h)
     lead = np.broadcast_shapes(prior.members.shape[:-2], S.shape[:-2], d.shape[:-2])
     X, S, d = (xp.broadcast_to(a, (*lead, *a.shape[-2:])) for a in (prior.anomalies, S, d))
     shift = xp.concat((xp.zeros_like(X[..., :1, :]), -d), axis=-1)  # the innovation with a minus
     Z = xp.concat((xp.concat((X, S), axis=-1), shift), axis=-2)  # (..., N + 1, n + m)
-    fade = None if tapers is None else xp.concat((tapers.state, tapers.observed), axis=-1)
+    taper = None if tapers is None else xp.concat((tapers.state, tapers.observed), axis=-1)
     for j in range(m):
         c = Z[..., n + j : n + j + 1]  # (..., N + 1, 1): s, and -d
         s = c[..., :N, :]
         v = s.mT @ s / (N - 1)
         k = s.mT @ Z[..., :N, :] / ((N - 1) * (v + 1))
-        if fade is not None:
-            k = k * fade[..., j : j + 1, :]
+        if taper is not None:
+            k = k * taper[..., j : j + 1, :]
         alpha = 1 / (1 + (v + 1) ** -0.5)
         Z = Z - xp.concat((alpha * s, c[..., N:, :]), axis=-2) * k
     return Ensemble.of(prior._mean + Z[..., N:, :n], Z[..., :N, :n])
@@ -64,10 +75,17 @@ def ensrf(
 class EnSRF:
     """The serial ensemble square root filter (for scalar observations, the EAKF).
 
-    Arguments: `members`, N >= 2; `inflation`, the factor on the analysis anomalies (not their
-    variances), a number, an array over the problem's batch axes, or RTPS, RTPP, Adaptive;
-    `localization`, a Localization that tapers the gain, or None; `rotate`: None, "householder" or
-    "haar", a mean-preserving rotation of the members after each analysis.
+    Args:
+        members: ensemble size N, an integer >= 2.
+        inflation: factor on the analysis anomalies (not their variances), a number or an array
+            over the batch, or an object such as RTPS: see Multiplicative.
+        localization: a Localization that tapers the gain, or None.
+        rotate: None, "householder" or "haar", a random rotation of the members after each analysis
+            that keeps their mean and covariance: see ETKF.
+
+    Raises:
+        ValueError: for a setting out of its range.
+        TypeError: for a localization of another kind.
     """
 
     members: int
@@ -77,17 +95,13 @@ class EnSRF:
     rotate: Literal["householder", "haar"] | None = None
 
     def __post_init__(self):
-        check_ensemble(self.members, self.inflation)
-        check_rotation(self.rotate)
-        if self.localization is not None:
-            check_localization(self.localization)
+        check_settings(self)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        fade = tapers(problem, self.localization)
         turns = rotations(self.rotate, rng, self.members, problem.like)
 
-        def update(forecast, Y, y, observe):
-            return next(turns)(ensrf(forecast, Y, y, observe.noise, fade(observe)))
+        def update(forecast, Y, y, observe, tapers):
+            return next(turns)(ensrf(forecast, Y, y, observe.noise, tapers))
 
-        return ensemble_cycles(problem, rng, self.members, self.inflation, update)
+        return tapered_cycles(problem, rng, self, update, solved=False)

@@ -14,18 +14,18 @@ rotations: Sakov and Oke, Mon. Wea. Rev. 136, 2008.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from ...array import Array, array_namespace, row_mean
+from ...array import Array
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import check_ensemble, check_update
-from .cycle import ensemble_cycles
-from .transform import check_rotation, roots, symmetric_root
+from .checks import whitened
+from .cycle import check_settings, ensemble_cycles
+from .transform import Root, roots, symmetric_root
 
 
 def etkf(
@@ -34,37 +34,46 @@ def etkf(
     y: Array,
     R: Covariance,
     inflation: Any = 1.0,
-    root: Callable = symmetric_root,
+    root: Root = symmetric_root,
 ) -> Ensemble:
-    """One analysis: ensemble `E (..., N, n)`, its image `Y = H(E) (..., N, m)`, data `y (..., m)`.
+    """One analysis: combinations of the members, x + w X and T X.
 
-    `R` is the observations' covariance; `inflation` multiplies the analysis anomalies; `root`
-    makes w and T from S and d. Returns an Ensemble that already holds its mean and anomalies.
-    Raises ValueError when N or m disagree.
+    w = d S^T C and T^T T = (N - 1) C with C = (S S^T + (N - 1) I)^-1.
+
+    Args:
+        E: forecast ensemble `(..., N, n)`, an array or an Ensemble.
+        Y: its image H(E), `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+        inflation: factor on the analysis anomalies, a number or `(..., 1, 1)`.
+        root: the function that makes w `(..., 1, N)` and T `(..., N, N)` from S and d.
+
+    Returns:
+        The analysis, an Ensemble that already holds its mean and anomalies.
+
+    Raises:
+        ValueError: when N or m disagree.
     """
-    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    array_namespace(prior.members, Y, y)  # one library, or a clear error
-    check_update(prior.members, Y, y, R)
-    x, X = prior._mean, prior.anomalies
-    if Y is prior.members:  # H is the identity: the same mean, the same anomalies
-        h, Z = x, X
-    else:
-        h = row_mean(Y)
-        Z = Y - h
-    w, T = root(R.whiten(Z), R.whiten(y[..., None, :] - h))
+    prior, S, d = whitened(E, Y, y, R)
+    w, T = root(S, d)
     if not (isinstance(inflation, float) and inflation == 1.0):
         T = inflation * T
-    return Ensemble.of(x + w @ X, T @ X)
+    return Ensemble.of(prior._mean + w @ prior.anomalies, T @ prior.anomalies)
 
 
 @dataclass(frozen=True, eq=False)
 class ETKF:
     """The ensemble transform Kalman filter.
 
-    Arguments: `members`, N >= 2; `inflation`, the factor on the analysis anomalies (not their
-    variances), a number, an array over the problem's batch axes, or RTPS, RTPP, Adaptive;
-    `rotate`: None for the symmetric square root, "householder" (then one random reflection) or
-    "haar" (a full random rotation).
+    Args:
+        members: ensemble size N, an integer >= 2.
+        inflation: factor on the analysis anomalies (not their variances), a number or an array
+            over the batch, or an object such as RTPS: see Multiplicative.
+        rotate: None for the symmetric square root; "householder", then one random reflection of
+            the members that keeps their mean; "haar", a uniformly random rotation.
+
+    Raises:
+        ValueError: for a setting out of its range.
     """
 
     members: int
@@ -73,8 +82,7 @@ class ETKF:
     rotate: Literal["householder", "haar"] | None = None
 
     def __post_init__(self):
-        check_ensemble(self.members, self.inflation)
-        check_rotation(self.rotate)
+        check_settings(self)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""

@@ -29,9 +29,19 @@ Inflate = Callable[[Ensemble, Ensemble, Evidence], tuple[Ensemble, dict[str, Any
 
 @dataclass(frozen=True, eq=False)
 class Multiplicative:
-    """X <- factor X: the factor is on the anomalies, its square on the variances; 1 is none.
+    """X <- factor X: anomalies times the factor, and so variances times its square.
 
-    Anderson and Anderson, Mon. Wea. Rev. 127, 1999. A plain number as `inflation` means this.
+    A plain number, or an array over the batch, as `inflation` means this. The other inflations are
+    RTPP, RTPS and Adaptive. (A setting named `factor` elsewhere, as in OI or Var3D, multiplies a
+    covariance, and so acts on variances.)
+
+    Args:
+        factor: above 0, 1 for none, a number or an array over the problem's batch axes.
+
+    Raises:
+        ValueError: when a factor is not positive.
+
+    Source: Anderson and Anderson, Mon. Wea. Rev. 127, 1999.
     """
 
     factor: Any = 1.0
@@ -49,9 +59,15 @@ class Multiplicative:
 
 @dataclass(frozen=True, eq=False)
 class RTPP:
-    """Relaxation to prior perturbations: X_a <- (1 - alpha) X_a + alpha X_f, alpha in [0, 1].
+    """Relaxation to prior perturbations: X_a <- (1 - alpha) X_a + alpha X_f.
 
-    Zhang, Snyder and Sun, Mon. Wea. Rev. 132, 2004.
+    Args:
+        alpha: in [0, 1], 0 for none, a number or an array over the problem's batch axes.
+
+    Raises:
+        ValueError: when alpha is out of its range.
+
+    Source: Zhang, Snyder and Sun, Mon. Wea. Rev. 132, 2004.
     """
 
     alpha: Any
@@ -74,8 +90,16 @@ class RTPP:
 class RTPS:
     """Relaxation to prior spread: sigma_a <- (1 - alpha) sigma_a + alpha sigma_f, componentwise.
 
-    X_a <- X_a (1 + alpha (sigma_f - sigma_a) / sigma_a); alpha >= 0, above 1 it overshoots.
-    Whitaker and Hamill, Mon. Wea. Rev. 140, 2012.
+    X_a <- X_a (1 + alpha (sigma_f - sigma_a) / sigma_a).
+
+    Args:
+        alpha: in [0, 10], 0 for none; above 1 the spread overshoots; a number or an array over the
+            problem's batch axes.
+
+    Raises:
+        ValueError: when alpha is out of its range.
+
+    Source: Whitaker and Hamill, Mon. Wea. Rev. 140, 2012.
     """
 
     alpha: Any
@@ -103,13 +127,20 @@ class Adaptive:
     Of the whitened innovation d and images S the forecast says E d^T d = m + tr(S^T S) / (N - 1).
     The squared factor that would make it true, given that the ensemble carries the last factor f,
         g = f^2 (d^T d - m) / (tr(S^T S) / (N - 1)),  with variance 2 (f^2 + m f^2 / tr)^2 / m,
-    is taken as a measurement of f^2 in a scalar Kalman filter whose estimate is never below
-    `floor^2`. `variance`: that of the first guess `factor^2`, and `drift`: by how much it grows at
-    each cycle. The estimate is reported as `inflation`. Each of
-    the four may be an array over the problem's batch axes.
+    is taken as a measurement of f^2 in a scalar Kalman filter. The estimate of f is reported as
+    `inflation`. Each setting may be an array over the problem's batch axes.
 
-    Wang and Bishop, J. Atmos. Sci. 60, 2003; Li, Kalnay and Miyoshi, Q. J. R. Meteorol. Soc. 135,
-    2009; Miyoshi, Mon. Wea. Rev. 139, 2011 (here one factor for the whole state).
+    Args:
+        factor: first guess of f, above 0.
+        variance: variance of the first guess of f^2, in [0, 1e6].
+        drift: by how much that variance grows at each cycle, in [0, 1e6].
+        floor: least f, above 0.
+
+    Raises:
+        ValueError: when a setting is out of its range.
+
+    Source: Wang and Bishop, J. Atmos. Sci. 60, 2003; Li, Kalnay and Miyoshi, Q. J. R. Meteorol.
+    Soc. 135, 2009; Miyoshi, Mon. Wea. Rev. 139, 2011 (here one factor for the whole state).
     """
 
     factor: Any = 1.0

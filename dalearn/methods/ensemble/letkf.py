@@ -21,34 +21,18 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...array import (
-    Array,
-    array_namespace,
-    check_count,
-    convert,
-    eye,
-    is_tensor,
-    row_mean,
-    sane,
-    where_ok,
-)
+from ...array import Array, array_namespace, check_count, convert, eye, is_tensor, sane, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import check_ensemble, check_independent, check_update
-from .cycle import ensemble_cycles, stacked
-from .localization import (
-    Localization,
-    Neighbours,
-    check_localization,
-    locations,
-    reached,
-    remembered,
-)
-from .transform import check_rotation, decomposed, rotations
+from .checks import check_independent, whitened
+from .cycle import check_settings, ensemble_cycles, stacked
+from .localization import Localization, Neighbours, check_localization, reached
+from .tapering import locations, remembered
+from .transform import decomposed, rotations
 
-BLOCK = 2**17  # numbers of the local images that are worked on at once: a core's cache
+CACHED_NUMBERS = 2**17  # of the local images that are worked on at once: a core's cache
 
 
 class Block(NamedTuple):
@@ -60,16 +44,27 @@ class Block(NamedTuple):
 
 
 def blocks(near: list[Neighbours], N: int, like: Array, experiments: int = 1) -> list[Block]:
-    """`near = localization.near(locations)` in pieces, for N members in the library of `like`."""
+    """The points of a localization in pieces that fit a cache, with what is near them.
+
+    Args:
+        near: `localization.near(locations)`, the observations near each point.
+        N: ensemble size.
+        like: an array of the library, dtype and device wanted.
+        experiments: how many experiments the batch has.
+
+    Returns:
+        The pieces, for `letkf`.
+    """
     found = []
     for components, index, weight in near:
         used = reached(weight)
-        points = max(1, BLOCK // (experiments * (N + 1) * (index.shape[-1] + N)))
+        points = max(1, CACHED_NUMBERS // (experiments * (N + 1) * (index.shape[-1] + N)))
         for i in range(0, len(index), points):
             p = max(1, int(used[i : i + points].max()))
-            cut = (slice(i, i + points), slice(p))
-            root = convert(weight[(..., *cut)] ** 0.5, like)
-            found.append(Block(components[i : i + points], convert(index[cut].copy(), like), root))
+            piece = (slice(i, i + points), slice(p))
+            root = convert(weight[(..., *piece)] ** 0.5, like)
+            places = convert(index[piece].copy(), like)
+            found.append(Block(components[i : i + points], places, root))
     return found
 
 
@@ -81,18 +76,29 @@ def letkf(
     near: list[Block],
     run: Callable = map,
 ) -> Ensemble:
-    """One analysis: ensemble `E (..., N, n)`, its image `Y (..., N, m)`, data `y (..., m)`.
+    """One analysis: an ETKF at each point, with the observations near it.
 
-    `R` is diagonal; `near = blocks(localization.near(locations), N, E)`; `run` maps the work over
-    them, such as the `map` of a thread pool. Raises ValueError when N or m disagree, or for an R
-    with correlations, whose errors have no place of their own.
+    w = d S^T A^-1 and T = (N - 1)^1/2 A^-1/2 with A = S S^T + (N - 1) I, where the whitened images
+    S and innovations d of each observation are multiplied by the root of its weight there.
+
+    Args:
+        E: forecast ensemble `(..., N, n)`, an array or an Ensemble.
+        Y: its image H(E), `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m, Diagonal.
+        near: `blocks(localization.near(locations), N, E)`.
+        run: maps the work over the blocks, such as the `map` of a thread pool.
+
+    Returns:
+        The analysis ensemble.
+
+    Raises:
+        ValueError: when N or m disagree, or for an R with correlations: localization needs a
+            diagonal R, as whitening mixes locations.
     """
-    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    xp = array_namespace(prior.members, Y, y)  # one library, or a clear error
-    check_update(prior.members, Y, y, R)
+    prior, S, d = whitened(E, Y, y, R)
     check_independent(R)
-    h = row_mean(Y)
-    S, d = R.whiten(Y - h), R.whiten(y[..., None, :] - h)
+    xp = array_namespace(S)
     rows = _rows(stacked(S, d))  # (..., m, N + 1)
     X = _rows(prior.anomalies)  # (..., n, N)
     done = list(run(partial(_analysed, X, rows), near))
@@ -135,14 +141,21 @@ def _transformed(X: Array, rows: Array, block: Block) -> tuple[Array, Array]:
 class LETKF:
     """The local ensemble transform Kalman filter.
 
-    Arguments: `members`, N >= 2; `localization`, where the components are and how far observations
-    reach (its radius may be an array over the problem's batch axes); `inflation`, the factor on
-    the analysis anomalies, a number, an array over the batch axes, or RTPS, RTPP, Adaptive;
-    `rotate`: None, "householder" or "haar", one mean-preserving rotation of the members for all
-    points; `workers`, how many threads share the points.
-
     Observations need `locations`, unless they pick components (identity, Every, Subset), and
     independent errors.
+
+    Args:
+        members: ensemble size N, an integer >= 2.
+        localization: a Localization, where the components are and how far observations reach.
+        inflation: factor on the analysis anomalies (not their variances), a number or an array
+            over the batch, or an object such as RTPS: see Multiplicative.
+        rotate: None, "householder" or "haar", a random rotation of the members after each analysis
+            that keeps their mean and covariance: see ETKF.
+        workers: how many threads share the points, an integer >= 1.
+
+    Raises:
+        ValueError: for a setting out of its range.
+        TypeError: for a localization of another kind.
     """
 
     members: int
@@ -153,8 +166,7 @@ class LETKF:
     workers: int = 1
 
     def __post_init__(self):
-        check_ensemble(self.members, self.inflation)
-        check_rotation(self.rotate)
+        check_settings(self)
         check_localization(self.localization)
         check_count("workers", self.workers)
 

@@ -10,18 +10,14 @@ Gaspari and Cohn, Q. J. R. Meteorol. Soc. 125, 1999; Hamill, Whitaker and Snyder
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...array import Array, broadcasts, convert, to_numpy
+from ...array import to_numpy
 from ...covariances.tapers import Taper, gaspari_cohn
-from ...problem.like import ProblemLike
-from ...problem.observe import Observation, is_selection
-from .checks import check_independent
 
 
 class Neighbours(NamedTuple):
@@ -43,14 +39,21 @@ def reached(weight: np.ndarray) -> np.ndarray:
 class Localization:
     """Where the components of the state are, and how far an observation reaches.
 
-    Arguments: `coordinates (n, d)`, NaN for a component that is nowhere, such as a parameter of
-    the model, which every observation reaches; `radius > 0`, in the units of the coordinates, a
-    number or an array over the problem's batch axes; `period`, the length after which space
-    repeats, a number or one per axis (0: it does not); `taper`, a function of distance / radius:
-    `gaspari_cohn`, `boxcar`, `hann`, or another `Taper`.
-
     Observations have their `locations (m, d)` in the same coordinates. Distances are Euclidean.
-    `ring`, `line` and `plane` make the usual grids. Raises ValueError for shapes that differ.
+    `ring`, `line` and `plane` make the usual grids.
+
+    Args:
+        coordinates: `(n, d)`, NaN for a component that is nowhere, such as a parameter of the
+            model, which every observation reaches.
+        radius: above 0, in the units of the coordinates, a number or an array over the problem's
+            batch axes.
+        period: the length after which space repeats, a number or one per axis; 0: it does not.
+        taper: weight as a function of distance / radius: `gaspari_cohn`, `boxcar`, `hann`, or
+            another `Taper`.
+
+    Raises:
+        ValueError: for shapes that differ, or a radius that is not positive.
+        TypeError: for a taper of another kind.
     """
 
     coordinates: Any
@@ -187,103 +190,11 @@ class Localization:
         return groups
 
 
-def locations(
-    observe: Observation, localization: Localization, problem: ProblemLike
-) -> np.ndarray:
-    """Where the observed numbers are, `(m, d)`: given, or those of the components picked out.
-
-    Raises ValueError for an operator whose locations are neither.
-    """
-    x = localization.coordinates
-    if localization.n != problem.n:
-        raise ValueError(
-            f"the localization is for {localization.n} components, wanted the state's {problem.n}"
-        )
-    radius, batch = localization.radius.shape, problem.batch
-    if not broadcasts(radius, batch):
-        raise ValueError(
-            f"radius has shape {radius}, wanted one that broadcasts to the problem's batch axes "
-            f"{batch}"
-        )
-    if observe.locations is not None:
-        where = np.asarray(to_numpy(observe.locations), dtype=float)
-    else:
-        if not is_selection(observe.operator):
-            raise ValueError(
-                "localization wants to know where the observations are: give the Observation "
-                f"locations (m, {x.shape[1]}); only those of identity, Every and Subset are known"
-            )
-        numbers = convert(np.arange(problem.n)[None], problem.like)
-        where = x[to_numpy(observe.operator(numbers)).reshape(-1)]  # which components it picks
-    if where.shape[1] != x.shape[1] or not np.isfinite(where).all():
-        raise ValueError(
-            f"observations have locations {where.shape}, wanted ({observe.m}, {x.shape[1]}) and "
-            "finite, in the coordinates of the localization"
-        )
-    return where
-
-
-HELD = 32  # observing systems for which neighbours or tapers are held
-
-
-class Tapers(NamedTuple):
-    """The weight of each observation at each component and at each other observation."""
-
-    state: Array  # (..., m, n)
-    observed: Array  # (..., m, m)
-    sharp: bool = False  # whether `observed` is no correlation matrix: an eigenvalue below 0
-
-
-def tapers(
-    problem: ProblemLike, localization: Localization | None, solved: bool = False
-) -> Callable[[Observation], Any]:
-    """Tapers of an observing system, made once for each; None without localization.
-
-    `solved`: say if they are `sharp`, for who solves with them.
-    """
-    if localization is None:
-        return lambda observe: None
-    check_localization(localization)
-
-    @remembered
-    def make(observe: Observation) -> Tapers:
-        at = locations(observe, localization, problem)
-        both = (localization.weights(at, to) for to in (localization.coordinates, at))
-        state, observed = (convert(w, problem.like) for w in both)
-        if not solved:
-            return Tapers(state, observed)
-        least = float(np.linalg.eigvalsh(to_numpy(observed).astype(float)).min())
-        return Tapers(state, observed, least < -1e-6)  # float32 weights: round-off of 1
-
-    def checked(observe: Observation) -> Tapers:
-        check_independent(observe.noise)
-        return make(observe)
-
-    return checked
-
-
 def check_localization(localization: Any) -> None:
     """Raise TypeError for anything but a Localization."""
     if not isinstance(localization, Localization):
         raise TypeError(
-            "localization must be a Localization such as Localization.ring(40, radius=4), met "
-            f"{localization!r}"
+            "localization of an ensemble filter must be a Localization, such as "
+            f"Localization.ring(40, radius=4), met {localization!r}; EnVar4D is the method whose "
+            "localization is a Covariance"
         )
-
-
-def remembered(make: Callable[[Observation], Any]) -> Callable[[Observation], Any]:
-    """`make(observe)`, once for each operator and its locations: gaps change only the noise.
-
-    Of sensors that move, what was made for the last `HELD` of them is held.
-    """
-    known: dict[tuple[int, int], tuple] = {}
-
-    def recall(observe: Observation) -> Any:
-        key = id(observe.operator), id(observe.locations)
-        if key not in known:  # what is held keeps its id its own
-            known[key] = observe.operator, observe.locations, make(observe)
-            if len(known) > HELD:
-                del known[next(iter(known))]
-        return known[key][2]
-
-    return recall

@@ -17,6 +17,8 @@ import numpy as np
 from ...array import Array, array_namespace, convert, eye, normal, sane, where_ok
 from ...problem.belief import Ensemble
 
+Root = Callable[[Array, Array], tuple[Array, Array]]  # of S and d: w (..., 1, N), T (..., N, N)
+
 
 def decomposed(A: Array, b: Array) -> tuple[Array, Array, Array]:
     """Of `A = S S^T + (N - 1) I = V s V^T` and `b = d S^T (..., 1, N)`: s `(..., 1, N)`, V, b V.
@@ -29,8 +31,8 @@ def decomposed(A: Array, b: Array) -> tuple[Array, Array, Array]:
     N, s, c = A.shape[-1], s[..., None, :], b @ V
     largest, eps = s[..., -1:], float(xp.finfo(s.dtype).eps)
     if float(xp.max(largest)) > (N - 1) * eps**-0.5:
-        blind = (s - (N - 1) < 2 * eps * largest) & (largest > (N - 1) * eps**-0.5)
-        s, c = xp.where(blind, N - 1, s), xp.where(blind, 0.0, c)
+        unseen = (s - (N - 1) < 2 * eps * largest) & (largest > (N - 1) * eps**-0.5)
+        s, c = xp.where(unseen, N - 1, s), xp.where(unseen, 0.0, c)
     return s, V, c
 
 
@@ -106,7 +108,7 @@ def orthogonals(rng: Any, N: int, like: Array) -> Iterator[Array]:
             yield Q[..., i, :, :]
 
 
-def roots(rotate: str | None, rng: Any, N: int, like: Array) -> Iterator[Callable]:
+def roots(rotate: str | None, rng: Any, N: int, like: Array) -> Iterator[Root]:
     """Functions of (S, d) that give w and T, without end."""
     if rotate is None:
         return repeat(symmetric_root)

@@ -3,7 +3,7 @@
 Optimal interpolation is one Kalman analysis with a covariance B that is given and never changes,
     K = B H^T (H B H^T + R)^-1,  x_a = x_b + K (y - H x_b),  P_a = B - K H B,
 where the background x_b is a forecast from the last analysis, or the climatological mean. The
-climatology alone is what to say before any data: the Gaussian with the mean and the covariance of
+climatology is what is known before any data: the Gaussian with the mean and the covariance of
 the model's long run.
 
 L. S. Gandin, Objective Analysis of Meteorological Fields, 1963; A. Eliassen, 1954, reprinted in
@@ -13,85 +13,85 @@ global three-dimensional multivariate statistical interpolation scheme, Mon. Wea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ...array import (
     Array,
+    Jacobian,
     array_namespace,
     as_floats,
     check_between,
     convert,
-    eye,
     lift,
     no_grad,
-    sane,
-    solve,
-    where_ok,
 )
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
-from ...covariances.matrices import Dense, as_covariance
+from ...covariances.matrices import Dense
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike
-from ..base import Cycle, climate, given_covariance, moments, tangent
+from ..background import as_background, background, climate
+from ..base import Cycle, moments, tangent
+from .kalman import kalman_update
 
 
 def oi(x: Array, B: Array, h: Array, H: Array, y: Array, R: Covariance) -> tuple[Array, Array]:
-    """One analysis: background `x (..., n)`, covariance `B (..., n, n)` -> x_a and P_a.
+    """One analysis: the Kalman update with a covariance that is given.
 
-    `h = H(x) (..., m)` and its matrix `H (..., m, n)`; data `y (..., m)`; `R` their covariance.
-    P_a is the analysis error that B claims.
+    Args:
+        x: background `(..., n)`.
+        B: covariance of its errors `(..., n, n)`.
+        h: H(x), `(..., m)`.
+        H: the operator's matrix at x, `(..., m, n)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+
+    Returns:
+        The analysis `(..., n)`, and the covariance `(..., n, n)` of its errors, if B is right.
+
+    Raises:
+        ValueError: when shapes disagree.
     """
-    xp = array_namespace(x, B, h, H, y)
-    n, m = x.shape[-1], R.n
-    if (B.shape[-2:], H.shape[-2:], h.shape[-1], y.shape[-1]) != ((n, n), (m, n), m, m):
-        raise ValueError(
-            f"met x {tuple(x.shape)}, B {tuple(B.shape)}, h {tuple(h.shape)}, H {tuple(H.shape)}, "
-            f"y {tuple(y.shape)}, R of dimension {m}; wanted (..., n), (..., n, n), (..., m), "
-            "(..., m, n), (..., m) and m"
-        )
-    G = R.whiten(H.mT).mT  # whitened H; rows of unseen observations are 0
-    A, ok = sane(G @ B @ G.mT + eye(m, B))
-    K = solve(A, G @ B).mT
-    d = R.whiten((y - h)[..., None, :])
-    left = eye(n, B) - K @ G
-    P = xp.broadcast_to(left @ B @ left.mT + K @ K.mT, (*x.shape[:-1], n, n))  # never negative
-    return where_ok(ok, x + (d @ K.mT)[..., 0, :]), where_ok(ok, P)
+    x, P = kalman_update(x, B, h, H, y, R)
+    return x, array_namespace(P).broadcast_to(P, (*x.shape, x.shape[-1]))
 
 
 @dataclass(frozen=True, eq=False)
 class OI:
     """Optimal interpolation: every analysis with the same background covariance.
 
-    Arguments: `B`, a Covariance, a matrix or a vector of variances; by default the covariance of
-    the problem's own truth run, each experiment's its own: a mild oracle, as in DAPPER (Raanes et
-    al., J. Open Source Softw. 9, 2024); `factor`, a multiple of B, a number or an array over the
-    batch; `cycled`: the background is the forecast from the last analysis (for a linear operator
-    this is 3D-Var), or else the mean of the truth run at every time, as in DAPPER's OptInterp;
-    `operator_jacobian` as in ExtendedKF.
-
     Forecast and analysis report the covariances that B claims, not what the errors are.
+
+    Args:
+        B: the background's covariance, a Covariance, a matrix or a vector of variances;
+            "climatology", that of the problem's truth run, or "prior", that of its prior.
+        factor: a multiple of B, on variances, a number or an array over the batch.
+        cycled: the background is the forecast from the last analysis (for a linear operator this
+            is 3D-Var); if False, the mean of the truth run at every time, as DAPPER's OptInterp.
+        operator_jacobian: Jacobian of the observation operator, as in ExtendedKF.
+
+    Raises:
+        ValueError: when B is None or has another dimension, when `factor` is not positive, or
+            when run with a climatology that the problem has no truth for.
     """
 
-    B: Any = None
+    B: Any = "climatology"
     _: KW_ONLY
     factor: Any = 1.0
     cycled: bool = True
-    operator_jacobian: Callable = field(default=linearize, repr=False)
+    operator_jacobian: Jacobian = field(default=linearize, repr=False)
 
     def __post_init__(self):
         check_between("factor", self.factor, 0, 1e12, open_low=True)
-        object.__setattr__(self, "B", as_covariance(self.B, "B"))
+        object.__setattr__(self, "B", as_background(self.B))
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
         with no_grad(problem.like):
             xa = moments(problem)[0]
-            B = given_covariance(
-                self.B, problem, "give OI(B=...), a covariance or variances"
-            ).matrix()
+            B = background(self.B, problem, "OI(B=...)").matrix()
             B = lift(self.factor, problem.like, problem.batch, "factor") * B
             mean = None if self.cycled else climate(problem, "use OI(cycled=True)")[0]
         for k in range(len(problem)):
@@ -108,18 +108,24 @@ class OI:
 class Climatology:
     """No data at all: forecast and analysis are the same Gaussian at every time.
 
-    Arguments: `mean (n,)` and `cov`, a Covariance, a matrix or a vector of variances; by default
-    those of the problem's own truth run, each experiment's its own, which is a mild oracle: a
-    long run of the model would say the same, but not of these very days. A method that does not
-    beat this has learned nothing from the data.
+    A method that does not beat this has learned nothing from the data.
+
+    Args:
+        mean: `(n,)` or `(..., n)`; by default that of the problem's truth run, each experiment's
+            its own: a long run of the model would say the same, but not of these very days.
+        cov: a Covariance, a matrix or a vector of variances; "climatology", that of the truth
+            run, or "prior".
+
+    Raises:
+        ValueError: when run without a truth to take them from, or for another dimension.
     """
 
     mean: Any = None
     _: KW_ONLY
-    cov: Any = None
+    cov: Any = "climatology"
 
     def __post_init__(self):
-        object.__setattr__(self, "cov", as_covariance(self.cov, "cov"))
+        object.__setattr__(self, "cov", as_background(self.cov, "cov"))
         if self.mean is not None:
             object.__setattr__(self, "mean", as_floats(self.mean, "mean"))
 
@@ -127,10 +133,9 @@ class Climatology:
         """The same Cycle for each observation time."""
         xp = array_namespace(problem.like)
         with no_grad(problem.like):
-            wanted = "give Climatology(mean, cov)"
-            cov = given_covariance(self.cov, problem, wanted)
+            cov = background(self.cov, problem, "Climatology(mean, cov=...)")
             if self.mean is None:
-                mean = climate(problem, wanted)[0]
+                mean = climate(problem, "give Climatology(mean, cov=...)")[0]
             elif tuple(self.mean.shape) not in ((problem.n,), (*problem.batch, problem.n)):
                 raise ValueError(
                     f"mean has shape {tuple(self.mean.shape)}, wanted ({problem.n},) or "

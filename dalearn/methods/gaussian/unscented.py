@@ -41,9 +41,17 @@ from ..base import Cycle, log_density, moments
 
 
 def sigma_points(x: Array, P: Array, reach: float) -> Array:
-    """The points x, x + reach s_i, x - reach s_i: `(..., n)`, `(..., n, n)` -> `(..., 2n + 1, n)`.
+    """The sigma points x, x + reach s_i, x - reach s_i, with s_i the rows of the root of P.
 
-    s_i are the rows of the symmetric root of P, whose eigenvalues below 0 (round-off) count as 0.
+    The root is the symmetric one; eigenvalues of P below 0 (round-off) count as 0.
+
+    Args:
+        x: mean `(..., n)`.
+        P: covariance `(..., n, n)`.
+        reach: how far out the points are, in standard deviations.
+
+    Returns:
+        The points `(..., 2n + 1, n)`.
     """
     xp = array_namespace(x, P)
     A, ok = sane(P)
@@ -54,11 +62,20 @@ def sigma_points(x: Array, P: Array, reach: float) -> Array:
 
 
 def unscented(F: Array, reach: float, bend: float) -> tuple[Array, Array]:
-    """Mean `(..., m)` and rows `Z (..., 2n, m)` of the images F of sigma points; Z^T Z their cov.
+    """Mean and covariance of the images of sigma points, the covariance as rows Z: it is Z^T Z.
 
-    `bend`, beta - alpha^2, the weight of the square of mu, which is what curvature makes; it goes
-    into the rows, Z = (D - a mu) / sqrt(2) c with a^2 n / c^2 - 2 a = bend. Raises ValueError for
-    a bend below -c^2 / n, where a covariance could be negative.
+    Z = (D - a mu) / sqrt(2) c with a^2 n / c^2 - 2 a = bend: the term in mu^T mu is in the rows.
+
+    Args:
+        F: images of the points `(..., 2n + 1, m)`.
+        reach: c, how far out the points were.
+        bend: beta - alpha^2, the weight of mu^T mu, the square of what curvature makes.
+
+    Returns:
+        Mean `(..., m)` and rows Z `(..., 2n, m)`.
+
+    Raises:
+        ValueError: for a bend below -c^2 / n, where a covariance could be negative.
     """
     xp = array_namespace(F)
     D = F[..., 1:, :] - F[..., :1, :]
@@ -76,10 +93,23 @@ def unscented(F: Array, reach: float, bend: float) -> tuple[Array, Array]:
 def ukf(
     x: Array, X: Array, h: Array, Z: Array, y: Array, R: Covariance
 ) -> tuple[Array, Array, Array]:
-    """One analysis: mean and covariance `(..., n)`, `(..., n, n)`, and the log density of `y`.
+    """One analysis from the rows of sigma points.
 
-    `x (..., n)` and rows `X (..., k, n)` of the forecast; `h (..., m)` and rows `Z (..., k, m)` of
-    its images; data `y (..., m)` with covariance `R`. Raises ValueError when shapes disagree.
+    K = X^T Z (Z^T Z + R)^-1,  x + K (y - h),  (X - Z K^T)^T (X - Z K^T) + K R K^T.
+
+    Args:
+        x: mean of the forecast `(..., n)`.
+        X: rows of its covariance X^T X, `(..., k, n)`.
+        h: mean of what would be observed `(..., m)`.
+        Z: rows of its covariance without errors, `(..., k, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+
+    Returns:
+        Mean `(..., n)` and covariance `(..., n, n)` of the analysis, and log p(y), `(...)`.
+
+    Raises:
+        ValueError: when shapes disagree.
     """
     met = X.shape[-1:], Z.shape[-2:], h.shape[-1:], y.shape[-1:]
     if met != (x.shape[-1:], (X.shape[-2], R.n), (R.n,), (R.n,)):
@@ -91,8 +121,8 @@ def ukf(
     Z, d = R.whiten(Z), R.whiten((y - h)[..., None, :])
     A, ok = sane(Z.mT @ Z + eye(R.n, Z))
     K = solve(A, Z.mT @ X)  # (..., m, n), transposed
-    left = X - Z @ K
-    P = left.mT @ left + K.mT @ K
+    rest = X - Z @ K
+    P = rest.mT @ rest + K.mT @ K
     return where_ok(ok, x + (d @ K)[..., 0, :]), where_ok(ok, P), log_density(d, A, R)
 
 
@@ -100,11 +130,17 @@ def ukf(
 class UKF:
     """The unscented Kalman filter: no derivative of model or operator, 2n + 1 model runs.
 
-    Arguments: `alpha` in (0, 1], how far out the points are, times sqrt(n + kappa) standard
-    deviations (1e-3: they only measure derivatives); `beta` >= 0, what is known of the fourth
-    moment, 2 for a Gaussian; `kappa` > -n; `inflation`, the factor on the analysis standard
-    deviations. Raises ValueError when run if the weights could make a negative covariance, as
-    kappa < 0 may.
+    Args:
+        alpha: in (0, 1], how far out the points are, times sqrt(n + kappa) standard deviations;
+            at 1e-3 they only measure derivatives.
+        beta: >= 0, what is known of the fourth moment, 2 for a Gaussian.
+        kappa: above -n, adds to n in the distance of the points.
+        inflation: factor on the analysis standard deviations, a number or an array over the batch.
+
+    Raises:
+        ValueError: for settings out of range; when run, if the weights could make a negative
+            covariance, as kappa < 0 may.
+        TypeError: when run on a problem that does not give its model step by step.
     """
 
     alpha: float = 1.0

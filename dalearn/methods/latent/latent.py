@@ -32,7 +32,8 @@ from ...problem.checks import check_call
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation, identity
 from ...problem.problem import Problem
-from ..base import Cycle, check_batch
+from ..background import check_batch
+from ..base import Cycle
 from .inside import LatentProblem, Remembering, Row
 from .observed import Encoded
 from .through import Through

@@ -36,7 +36,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import check_ensemble
-from .resampling import copies, effective_size, picked, reweight, systematic
+from .resampling import effective_size, members_at, repeated, reweight, systematic
 
 
 def kernel(belief: Ensemble, z: Array) -> Array:
@@ -48,18 +48,18 @@ def kernel(belief: Ensemble, z: Array) -> Array:
     xp = array_namespace(z)
     w: Any = belief.weights
     N, n = belief.members.shape[-2:]
-    left = 1 - xp.linalg.vecdot(w, w)[..., None]
-    alone = left < max(1e-10, 8 * float(xp.finfo(w.dtype).eps))
+    rest = 1 - xp.linalg.vecdot(w, w)[..., None]
+    alone = rest < max(1e-10, 8 * float(xp.finfo(w.dtype).eps))
     w = xp.where(alone, 1 / N, w)[..., None]
     E = belief.members
     X = E - w.mT @ E if bool(xp.any(alone)) else belief.anomalies
-    X = X * (w / xp.where(alone, 1 - 1 / N, left)[..., None]) ** 0.5
+    X = X * (w / xp.where(alone, 1 - 1 / N, rest)[..., None]) ** 0.5
     if n > N:
         return z @ X
     C, ok = sane(X.mT @ X)
     s, V = xp.linalg.eigh(C)
     s = s[..., None, :]
-    s = xp.where(s > n * float(xp.finfo(s.dtype).eps) * s[..., -1:], s, 0.0)  # no noise of noise
+    s = xp.where(s > n * float(xp.finfo(s.dtype).eps) * s[..., -1:], s, 0.0)  # round-off
     return where_ok(ok, z @ ((V * s**0.5) @ V.mT))
 
 
@@ -67,15 +67,20 @@ def kernel(belief: Ensemble, z: Array) -> Array:
 class ParticleFilter:
     """The bootstrap particle filter with adaptive systematic resampling and regularization.
 
-    Arguments: `members`, N >= 2; `regularization` >= 0, the width of the noise that tells copies
-    apart, in standard deviations of the weighted ensemble times N^(-1/(n + 4)): a model without
-    noise needs some; `resample_below` in [0, 1]: resample when the effective size is at most this
-    share of N (1: always, 0: never). Both may be arrays over the problem's batch axes. They are
-    `reg` and `NER` of DAPPER's PartFilt.
-
     The analysis is the weighted ensemble before resampling, which adds noise and no knowledge; the
     next forecast starts after it. Reports `effective_size`. Data that no member explains, not
     even in logarithms (1e154 standard deviations away), make the experiment diverge.
+
+    Args:
+        members: ensemble size N, an integer >= 2.
+        regularization: >= 0, width of the noise that tells copies apart, in standard deviations of
+            the weighted ensemble times N^(-1/(n + 4)), a number or an array over the batch; a
+            model without noise needs some. (`reg` of DAPPER's PartFilt.)
+        resample_below: in [0, 1], a number or an array over the batch: resample when the effective
+            size is at most this share of N (1: always, 0: never). (`NER` of DAPPER's PartFilt.)
+
+    Raises:
+        ValueError: for a setting out of its range.
     """
 
     members: int
@@ -126,9 +131,9 @@ class ParticleFilter:
         z = normal(rng, (N, min(n, N)), E, due) if moves else None
         due = due[..., None]
         ancestors = systematic(belief.weights, u)
-        E = xp.where(due[..., None], picked(E, ancestors), E)
+        E = xp.where(due[..., None], members_at(E, ancestors), E)
         if z is not None:
             h = width * N ** (-1 / (n + 4))
-            moved = (copies(ancestors) & due)[..., None]
+            moved = (repeated(ancestors) & due)[..., None]
             E = xp.where(moved, E + h * kernel(belief, z), E)
         return E, xp.where(due, -math.log(N), log_w)

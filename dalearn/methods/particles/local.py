@@ -32,26 +32,26 @@ from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from ..ensemble.checks import check_ensemble, check_independent, check_update
-from ..ensemble.cycle import ensemble_cycles
-from ..ensemble.localization import (
-    Localization,
-    Neighbours,
-    check_localization,
-    locations,
-    reached,
-    remembered,
-)
+from ..ensemble.checks import check_independent, prior_of
+from ..ensemble.cycle import check_settings, ensemble_cycles
+from ..ensemble.localization import Localization, Neighbours, check_localization, reached
+from ..ensemble.tapering import locations, remembered
 from .resampling import systematic
 
-BLOCK = 2**17  # numbers of the local misfits that are worked on at once: a core's cache
+CACHED_NUMBERS = 2**17  # of the local misfits that are worked on at once: a core's cache
 
 
 def transport(x: Array, w: Array) -> Array:
-    """Equally likely numbers `(..., N)` in place of `x (..., N)` with weights `w (..., N)`.
+    """Equally likely numbers in place of weighted ones: optimal transport in one dimension.
 
-    The optimal transport in one dimension: their mean is sum_i w_i x_i and their order that of x;
-    equal weights leave x as it is.
+    Their mean is sum_i w_i x_i and their order that of x; equal weights leave x as it is.
+
+    Args:
+        x: numbers `(..., N)`.
+        w: their weights `(..., N)`, which sum to 1.
+
+    Returns:
+        The new numbers `(..., N)`.
     """
     xp = array_namespace(x, w)
     N = x.shape[-1]
@@ -69,17 +69,26 @@ def transport(x: Array, w: Array) -> Array:
 def local_particle(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, near: list[Neighbours]
 ) -> tuple[Array, Array]:
-    """One analysis `(..., N, n)`, and the mean over the points of the effective size `(...)`.
+    """One analysis: at each point the weights of its observations, then transport.
 
-    Ensemble `E (..., N, n)`, its image `Y = H(E) (..., N, m)`, data `y (..., m)`; `R` is diagonal;
-    `near = localization.near(locations)`. Raises ValueError when N or m disagree, or for an R
-    with correlations, whose errors have no place of their own.
+    Args:
+        E: forecast ensemble `(..., N, n)`, an array or an Ensemble.
+        Y: its image H(E), `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m, Diagonal.
+        near: `localization.near(locations)`.
+
+    Returns:
+        The members of the analysis `(..., N, n)`, and the mean over the points of the effective
+        size `(...)`.
+
+    Raises:
+        ValueError: when N or m disagree, or for an R with correlations: localization needs a
+            diagonal R, as whitening mixes locations.
     """
-    prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
-    xp = array_namespace(prior.members, Y, y)  # one library, or a clear error
-    check_update(prior.members, Y, y, R)
+    prior = prior_of(E, Y, y, R)
     check_independent(R)
-    N = Y.shape[-2]
+    xp, N = array_namespace(Y), Y.shape[-2]
     d = R.whiten(y[..., None, :] - Y)
     misfit = -0.5 * (d * d).mT  # (..., m, N)
     X = prior.anomalies.mT  # (..., n, N)
@@ -107,7 +116,7 @@ def pieces(near: list[Neighbours], experiments: int, N: int) -> Iterator[Neighbo
     """The points in blocks that fit a cache, each with the observations that reach one of them."""
     for components, index, weight in near:
         used = reached(weight)
-        step = max(1, BLOCK // (experiments * N * max(N, index.shape[-1])))
+        step = max(1, CACHED_NUMBERS // (experiments * N * max(N, index.shape[-1])))
         for i in range(0, len(index), step):
             p, at = max(1, int(used[i : i + step].max())), slice(i, i + step)
             yield Neighbours(components[at], index[at, :p], weight[..., at, :p])
@@ -117,14 +126,21 @@ def pieces(near: list[Neighbours], experiments: int, N: int) -> Iterator[Neighbo
 class LocalParticleFilter:
     """The local particle filter with optimal transport, one component at a time.
 
-    Arguments: `members`, N >= 2; `localization`, where the components are and how far observations
-    reach (its radius may be an array over the problem's batch axes); `inflation`, the factor on
-    the analysis anomalies, a number, an array over the batch axes, or RTPS, RTPP, Adaptive;
-    `regularization` >= 0, the size of noise in standard deviations of the forecast: to each member
-    a random combination of the forecast's anomalies, of mean 0 over members, is added.
-
     Observations need `locations`, unless they pick components (identity, Every, Subset), and
     independent errors. Reports `effective_size`, the mean over the points.
+
+    Args:
+        members: ensemble size N, an integer >= 2.
+        localization: a Localization, where the components are and how far observations reach.
+        inflation: factor on the analysis anomalies (not their variances), a number or an array
+            over the batch, or an object such as RTPS: see Multiplicative.
+        regularization: >= 0, size of noise in standard deviations of the forecast, a number or an
+            array over the batch: to each member a random combination of the forecast's anomalies
+            is added, of mean 0 over the members.
+
+    Raises:
+        ValueError: for a setting out of its range.
+        TypeError: for a localization of another kind.
     """
 
     members: int
@@ -134,7 +150,7 @@ class LocalParticleFilter:
     regularization: Any = 0.0
 
     def __post_init__(self):
-        check_ensemble(self.members, self.inflation)
+        check_settings(self)
         check_localization(self.localization)
         check_between("regularization", self.regularization, 0, 1e6, open_low=False)
 

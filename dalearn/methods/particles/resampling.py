@@ -10,9 +10,17 @@ from ..ensemble.checks import check_update
 
 
 def systematic(w: Array, u: Array) -> Array:
-    """Ancestors `(..., N)`, ascending, of N draws with chances `w (..., N)`; `u (...)` in [0, 1).
+    """The ancestors of N draws with the chances w, by one uniform number.
 
-    Member i is drawn floor or ceil of N w_i times, N w_i on average.
+    Draw j is the first i with w_1 + ... + w_i > (u + j) / N: member i is drawn floor or ceil of
+    N w_i times, N w_i on average.
+
+    Args:
+        w: chances `(..., N)` that sum to 1.
+        u: numbers in [0, 1), `(...)`.
+
+    Returns:
+        The index of each draw's ancestor `(..., N)`, ascending.
     """
     xp = array_namespace(w, u)
     N = w.shape[-1]
@@ -28,11 +36,22 @@ def systematic(w: Array, u: Array) -> Array:
 
 
 def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
-    """Bayes' rule for weights: their logarithms `(..., N)` after seeing `y (..., m)`.
+    """Bayes' rule for weights, w_i <- w_i p(y | x_i) / sum_j w_j p(y | x_j), in logarithms.
 
-    `log_w (..., N)`: before; `Y = H(E) (..., N, m)`; `R`: the errors' covariance. Logarithms, so
-    that data a thousand standard deviations off still tell members apart; where even these
-    overflow for every member, NaN: no member explains the data.
+    Logarithms still tell members apart whose misfits are a thousand standard deviations.
+
+    Args:
+        log_w: logarithms of the weights before, `(..., N)`.
+        Y: image H(E) of the members, `(..., N, m)`.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+
+    Returns:
+        Logarithms of the weights after, `(..., N)`; NaN where even these overflow for every
+        member: none explains the data.
+
+    Raises:
+        ValueError: when N or m disagree.
     """
     xp = array_namespace(log_w, Y, y)
     check_update(Y, Y, y, R)
@@ -43,11 +62,18 @@ def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
 
 
 def effective_size(w: Array) -> Array:
-    """1 / sum_i w_i^2 of weights `w (..., N)`: N when they are equal, 1 when one has all."""
+    """How many equally weighted members the weights are worth: 1 / sum_i w_i^2.
+
+    Args:
+        w: weights `(..., N)` that sum to 1.
+
+    Returns:
+        The effective size `(...)`: N when they are equal, 1 when one has all.
+    """
     return 1 / array_namespace(w).linalg.vecdot(w, w)
 
 
-def picked(E: Array, ancestors: Array) -> Array:
+def members_at(E: Array, ancestors: Array) -> Array:
     """The members `E (..., N, n)` at `ancestors (..., N)`."""
     xp = array_namespace(E, ancestors)
     N, n = E.shape[-2:]
@@ -56,7 +82,7 @@ def picked(E: Array, ancestors: Array) -> Array:
     return xp.reshape(xp.take(xp.reshape(E, (-1, n)), rows, axis=0), E.shape)
 
 
-def copies(ancestors: Array) -> Array:
+def repeated(ancestors: Array) -> Array:
     """Which of the ascending `ancestors (..., N)` were drawn more than once, `(..., N)` bool."""
     xp = array_namespace(ancestors)
     same = ancestors[..., 1:] == ancestors[..., :-1]

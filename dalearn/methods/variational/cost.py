@@ -13,14 +13,12 @@ operational methods of variational and ensemble-variational data assimilation, i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ...array import Array, array_namespace, convert, is_tensor
+from ...array import Array, Jacobian, array_namespace, convert, is_tensor
 from ...problem.like import ProblemLike, in_library
 from ...problem.observe import is_linear
-from .paths import Window
+from .paths import Path, Window
 
 BROKEN = (
     "the model or the operator breaks the graph (detached, in-place or NumPy inside); wanted "
@@ -32,12 +30,20 @@ BROKEN = (
 class Cost:
     """J of one window as a function of the control `v (..., c)`: call it.
 
-    `variational methods .cost(problem)` make one. `cost(v)` is `(...)`; with one experiment any
-    leading axes of v are so many evaluations at once, as for a picture of the landscape.
+    J(v) = |v|^2 / 2 + sum_k |R_k^-1/2 (y_k - H_k(x_k(v)))|^2 / 2.
+
+    Made by `Var3D(...).cost(problem)` and `Var4D(...).cost(problem)`. `cost(v)` is `(...)`; with
+    one experiment any leading axes of v are evaluated at once, as for a picture of the landscape.
+
+    Args:
+        problem: the problem.
+        path: how states follow from v.
+        window: which observations, and which of them count.
+        controls: c, how many numbers v has.
     """
 
     problem: ProblemLike
-    path: Any
+    path: Path
     window: Window
     controls: int
 
@@ -83,9 +89,9 @@ class Cost:
             if k >= w.new:
                 observe, y = self.problem.at(k)
                 found.append(observe.noise.whiten(y[..., None, :] - observe(x)))
-        return _beside(found, -1)
+        return side_by_side(found, -1)
 
-    def sensitivity(self, states: list[Array], rows: list[Array], jacobian: Callable) -> Array:
+    def sensitivity(self, states: list[Array], rows: list[Array], jacobian: Jacobian) -> Array:
         """G^T = dH(x)/dv whitened, side by side: `(..., c, M)`."""
         w, found = self.window, []
         at = zip(self.path.seen(states), rows, strict=True)
@@ -97,7 +103,7 @@ class Cost:
                 else:
                     seen = D @ jacobian(observe.operator, x)[1][..., 0, :, :].mT
                 found.append(observe.noise.whiten(seen))
-        return _beside(found, -1)
+        return side_by_side(found, -1)
 
     @property
     def linear(self) -> bool:
@@ -113,7 +119,8 @@ class Cost:
         return replace(self, problem=problem, path=self.path.to(problem))
 
 
-def _beside(parts: list[Array], axis: int) -> Array:
+def side_by_side(parts: list[Array], axis: int) -> Array:
+    """The arrays concatenated along `axis`, over the batch axes of all."""
     if len({p.shape[:-2] for p in parts}) > 1:  # data of some experiments, states of all
         xp = array_namespace(*parts)
         lead = xp.broadcast_shapes(*(tuple(p.shape[:-2]) for p in parts))

@@ -4,8 +4,8 @@ With x_k the mean and X_k the anomalies (rows) of an ensemble forecast at each o
 window, increments are sums of anomalies, with the same weights at all times,
     J(v) = |v|^2 / 2 + sum_k |R_k^-1/2 (y_k - H_k(x_k + v X_k / sqrt(N - 1)))|^2 / 2.
 Gauss-Newton needs only the linearized H. One step of it is the first iteration of the IEnKS. Made
-local, each weight becomes a field (see covariances.py); a static covariance may be added, whose
-increments do not change with time.
+local, each weight becomes a field (see covariances/ensemble.py); a static covariance may be added,
+whose increments do not change with time.
 
 The anomalies: by the symmetric root of the inverse Hessian, X_k <- (I + G^T G)^-1/2 X_k, as in the
 ETKF; with localization or a static part, whose Hessian is not in the space of the members, by
@@ -17,11 +17,12 @@ Wea. Rev. 136, 2008; Buehner et al., ibid. 138, 2010; Lorenc, Q. J. R. Meteorol.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ...array import (
+    Jacobian,
     array_namespace,
     check_between,
     check_count,
@@ -44,23 +45,33 @@ from ..ensemble.transform import check_rotation, rotations
 from .cost import Cost
 from .gauss_newton import GaussNewton, Hessian
 from .paths import Increments, Window
-from .solver import Found
-from .windows import unfinished, warn_of
+from .solver import Found, count_unconverged, warn_unconverged
 
 
 @dataclass(frozen=True, eq=False)
 class EnVar4D:
     """4DEnVar over windows of observation intervals; with `window=1` it is 3DEnVar.
 
-    Arguments: `members`, N >= 2; `window`, how many observation times a window holds;
-    `localization`, None or a Covariance of unit variances with which the ensemble's is multiplied
-    (`OnGrid`, `Dense(gaspari_cohn(...))`); `static`, None or a Covariance, of which `weight` in
-    (0, 1) goes into the background's, and 1 - `weight` of the ensemble's; `inflation` of the
-    anomalies after each window, as in the ETKF; `rotate`, None, "householder" or "haar"; `solver`:
-    GaussNewton, of which only H is differentiated.
-
     Every time of a window has an analysis with all of the window's data: the mean and the members
     there. The next window begins with the members at its end. `info` as in Var4D.
+
+    Args:
+        members: ensemble size N, an integer >= 2.
+        window: how many observation times a window holds, an integer >= 1.
+        localization: None, or a Covariance of unit variances by which the ensemble's covariance is
+            multiplied, entry by entry (`OnGrid`, `Dense(gaspari_cohn(...))`). It is not the
+            Localization of the ensemble filters.
+        static: None, or a Covariance to which the ensemble's is added.
+        weight: share of `static` in the background's covariance, in (0, 1]; the ensemble's has the
+            rest.
+        inflation: factor on the anomalies after each window, as in the ETKF.
+        rotate: None, "householder" or "haar", a random rotation of the members after each analysis
+            that keeps their mean and covariance: see ETKF.
+        solver: a GaussNewton, of which only H is differentiated.
+
+    Raises:
+        ValueError: for a setting out of its range.
+        TypeError: for a localization, a static part or a solver of another kind.
     """
 
     members: int
@@ -83,7 +94,11 @@ class EnVar4D:
         for name in ("localization", "static"):
             given = getattr(self, name)
             if given is not None and not isinstance(given, Covariance):
-                raise TypeError(f"{name} must be a Covariance, met {type(given).__name__}")
+                raise TypeError(
+                    f"{name} of EnVar4D must be a Covariance, met {type(given).__name__}; a "
+                    "localization is one of unit variances, such as OnGrid or "
+                    "Dense(gaspari_cohn(distance / radius))"
+                )
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; those of a window come when it is done."""
@@ -111,7 +126,7 @@ class EnVar4D:
                 path = Increments([e._mean for e in forecasts], roots)
                 cost = Cost(problem, path, w, roots[0].controls)
                 found = self.solver(cost)
-                failed += unfinished(found.info)
+                failed += count_unconverged(found.info)
                 analysed = transformed if roots[0] is own[0] else perturbed
                 X = analysed(cost, found, own, rng, self.solver.jacobian)
                 analyses = [
@@ -124,7 +139,7 @@ class EnVar4D:
                 E = last.members
             for e, a in zip(forecasts, [*analyses[:-1], last], strict=True):
                 yield Cycle(e, a, {**found.info, **more})
-        warn_of(failed, self.solver)
+        warn_unconverged(failed, self.solver)
 
     def _mixed(self, own: Rows, local: Covariance | None, static: Covariance | None) -> Covariance:
         """The background's covariance from the ensemble's."""
@@ -136,20 +151,20 @@ class EnVar4D:
         return Hybrid((self.weight, static), (1 - self.weight, ensemble))
 
 
-def transformed(cost: Cost, found: Found, own: list[Rows], rng: Any, jacobian: Callable) -> list:
+def transformed(cost: Cost, found: Found, own: list[Rows], rng: Any, jacobian: Jacobian) -> list:
     """Analysis anomalies (..., N, n) / (N - 1)^1/2 at each time, by the symmetric root."""
     X = [r.values for r in own]
     W = Hessian(cost.sensitivity(found.states, X, jacobian)).root()
     return [W @ x for x in X]
 
 
-def perturbed(cost: Cost, found: Found, own: list[Rows], rng: Any, jacobian: Callable) -> list:
+def perturbed(cost: Cost, found: Found, own: list[Rows], rng: Any, jacobian: Jacobian) -> list:
     """Analysis anomalies (..., N, n) / (N - 1)^1/2 at each time: each member sees its own data.
 
     The minimum found is that of the mean; a member's departure from it solves the same linear
     problem for its own departure of the background and its own errors of the data.
     """
-    path, N = cost.path, own[0].controls
+    path, N = cast(Increments, cost.path), own[0].controls
     one = eye(cost.controls, found.v)
     rows = [root.color(one) for root in path.roots]
     T = cost.sensitivity(found.states, rows, jacobian)

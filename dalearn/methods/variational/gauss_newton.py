@@ -19,13 +19,21 @@ from functools import cached_property
 
 import numpy as np
 
-from ...array import Array, array_namespace, eye, sane, solve, where_ok
+from ...array import Array, Jacobian, array_namespace, eye, sane, solve, where_ok
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.border import has_parameters
 from .cost import Cost
-from .solver import Found, check_stop, halved, moved, squares, taken, told, zero
+from .solver import (
+    Found,
+    check_stop,
+    first_iterate,
+    has_moved,
+    line_search,
+    squares,
+    summary,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +60,7 @@ class Hessian:
         return where_ok(ok, solve(A, b.mT).mT)
 
     def half(self) -> Array:
-        """A square root W of the inverse, W^T W, `(..., c, c)`: the cheapest there is."""
+        """A square root W of the inverse, W^T W, `(..., c, c)`: the cheapest one."""
         if self._dual:
             return self.root()
         one = eye(self._gram.shape[-1], self._gram)
@@ -77,7 +85,7 @@ class Hessian:
         return where_ok(ok, eye(T.shape[-2], T) + (V * f[..., None, :]) @ V.mT)
 
 
-def only(going: Array, jacobian: Callable, cost: Cost) -> Callable:
+def where_going(going: Array, jacobian: Jacobian, cost: Cost) -> Jacobian:
     """`jacobian` for the experiments that are `going (...)`, zero for the others.
 
     All are done where the model has a parameter for each experiment.
@@ -101,19 +109,25 @@ def only(going: Array, jacobian: Callable, cost: Cost) -> Callable:
 class GaussNewton:
     """Gauss-Newton with matrices: for some thousands of controls, or of observations.
 
-    Arguments: `iterations`, linearizations at most; `tolerance`, the step, in standard deviations
-    of the analysis over all directions, (dv A dv)^1/2, below which it was the last: the next
-    would be far shorter, as convergence is nearly quadratic;
-    `jacobian`, `linearize` or `finite_difference`, or another function of their form, called once
-    for the tangents of all model steps of a window. A quadratic cost is solved by one step.
+    A quadratic cost is solved by one step. The covariance found is that of the last linearization,
+    one step before the minimum.
 
-    The covariance found is that of the last linearization, one step before the minimum.
+    Args:
+        iterations: linearizations at most, an integer >= 1.
+        tolerance: a step shorter than this, in standard deviations of the analysis over all
+            directions, (dv A dv)^1/2, is the last: the next would be far shorter, as convergence
+            is nearly quadratic.
+        jacobian: `linearize` or `finite_difference`, or another function of their form, called
+            once for the tangents of all model steps of a window.
+
+    Raises:
+        ValueError: for a setting out of its range.
     """
 
     iterations: int = 20
     _: KW_ONLY
     tolerance: float = 0.1
-    jacobian: Callable = field(default=linearize, repr=False)
+    jacobian: Jacobian = field(default=linearize, repr=False)
     differentiates = False
 
     def __post_init__(self):
@@ -121,14 +135,14 @@ class GaussNewton:
 
     def __call__(self, cost: Cost) -> Found:
         """The minimum from v = 0. Each experiment stops on its own."""
-        at = before = taken(cost, zero(cost))
+        at = before = first_iterate(cost)
         xp, one = array_namespace(at.v), eye(cost.controls, at.v)
         count = 0 * at.cost
         step = gradient = count
         going = xp.ones_like(count) > 0
         rows: list[Array] = []
         for _ in range(1 if cost.linear else self.iterations):
-            jacobian = only(going, self.jacobian, cost)
+            jacobian = where_going(going, self.jacobian, cost)
             new = cost.path.rows(at.states, one, jacobian)
             new = [*new, cost.sensitivity(at.states, new, jacobian)]
             still = going[..., None, None]  # what has stopped keeps what it had
@@ -136,19 +150,19 @@ class GaussNewton:
             b = at.d @ rows[-1].mT - at.v
             dv = Hessian(rows[-1]).solve(b)
             count = count + xp.astype(going, b.dtype)
-            old, at = at, halved(cost, at, dv, xp.astype(going, b.dtype))
+            old, at = at, line_search(cost, at, dv, xp.astype(going, b.dtype))
             size, slope = (dv @ b.mT)[..., 0, 0] ** 0.5, squares(b) ** 0.5
             step = xp.where(going, size, step)
             gradient = xp.where(going, slope, gradient)
-            going = going & (size > self.tolerance) & (not cost.linear) & moved(old, at)
+            going = going & (size > self.tolerance) & (not cost.linear) & has_moved(old, at)
             if not bool(xp.any(going)):
                 break
         W = Hessian(rows[-1]).half()
-        info = told(at, gradient, step, count, cost.linear | (step <= self.tolerance))
+        info = summary(at, gradient, step, count, cost.linear | (step <= self.tolerance))
 
-        def left(root: Covariance) -> Rows:
+        def posterior(root: Covariance) -> Rows:
             return Rows(W @ (root.values if isinstance(root, Rows) else root.color(one)))
 
         roots: list[Covariance] = [Rows(D) for D in rows[:-1]]
         states, first = cost.path.seen(at.states), cost.path.seen(before.states)
-        return Found(at.v, states, first, roots, left, info)
+        return Found(at.v, states, first, roots, posterior, info)

@@ -1,5 +1,8 @@
 """Quasi-Newton with a short memory: only gradients of the cost, no linear problem to solve.
 
+With steps s and changes y of the gradient g, a step is dv = -H g, where H is the inverse Hessian
+that the last few pairs (s, y) imply. It is shortened until J falls.
+
 Liu and Nocedal, On the limited memory BFGS method for large scale optimization, Math. Programming
 45, 1989; Nocedal and Wright, Numerical Optimization, 2006, algorithms 7.4 and 7.5.
 """
@@ -7,20 +10,36 @@ Liu and Nocedal, On the limited memory BFGS method for large scale optimization,
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple
 
 from ...array import Array, array_namespace, check_count
 from .cost import Cost
-from .solver import Found, check_stop, halved, squares, taken, told, zero
+from .solver import Found, Iterate, check_stop, first_iterate, line_search, squares, summary
+
+
+class Pair(NamedTuple):
+    """A step, the change of the gradient over it, and rho `(..., 1, 1)`: 1 / s y^T, or 0."""
+
+    s: Array
+    y: Array
+    rho: Array  # 0 where the pair is not used
 
 
 @dataclass(frozen=True, eq=False)
 class LBFGS:
     """Quasi-Newton with the last `memory` pairs of steps and gradients, from v = 0.
 
-    Arguments: `iterations` at most; `tolerance`, the length of the gradient at which an experiment
-    stops (in the units of v, standard deviations of the background); `memory`, pairs kept. No
-    outer and inner loops: for operators that are far from linear. It learns no covariance: the
+    No outer and inner loops: for operators that are far from linear. It learns no covariance: the
     analysis reports that of the background.
+
+    Args:
+        iterations: steps at most, an integer >= 1.
+        tolerance: length of the gradient at which an experiment stops, in the units of v,
+            standard deviations of the background.
+        memory: how many pairs are kept, an integer >= 1.
+
+    Raises:
+        ValueError: for a setting out of its range.
     """
 
     iterations: int = 100
@@ -35,52 +54,75 @@ class LBFGS:
 
     def __call__(self, cost: Cost) -> Found:
         """The minimum from v = 0. Each experiment stops on its own."""
-        at = before = taken(cost, zero(cost))
-        pairs: list[tuple[Array, Array, Array]] = []
+        at = start = first_iterate(cost)
         xp = array_namespace(at.v)
+        pairs: list[Pair] = []
         count = step = xp.zeros_like(at.cost)
         g = cost.gradient(at.v[..., 0, :])[..., None, :]
         going = squares(g) > self.tolerance**2
         for _ in range(self.iterations):
             if not bool(xp.any(going)):
                 break
-            size = xp.where(going, squares(g), xp.ones_like(step)) ** 0.5
-            length = xp.clip(2 * at.cost / size, None, 1.0)  # J cannot fall below 0
-            plain = -g * (length / size)[..., None, None]
-            dv = -descent(g, pairs) if pairs else plain
-            known = sum((rho[..., 0, 0] > 0) for _, _, rho in pairs) > 0 if pairs else step > 0
-            uphill = ~known | (xp.sum(dv * g, axis=(-2, -1)) >= 0)
-            dv = xp.where(uphill[..., None, None], plain, dv)
-            dv = xp.where(going[..., None, None], dv, 0 * at.v)
+            dv, plain = direction(at, g, pairs, going)
             slope = xp.sum(dv * g, axis=(-2, -1))
-            new = halved(cost, at, dv, xp.astype(going, g.dtype), slope)
+            new = line_search(cost, at, dv, xp.astype(going, g.dtype), slope)
             g_new = cost.gradient(new.v[..., 0, :])[..., None, :]
-            s, y = new.v - at.v, g_new - g
-            sy = xp.sum(s * y, axis=(-2, -1))
-            good = sy > 1e-10 * squares(y)  # a pair of no curvature is not used
-            rho = xp.where(good, 1 / xp.where(good, sy, xp.ones_like(sy)), 0 * sy)
+            s = new.v - at.v
             count = count + xp.astype(going, g.dtype)
             step = xp.where(going, squares(s) ** 0.5, step)
-            moved = (step > 0)[..., None, None]  # if not, start again from the gradient
-            pairs = [(s, y, xp.where(moved, r, 0 * r)) for s, y, r in pairs]
-            pairs = [*pairs, (s, y, rho[..., None, None])][-self.memory :]
+            pairs = [*forgotten(pairs, step > 0), pair(s, g_new - g)][-self.memory :]
             at, g = new, g_new
-            going = going & (squares(g) > self.tolerance**2) & ((step > 0) | ~uphill)
+            going = going & (squares(g) > self.tolerance**2) & ((step > 0) | ~plain)
         slope = squares(g) ** 0.5
-        info = told(at, slope, step, count, slope <= self.tolerance)
-        states, first = cost.path.seen(at.states), cost.path.seen(before.states)
+        info = summary(at, slope, step, count, slope <= self.tolerance)
+        states, first = cost.path.seen(at.states), cost.path.seen(start.states)
         roots = [cost.path.root] * len(states)
         return Found(at.v, states, first, roots, lambda root: root, info)
 
 
-def descent(g: Array, pairs: list[tuple[Array, Array, Array]]) -> Array:
+def direction(at: Iterate, g: Array, pairs: list[Pair], going: Array) -> tuple[Array, Array]:
+    """The step `dv (..., 1, c)`, 0 where not `going`; and where it is along -g, `(...)`.
+
+    Along -g, where no pair is known or their step leads uphill, it is at most of length 1 and
+    not longer than could bring J to 0.
+    """
+    xp = array_namespace(g)
+    one = xp.ones_like(at.cost)
+    size = xp.where(going, squares(g), one) ** 0.5
+    length = xp.clip(2 * at.cost / size, None, 1.0)  # J cannot fall below 0
+    down = -g * (length / size)[..., None, None]
+    dv, plain = down, one > 0
+    if pairs:
+        dv = -descent(g, pairs)
+        known = sum((p.rho[..., 0, 0] > 0) for p in pairs) > 0
+        plain = ~known | (xp.sum(dv * g, axis=(-2, -1)) >= 0)
+        dv = xp.where(plain[..., None, None], down, dv)
+    return xp.where(going[..., None, None], dv, 0 * at.v), plain
+
+
+def pair(s: Array, y: Array) -> Pair:
+    """A pair; one without curvature along it is not used."""
+    xp = array_namespace(s)
+    sy = xp.sum(s * y, axis=(-2, -1))
+    good = sy > 1e-10 * squares(y)
+    rho = xp.where(good, 1 / xp.where(good, sy, xp.ones_like(sy)), 0 * sy)
+    return Pair(s, y, rho[..., None, None])
+
+
+def forgotten(pairs: list[Pair], moved: Array) -> list[Pair]:
+    """The pairs, unused in the experiments that have not `moved (...)`: those begin again."""
+    xp, moved = array_namespace(moved), moved[..., None, None]
+    return [Pair(p.s, p.y, xp.where(moved, p.rho, 0 * p.rho)) for p in pairs]
+
+
+def descent(g: Array, pairs: list[Pair]) -> Array:
     """The inverse Hessian that the pairs imply, times the gradient `g (..., 1, c)`."""
     xp, q, used = array_namespace(g), g, []
     for s, y, rho in reversed(pairs):
         a = rho * xp.sum(s * q, axis=(-2, -1), keepdims=True)
         q = q - a * y
         used.append(a)
-    if pairs:  # the curvature along the last good pair
+    if pairs:  # the curvature along the last pair that is used
         s, y, rho = pairs[-1]
         yy = xp.sum(y * y, axis=(-2, -1), keepdims=True)
         good = rho > 0

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from ...array import Array, array_namespace, convert_tree, is_tensor
+from ...array import Array, Jacobian, array_namespace, convert_tree, is_tensor
 from ...covariances.base import Covariance
 from ...problem.like import ProblemLike, Stepwise
 
-LARGEST = 1 << 22  # numbers of the tangents of several steps that are made at once
+TANGENT_NUMBERS = 1 << 22  # of the tangents of several steps that are made at once
 
 
 class Window(NamedTuple):
@@ -32,12 +31,44 @@ def window_at(problem: ProblemLike, first: int, length: int) -> Window:
     return Window(first, first, min(first + length, len(problem)))
 
 
+class Path(Protocol):
+    """How the states of a window follow from a control v `(..., 1, c)`."""
+
+    linear: bool  # whether the states are linear in v, as far as is known
+
+    @property
+    def root(self) -> Covariance:
+        """The covariance whose root turns v into errors of the background."""
+        ...
+
+    def start(self, v: Array) -> Array:
+        """The state `(..., 1, n)` that belongs to v where the window begins."""
+        ...
+
+    def follow(self, v: Array) -> list[Array]:
+        """The states `(..., 1, n)` that belong to v: at the observations, or at more times."""
+        ...
+
+    def seen(self, states: list[Array]) -> list[Array]:
+        """Of a list with one entry for each state of `follow`, those at observations."""
+        ...
+
+    def rows(self, states: list[Array], one: Array, jacobian: Jacobian) -> list[Array]:
+        """dx_k/dv as rows `(..., c, n)` at the observations; `one` is the identity `(c, c)`."""
+        ...
+
+    def to(self, problem: Any) -> Path:
+        """The same path in the library of `problem`."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Increments:
     """A path that is linear in v: x_k = b_k + v L_k^T.
 
-    Arguments: `states`, the b_k `(..., 1, n)` at the window's observations; `roots`, for each the
-    covariance whose root is L_k.
+    Args:
+        states: the b_k `(..., 1, n)` at the window's observations.
+        roots: for each the covariance whose root is L_k.
     """
 
     states: list[Array]
@@ -49,11 +80,15 @@ class Increments:
         """The first of the roots."""
         return self.roots[0]
 
+    def start(self, v: Array) -> Array:
+        """The state at the first observation: increments have no earlier one."""
+        return self.states[0] + self.root.color(v)
+
     def follow(self, v: Array) -> list[Array]:
         """The states `(..., 1, n)` at the observations, from `v (..., 1, c)`."""
         return [b + root.color(v) for b, root in zip(self.states, self.roots, strict=True)]
 
-    def rows(self, states: list[Array], one: Array, jacobian: Callable) -> list[Array]:
+    def rows(self, states: list[Array], one: Array, jacobian: Jacobian) -> list[Array]:
         """dx_k/dv as rows `(..., c, n)` at the observations; `one` is the identity `(c, c)`."""
         return [root.color(one) for root in self.roots]
 
@@ -70,21 +105,29 @@ class Increments:
 class Trajectory:
     """The path of strong constraint: x_0 = b + v L^T, and then the model, which is exact.
 
-    Arguments: `problem`; `start`, b `(..., 1, n)`; `root`, the covariance L L^T; `window`;
-    `checkpoint`: derivatives keep the states at observations only and run the model again
-    between them, for long windows (torch).
+    Args:
+        problem: gives the model step by step.
+        background: b, the background at the window's start `(..., 1, n)`.
+        root: the covariance L L^T of its errors.
+        window: which observations.
+        checkpoint: derivatives keep the states at observations only and run the model again
+            between them, for long windows (torch).
     """
 
     problem: Stepwise
-    start: Array
+    background: Array
     root: Covariance
     window: Window
     checkpoint: bool = False
     linear = False
 
+    def start(self, v: Array) -> Array:
+        """The state at the window's start, b + v L^T."""
+        return self.background + self.root.color(v)
+
     def follow(self, v: Array) -> list[Array]:
         """The states `(..., 1, n)` at the start and after each model step."""
-        states = [self.start + self.root.color(v)]
+        states = [self.start(v)]
         for k in range(self.window.first, self.window.end):
             states += self._interval(states[-1], self.problem.steps_to(k))
         return states
@@ -102,15 +145,15 @@ class Trajectory:
         from torch.utils.checkpoint import checkpoint
 
         last = checkpoint(lambda x: run(x)[-1], x, use_reentrant=False)
-        return [last] * steps  # what is between two observations is asked for by `rows` alone
+        return [last] * steps  # only `rows` asks for states between observations
 
-    def rows(self, states: list[Array], one: Array, jacobian: Callable) -> list[Array]:
+    def rows(self, states: list[Array], one: Array, jacobian: Jacobian) -> list[Array]:
         """dx_k/dv as rows `(..., c, n)` at the observations.
 
-        Times go where members go: one call of `jacobian` has the tangents of all model steps.
+        Times stand on the axis of members: one call of `jacobian` gives all steps' tangents.
         """
         xp, rows = array_namespace(one), [self.root.color(one)]
-        size = max(1, LARGEST // (states[0].shape[-1] * math.prod(states[0].shape)))
+        size = max(1, TANGENT_NUMBERS // (states[0].shape[-1] * math.prod(states[0].shape)))
         for s in range(0, len(states) - 1, size):
             at = states[s : min(s + size, len(states) - 1)]
             J = jacobian(self.problem.step, xp.concat(at, axis=-2))[1]
@@ -120,8 +163,8 @@ class Trajectory:
 
     def to(self, problem: Stepwise) -> Trajectory:
         """The same path in the library of `problem`."""
-        start, root = convert_tree((self.start, self.root), problem.like)
-        return replace(self, problem=problem, start=start, root=root)
+        b, root = convert_tree((self.background, self.root), problem.like)
+        return replace(self, problem=problem, background=b, root=root)
 
     def seen(self, states: list[Array]) -> list[Array]:
         """Those of a list with one entry for each state that are at observations."""

@@ -1,11 +1,14 @@
-"""What every minimisation of a window's cost shares: where it stands, its steps, what it tells."""
+"""What every minimisation of a window's cost shares: its result, its steps, its report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
-from ...array import Array, array_namespace, check_between, check_count
+import numpy as np
+
+from ...array import Array, array_namespace, check_between, check_count, to_numpy
 from ...covariances.base import Covariance
 from .cost import Cost
 
@@ -15,21 +18,49 @@ HALVINGS = 20  # of a step that raises the cost, at most
 class Found(NamedTuple):
     """The minimum of a window's cost.
 
-    `roots` are the covariances of the background's errors at each observation, and `left(root)` is
-    what the data leave of one.
+    `roots` are the covariances of the background's errors at each observation;
+    `posterior(root)` is the covariance that the data leave of one of them.
     """
 
     v: Array  # (..., 1, c), the control
     states: list[Array]  # (..., 1, n) at the observations of the window
     background: list[Array]  # the states from v = 0
     roots: list[Covariance]
-    left: Callable
+    posterior: Callable[[Covariance], Covariance]
     info: dict[str, Array]  # numbers (...), one for each experiment
 
 
-def squares(v: Array) -> Array:
-    """|v|^2 of each experiment, `(...)`."""
-    return array_namespace(v).sum(v * v, axis=(-2, -1))
+class Solver(Protocol):
+    """What minimises a Cost, from v = 0: GaussNewton, IncrementalCG, LBFGS or your own function.
+
+    One with the attribute `differentiates = True` is given torch costs, whatever the problem.
+    """
+
+    def __call__(self, cost: Cost) -> Found:
+        """The minimum; each experiment of the batch stops on its own."""
+        ...
+
+
+class NotConverged(UserWarning):
+    """Windows whose minimisation ended before the step was as short as its tolerance."""
+
+
+def count_unconverged(info: Mapping[str, Array]) -> int:
+    """How many experiments have a finite cost and have not converged."""
+    cost, converged = to_numpy(info["cost"]), to_numpy(info["converged"])
+    return int((np.isfinite(cost) & (converged == 0)).sum())
+
+
+def warn_unconverged(failed: int, solver: Any) -> None:
+    """Warn of NotConverged if there were any; `solver` is what has the settings."""
+    if failed:
+        warnings.warn(
+            f"{failed} minimisations ended before their step was as short as the tolerance of "
+            f"{solver}; raise its iterations, shorten the window, or look at `converged` in the "
+            "result: the cost may have several minima",
+            NotConverged,
+            stacklevel=3,
+        )
 
 
 def check_stop(solver: Any) -> None:
@@ -38,17 +69,15 @@ def check_stop(solver: Any) -> None:
     check_between("tolerance", solver.tolerance, 0, 1e3, open_low=True)
 
 
-def zero(cost: Cost) -> Array:
-    """The control 0 `(..., 1, c)`, the background."""
-    like, batch = cost.problem.like, cost.problem.batch
-    shape = (*batch, 1, cost.controls)
-    return array_namespace(like).zeros(shape, dtype=like.dtype, device=like.device)
+def squares(v: Array) -> Array:
+    """|v|^2 of each experiment, `(...)`."""
+    return array_namespace(v).sum(v * v, axis=(-2, -1))
 
 
-class Step(NamedTuple):
-    """Where a step has led."""
+class Iterate(NamedTuple):
+    """A control, the states that follow from it, and the terms of its cost."""
 
-    v: Array
+    v: Array  # (..., 1, c)
     states: list[Array]
     d: Array  # innovations (..., 1, M)
     background: Array  # |v|^2 / 2, (...)
@@ -59,14 +88,22 @@ class Step(NamedTuple):
         return self.background + self.observations
 
 
-def taken(cost: Cost, v: Array) -> Step:
-    """The control `v (..., 1, c)` followed to the data."""
+def evaluated(cost: Cost, v: Array) -> Iterate:
+    """The control `v (..., 1, c)`, followed through the window."""
     states = cost.path.follow(v)
     d = cost.innovations(states)
-    return Step(v, states, d, 0.5 * squares(v), 0.5 * squares(d))
+    return Iterate(v, states, d, 0.5 * squares(v), 0.5 * squares(d))
 
 
-def halved(cost: Cost, at: Step, dv: Array, going: Array, slope: Any = 0.0) -> Step:
+def first_iterate(cost: Cost) -> Iterate:
+    """Where every minimisation begins: v = 0, the background."""
+    like, batch = cost.problem.like, cost.problem.batch
+    shape = (*batch, 1, cost.controls)
+    zero = array_namespace(like).zeros(shape, dtype=like.dtype, device=like.device)
+    return evaluated(cost, zero)
+
+
+def line_search(cost: Cost, at: Iterate, dv: Array, going: Array, slope: Any = 0.0) -> Iterate:
     """From `at` by `dv` for the experiments that are `going (...)`, 1 or 0.
 
     The step is halved while it raises the cost by more than round-off, or leads to NaN; one that
@@ -76,7 +113,7 @@ def halved(cost: Cost, at: Step, dv: Array, going: Array, slope: Any = 0.0) -> S
     xp, J, share = array_namespace(dv), at.cost, going
     level = J + 100 * float(xp.finfo(dv.dtype).eps) * xp.abs(J)
     for i in range(HALVINGS + 1):
-        new = taken(cost, at.v + share[..., None, None] * dv)
+        new = evaluated(cost, at.v + share[..., None, None] * dv)
         worse = ~(new.cost <= level + 1e-4 * share * slope) & (share > 0) & xp.isfinite(J)
         if not bool(xp.any(worse)):
             break
@@ -84,12 +121,12 @@ def halved(cost: Cost, at: Step, dv: Array, going: Array, slope: Any = 0.0) -> S
     return new
 
 
-def moved(old: Step, new: Step) -> Array:
-    """Which experiments have gone anywhere, `(...)`: from where it was one would stay for ever."""
+def has_moved(old: Iterate, new: Iterate) -> Array:
+    """Which experiments' control has changed, `(...)`; the others can stop."""
     return array_namespace(new.v).any(new.v != old.v, axis=(-2, -1))
 
 
-def told(end: Step, gradient: Array, step: Array, count: Array, converged: Array) -> dict:
+def summary(end: Iterate, gradient: Array, step: Array, count: Array, converged: Array) -> dict:
     """The info of a minimisation: numbers `(...)` for each experiment; NaN has not converged."""
     xp = array_namespace(step)
     converged = converged & xp.isfinite(end.cost) & xp.isfinite(gradient) & xp.isfinite(step)

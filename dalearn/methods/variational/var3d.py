@@ -14,18 +14,19 @@ assimilation system, ibid. 124, 1998.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ...array import Array, check_between, check_count
 from ...covariances.base import Covariance
-from ...covariances.matrices import as_covariance
 from ...problem.like import ProblemLike
+from ..background import as_background
 from ..base import Cycle
 from .cost import Cost
 from .gauss_newton import GaussNewton
 from .paths import Increments, Window
+from .solver import Solver
 from .windows import cost_of, root_of, windows
 
 
@@ -33,28 +34,34 @@ from .windows import cost_of, root_of, windows
 class Var3D:
     """3D-Var, or 3D-Var-FGAT where the window is longer than one observation time.
 
-    Arguments: `B`, the background's covariance, a Covariance (also one that is an operator, an
-    ensemble, or a hybrid of both), a matrix or a vector of variances; by default that of the
-    problem's own truth run, each experiment's its own: a mild oracle; `factor`, a multiple of B, a
-    number or an array over the batch; `window`, observation times that share one increment;
-    `solver`, one of GaussNewton (matrices), IncrementalCG or LBFGS (none, for large states), or a
-    function of a Cost that returns a Found.
-
     The background is the forecast from the last analysis. Forecast and analysis report the
     covariances that B claims. `info` has `cost` and its two terms, `gradient` (its length where
     the last step began), `step` (its length), `iterations` and `converged`.
+
+    Args:
+        B: the background's covariance, a Covariance (also one that is an operator, an ensemble, or
+            a hybrid of both), a matrix or a vector of variances; "climatology", that of the
+            problem's truth run, or "prior", that of its prior.
+        factor: a multiple of B, on variances, a number or an array over the batch.
+        window: how many observation times share one increment, an integer >= 1.
+        solver: GaussNewton (matrices), IncrementalCG or LBFGS (none, for large states), or a
+            function of a Cost that returns a Found.
+
+    Raises:
+        ValueError: for a setting out of its range, a B that is None or has another dimension, or
+            when run with a climatology that the problem has no truth for.
     """
 
-    B: Any = None
+    B: Any = "climatology"
     _: KW_ONLY
     factor: Any = 1.0
     window: int = 1
-    solver: Callable = field(default_factory=GaussNewton)
+    solver: Solver = field(default_factory=GaussNewton)
 
     def __post_init__(self):
         check_count("window", self.window)
         check_between("factor", self.factor, 0, 1e12, open_low=True)
-        object.__setattr__(self, "B", as_covariance(self.B, "B"))
+        object.__setattr__(self, "B", as_background(self.B))
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; those of a window come when it is done."""

@@ -13,20 +13,21 @@ implementation of 4D-Var, using an incremental approach, Q. J. R. Meteorol. Soc.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ...array import Array, check_between, check_count, lift
 from ...covariances.base import Covariance
 from ...covariances.hybrid import Hybrid
-from ...covariances.matrices import as_covariance
 from ...problem.like import ProblemLike, stepwise
+from ..background import as_background
 from ..base import Cycle
 from ..ensemble.inflation import check_inflation
 from .cost import Cost
 from .gauss_newton import GaussNewton
 from .paths import Trajectory, Window
+from .solver import Solver
 from .windows import cost_of, root_of, windows
 
 
@@ -34,33 +35,44 @@ from .windows import cost_of, root_of, windows
 class Var4D:
     """4D-Var over windows of observation intervals.
 
-    Arguments: `window`, how many observation times a window holds; `shift`, by how many it moves
-    on (default: its length; less makes windows overlap, where only new data count); `B`, the
-    background's covariance, a Covariance, a matrix or a vector of variances, by default that of
-    the problem's own truth run, each experiment's its own: a mild oracle; `factor`, a multiple of
-    B, a number or an array over the batch; `evolve`: the first window has B, each other
-    one what the window before has left of it, carried to its start, whose standard deviations are
-    multiplied by `inflation`, a number or an array over the batch; `solver`, one of
-    GaussNewton (matrices), IncrementalCG or LBFGS (none, for large states), or a function of a
-    Cost that returns a Found; `checkpoint`: solvers without matrices keep a window's states at
-    observations only, and run the model again between them.
-
     The background of a window is the analysis at its start. Cycle k's `analysis` is the state at
     observation k given its window's data, and `info["smoothed"]` the last estimate of it: for the
     last observation of a window that is the start of the next. `info` also has `cost` and its two
     terms, `gradient` (its length where the last step began), `step` (its length), `iterations`
-    and `converged`. Model noise Q is ignored: see WeakVar4D. Raises TypeError for a model that
-    cannot be differentiated: see `finite_difference`.
+    and `converged`. Model noise Q is ignored: see WeakVar4D.
+
+    Args:
+        window: how many observation times a window holds, an integer >= 1.
+        shift: by how many it moves on, at most `window`; by default all. With less, windows
+            overlap, and only new data count.
+        B: covariance of the background at the first window's start, a Covariance, a matrix or a
+            vector of variances; "climatology", that of the problem's truth run, or "prior", that
+            of its prior.
+        factor: a multiple of B, on variances, a number or an array over the batch.
+        evolve: whether later windows have, instead of B, the previous window's analysis
+            covariance, propagated to their start by the tangent model.
+        inflation: factor on the standard deviations of that propagated covariance, a number or an
+            array over the batch.
+        solver: GaussNewton (matrices), IncrementalCG or LBFGS (none, for large states), or a
+            function of a Cost that returns a Found.
+        checkpoint: whether solvers without matrices keep a window's states at observations only,
+            and run the model again between them.
+
+    Raises:
+        ValueError: for a setting out of its range, a B that is None or has another dimension, or
+            when run with a climatology that the problem has no truth for.
+        TypeError: when run with a model that cannot be differentiated (see `finite_difference`),
+            or on a problem that does not give its model step by step.
     """
 
     window: int = 1
     _: KW_ONLY
     shift: int | None = None
-    B: Any = None
+    B: Any = "climatology"
     factor: Any = 1.0
     evolve: bool = False
     inflation: Any = 1.0
-    solver: Callable = field(default_factory=GaussNewton)
+    solver: Solver = field(default_factory=GaussNewton)
     checkpoint: bool = False
 
     def __post_init__(self):
@@ -77,7 +89,7 @@ class Var4D:
             )
         check_between("factor", self.factor, 0, 1e12, open_low=True)
         check_inflation(self.inflation)
-        object.__setattr__(self, "B", as_covariance(self.B, "B"))
+        object.__setattr__(self, "B", as_background(self.B))
 
     @property
     def _shift(self) -> int:
@@ -89,8 +101,8 @@ class Var4D:
         settings = root_of(self, problem), self.window, self._shift, self.solver, self.path
         square = scale**2 if isinstance(scale, float) else scale[..., 0, 0] ** 2
 
-        def evolved(left: Covariance) -> Hybrid:
-            return Hybrid.unchecked((square, left))
+        def evolved(errors: Covariance) -> Hybrid:
+            return Hybrid.unchecked((square, errors))
 
         yield from windows(problem, *settings, evolved if self.evolve else None)
 

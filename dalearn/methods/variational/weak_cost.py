@@ -16,13 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-from ...array import Array, array_namespace, eye, inverse_root, where_ok
+from ...array import Array, Jacobian, array_namespace, eye, inverse_root, where_ok
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
-from ...covariances.matrices import Dense
-from ...problem.belief import Gaussian
 
 
 def _value(f: Callable, x: Array) -> tuple[Array, Any]:
@@ -33,10 +31,15 @@ def _value(f: Callable, x: Array) -> tuple[Array, Any]:
 class WeakCost:
     """J of trajectories `X (..., T + 1, n)`: call it.
 
-    Arguments: `step`, one model step, of states `(..., T, n)`; `x (..., n)`, the background, and
-    `B (..., n, n)`, its covariance, or None for no such term; `Q`, the Covariance of the model's
-    error at each step; `seen`, a triple `(t, observe, y (..., m))` for each observation: its place
-    in X, an Observation and finite data (gaps masked, as Problem.at does).
+    J(X) = |x_0 - x|^2_B / 2 + sum_t |x_{t+1} - M(x_t)|^2_Q / 2 + sum_k |y_k - H(x_k)|^2_R / 2.
+
+    Args:
+        step: one model step, of states `(..., T, n)`.
+        x: the background `(..., n)` at the start.
+        B: covariance of its errors `(..., n, n)`, or None for no such term.
+        Q: covariance of the model's error at each step.
+        seen: a triple `(t, observe, y (..., m))` for each observation: its place in X, an
+            Observation, and finite data (gaps masked, as Problem.at does).
     """
 
     step: Callable
@@ -55,28 +58,36 @@ class WeakCost:
         parts = [_half(b), _half(e), sum((_half(d) for _, d, _ in data), 0 * _half(e))]
         return parts[0], parts[1], parts[2]
 
-    def linearized(self, X: Array, jacobian: Callable = linearize) -> tuple[Array, Array, Array]:
+    def linearized(self, X: Array, jacobian: Jacobian = linearize) -> tuple[Array, Array, Array]:
         """Blocks of A, `(..., T + 1, n, n)` and `(..., T, n, n)`, and grad J `(..., T + 1, n)`."""
-        xp, n = array_namespace(X), X.shape[-1]
+        xp = array_namespace(X)
         b, e, M, data = self._misfits(X, jacobian)
-        T = e.shape[-2]
+        blocks, below, slopes = self._model_term(e, M)
+        if self.B is not None:
+            data = [*data, (0, -b, self._root[0].mT)]
+        for t, d, G in data:  # |d|^2 / 2 with dd/dx_t = -G^T: Hessian G G^T, gradient -G d
+            blocks[t] = blocks[t] + G @ G.mT
+            slopes[t] = slopes[t] - (d @ G.mT)[..., 0, :]
+        return xp.stack(blocks, axis=-3), below, xp.stack(slopes, axis=-2)
+
+    def _model_term(self, e: Array, M: Array) -> tuple[list[Array], Array, list[Array]]:
+        """The model's term: diagonal blocks of its Hessian, those below, and its gradient.
+
+        `e (..., T, n)` are the whitened misfits, `M (..., T, n, n)` the model's Jacobians.
+        """
+        xp, n, T = array_namespace(M), M.shape[-1], e.shape[-2]
         F = xp.reshape(M.mT, (*M.shape[:-3], T * n, n))
         F = xp.reshape(self.Q.whiten(F), M.shape)  # M^T Q^-T/2
-        W = self.Q.whiten(eye(n, X))[..., None, :, :]  # Q^-T/2
-        A, below = F @ F.mT, -(W @ F.mT)
-        g = -(F @ e[..., None])[..., 0]
-        after, pull = W @ W.mT + 0 * A, e @ W[..., 0, :, :].mT
-        blocks = [A[..., t, :, :] for t in range(T)] + [0 * A[..., 0, :, :]]
+        W = self.Q.whiten(eye(n, M))[..., None, :, :]  # Q^-T/2
+        here, below, after = F @ F.mT, -(W @ F.mT), W @ W.mT
+        g, pull = -(F @ e[..., None])[..., 0], e @ W[..., 0, :, :].mT
+        after = after + 0 * here
+        blocks = [here[..., t, :, :] for t in range(T)] + [0 * here[..., 0, :, :]]
         slopes = [g[..., t, :] for t in range(T)] + [0 * g[..., 0, :]]
         for t in range(T):
             blocks[t + 1] = blocks[t + 1] + after[..., t, :, :]
             slopes[t + 1] = slopes[t + 1] + pull[..., t, :]
-        if self.B is not None:
-            data = [*data, (0, -b, self._root[0].mT)]
-        for t, d, G in data:
-            blocks[t] = blocks[t] + G @ G.mT
-            slopes[t] = slopes[t] - (d @ G.mT)[..., 0, :]
-        return xp.stack(blocks, axis=-3), below, xp.stack(slopes, axis=-2)
+        return blocks, below, slopes
 
     @cached_property
     def _root(self) -> tuple[Array, Any]:  # L^-1 of B = L L^T
@@ -109,41 +120,3 @@ class WeakCost:
 
 def _half(v: Array) -> Array:
     return 0.5 * array_namespace(v).sum(v * v, axis=(-2, -1))
-
-
-class Found(NamedTuple):
-    """A Gaussian chain: a minimum of WeakCost and, to second order, what is known of it.
-
-    `states (..., T + 1, n)`, their covariances `(..., T + 1, n, n)`, those of x_{t+1} with x_t,
-    `between (..., T, n, n)`, and `info`, numbers for each experiment `(...)`.
-    """
-
-    states: Array
-    covariances: Array
-    between: Array
-    info: dict[str, Array]
-
-    def at(self, t: int) -> Gaussian:
-        """The belief about x_t."""
-        return Gaussian.unchecked(
-            self.states[..., t, :], Dense.unchecked(self.covariances[..., t, :, :])
-        )
-
-
-def forecast_chain(
-    step: Callable, x: Array, P: Array, Q: Covariance, steps: int, jacobian: Callable = linearize
-) -> Found:
-    """The mean `x (..., n)` run through the model, its covariance `P` through the tangent model.
-
-    P_{t+1} = M_t P_t M_t^T + Q, over `steps` of them: what is known without data.
-    """
-    xp, states = array_namespace(x), [x[..., None, :]]
-    for _ in range(steps):
-        states.append(step(states[-1]))
-    X, noise, spreads, between = xp.concat(states, axis=-2), Q.matrix(), [P], []
-    J = jacobian(step, X[..., :-1, :])[1]
-    for t in range(steps):
-        between.append(J[..., t, :, :] @ spreads[-1])
-        spreads.append(between[-1] @ J[..., t, :, :].mT + noise)
-    spreads[0] = spreads[-1] * 0 + spreads[0]  # batch axes that Q alone has
-    return Found(X, xp.stack(spreads, axis=-3), xp.stack(between, axis=-3), {})

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ...array import (
     Array,
@@ -17,43 +14,23 @@ from ...array import (
     is_tensor,
     lift,
     no_grad,
-    to_numpy,
 )
 from ...covariances.base import Covariance
 from ...covariances.hybrid import Hybrid
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, in_library
-from ..base import Cycle, given_covariance
+from ..background import background
+from ..base import Cycle
 from .cost import Cost
-from .paths import Window, window_at
+from .paths import Path, Window, window_at
+from .solver import Found, Solver, count_unconverged, warn_unconverged
 
-
-class NotConverged(UserWarning):
-    """Windows whose minimisation ended before the step was as short as its tolerance."""
-
-
-def unfinished(info: dict) -> int:
-    """How many experiments have a finite cost and have not converged."""
-    cost, converged = to_numpy(info["cost"]), to_numpy(info["converged"])
-    return int((np.isfinite(cost) & (converged == 0)).sum())
-
-
-def warn_of(failed: int, solver: Any) -> None:
-    """Warn of NotConverged if there were any; `solver` is what has the settings."""
-    if failed:
-        warnings.warn(
-            f"{failed} minimisations ended before their step was as short as the tolerance of "
-            f"{solver}; raise its iterations, shorten the window, or look at `converged` in the "
-            "result: the cost may have several minima",
-            NotConverged,
-            stacklevel=3,
-        )
+MakePath = Callable[[ProblemLike, Array, Covariance, Window], Path]
 
 
 def root_of(method: Any, problem: ProblemLike) -> Hybrid:
     """The background's covariance from the settings `B` and `factor` of a method."""
-    wanted = f"give {type(method).__name__}(B=...), a covariance or variances"
-    B = given_covariance(method.B, problem, wanted)
+    B = background(method.B, problem, f"{type(method).__name__}(B=...)")
     factor = lift(method.factor, problem.like, problem.batch, "factor")
     return Hybrid.unchecked((factor if isinstance(factor, float) else factor[..., 0, 0], B))
 
@@ -67,61 +44,102 @@ def cost_of(method: Any, problem: ProblemLike, first: int, background: Array | N
     return Cost(problem, path, window, root.controls)
 
 
+def schedule(K: int, length: int, shift: int) -> Iterator[Window]:
+    """Windows of `length` that move on by `shift` until all K observations have counted.
+
+    The first ones are shorter where length > shift: a window never begins before the run.
+    """
+    first = new = 0
+    while new < K:
+        end = min(new + shift, K)
+        yield Window(first, new, end)
+        first, new = max(first, min(end + shift, K) - length), end
+
+
+class Solved(NamedTuple):
+    """A window whose cost has been minimised."""
+
+    window: Window
+    path: Path
+    found: Found
+    errors: list[Covariance]  # of the analyses at the window's observations
+
+    def at(self, k: int) -> tuple[Array, Covariance]:
+        """Analysis `(..., 1, n)` and its errors at observation k; one before: at the start."""
+        i = k - self.window.first
+        if i < 0:
+            return self.path.start(self.found.v), self.found.posterior(self.path.root)
+        return self.found.states[i], self.errors[i]
+
+
+def solve_window(
+    problem: ProblemLike,
+    x: Array,
+    root: Covariance,
+    window: Window,
+    solver: Solver,
+    path: MakePath,
+) -> Solved:
+    """The window whose background is `x (..., 1, n)`, with errors of covariance `root`."""
+    steps = path(problem, x, root, window)
+    found = solver(Cost(problem, steps, window, root.controls))
+    return Solved(window, steps, found, [found.posterior(r) for r in found.roots])
+
+
+def enter(waiting: dict[int, Cycle], solved: Solved, like: Array) -> None:
+    """Put the cycles of a window among those that wait, in the library of `like`.
+
+    Where the start is sought too, what the window says of earlier cycles is their "smoothed".
+    """
+    window, found = solved.window, solved.found
+
+    def belief(x: Array, cov: Covariance) -> Gaussian:
+        return Gaussian.unchecked(convert(x, like)[..., 0, :], convert_tree(cov, like))
+
+    info = {name: convert(value, like) for name, value in found.info.items()}
+    for k in range(window.new, window.end):
+        i = k - window.first
+        forecast = belief(found.background[i], found.roots[i])
+        waiting[k] = Cycle(forecast, belief(*solved.at(k)), info)
+    if not solved.path.linear:
+        for k in range(max(window.first - 1, 0), window.end):
+            now = waiting[k].analysis if k >= window.new else belief(*solved.at(k))
+            waiting[k] = waiting[k].with_info(smoothed=now)
+
+
 def windows(
     problem: ProblemLike,
     root: Covariance,
     length: int,
     shift: int,
-    solver: Callable,
-    path: Callable,
-    evolved: Callable | None = None,
+    solver: Solver,
+    path: MakePath,
+    evolved: Callable[[Covariance], Covariance] | None = None,
 ) -> Iterator[Cycle]:
     """One Cycle for each observation time, from windows of `length` moved on by `shift`.
 
-    `path(problem, x, root, window)` makes the path of a window whose background is `x (..., 1, n)`
-    with errors of covariance `root`; the next window begins with the analysis there, and with
-    `evolved` of its covariance, or else with `root` again. Data that an earlier window has used do
-    not count again. Cycles are yielded when no later window can change them; where a path has a
-    start of its own, `smoothed` is the last estimate. Warns of NotConverged at the end.
+    `path(problem, x, root, window)` makes the path of a window. The next window begins with the
+    analysis at its start, and with `evolved` of its covariance, or else with `root` again. Data
+    that an earlier window has used do not count again. A cycle is yielded when no later window
+    can change it. Warns of NotConverged at the end.
     """
-    like, K = problem.like, len(problem)
+    like, failed, waiting = problem.like, 0, {}
     if getattr(solver, "differentiates", False) and not is_tensor(like):
         problem = in_library(problem, as_tensor(like))
-    xp = array_namespace(problem.like)
     with no_grad(problem.like):
-        given = root = convert_tree(root, problem.like)
+        xp = array_namespace(problem.like)
         x = xp.broadcast_to(problem.prior.mean, (*problem.batch, problem.n))[..., None, :]
-    waiting: dict[int, Cycle] = {}
-    first = new = failed = 0
-    while new < K:
-        window = Window(first, new, min(new + shift, K))
+        given = root = convert_tree(root, problem.like)
+    plan = list(schedule(len(problem), length, shift))
+    for window, later in zip(plan, [*plan[1:], None], strict=True):
         with no_grad(problem.like):
-            steps = path(problem, x, root, window)
-            found = solver(Cost(problem, steps, window, root.controls))
-
-            def belief(x: Array, cov: Covariance) -> Gaussian:
-                return Gaussian.unchecked(convert(x, like)[..., 0, :], convert_tree(cov, like))
-
-            info = {name: convert(value, like) for name, value in found.info.items()}
-            failed += unfinished(found.info)
-            left = [found.left(r) for r in found.roots]
-            for k in range(window.first, window.end):
-                i = k - first
-                analysis = belief(found.states[i], left[i])
-                if k >= new:
-                    forecast = belief(found.background[i], found.roots[i])
-                    waiting[k] = Cycle(forecast, analysis, dict(info))
-                if not steps.linear:
-                    waiting[k].info["smoothed"] = analysis
-            if not steps.linear:
-                x, cov = steps.start + steps.root.color(found.v), found.left(steps.root)
-                if first:
-                    waiting[first - 1].info["smoothed"] = belief(x, cov)
-            after = max(first, min(window.end + shift, K) - length) if window.end < K else K + 1
-            if first < after <= K:
-                x, cov = found.states[after - first - 1], left[after - first - 1]
-            root = given if evolved is None or after > K else evolved(cov)
-        for k in [k for k in waiting if k < after - 1]:
+            solved = solve_window(problem, x, root, window, solver, path)
+            failed += count_unconverged(solved.found.info)
+            enter(waiting, solved, like)
+            if later is not None:
+                x, cov = solved.at(later.first - 1)
+                root = given if evolved is None else evolved(cov)
+        final = len(problem) if later is None else later.first - 1
+        for k in [k for k in waiting if k < final]:
             yield waiting.pop(k)
-        first, new = after, window.end
-    warn_of(failed, solver)
+    warn_unconverged(failed, solver)

@@ -19,7 +19,7 @@ from dalearn.covariances.tapers import HALF_WIDTH
 from dalearn.methods import denkf, enkf, ensrf, etkf, letkf
 from dalearn.methods.ensemble.inflation import Evidence
 from dalearn.methods.ensemble.letkf import blocks
-from dalearn.methods.ensemble.localization import Tapers, locations
+from dalearn.methods.ensemble.tapering import Tapers, locations
 
 TAPERS = (da.gaspari_cohn, da.boxcar, da.hann)
 each_taper = pytest.mark.parametrize("taper", TAPERS, ids=repr)

@@ -75,7 +75,7 @@ def test_the_start_of_the_window_is_the_smoothers():
     method = da.Var4D(3, B=problem.prior.cov)
     cost = method.cost(problem)
     found = method.solver(cost)
-    x = cost.path.start + cost.path.root.color(found.v)
+    x = cost.path.start(found.v)
     # by hand: the posterior of x_0 from all data, with H_k = H A^(2 (k + 1))
     A, H = problem.model.A, problem.observation.operator.matrix
     R, B = problem.observation.noise.matrix(), problem.prior.cov.matrix()
@@ -84,7 +84,7 @@ def test_the_start_of_the_window_is_the_smoothers():
     K = B @ G.T @ np.linalg.inv(G @ B @ G.T + big)
     mean = problem.prior.mean + K @ (problem.data.ravel() - G @ problem.prior.mean)
     assert np.allclose(x[0], mean, rtol=0, atol=1e-12)
-    left = found.left(cost.path.root).matrix()
+    left = found.posterior(cost.path.root).matrix()
     assert np.allclose(left, B - K @ G @ B, rtol=0, atol=1e-12)
 
 
@@ -358,8 +358,8 @@ def test_a_minimisation_that_did_not_converge_is_told():
 
 
 COSTS = (
-    da.Var3D(None, factor=0.1),
-    da.Var3D(None, factor=0.1, window=2),
+    da.Var3D(factor=0.1),
+    da.Var3D(factor=0.1, window=2),
     da.Var4D(2, factor=0.1),
     da.Var4D(2, factor=0.1, checkpoint=True),
 )

@@ -1,0 +1,90 @@
+"""Gauss-Newton over the weights of an ensemble, whose spread gives the sensitivity.
+
+What is sought are the w that minimise
+    J(w) = |R^-1/2 (y - H(M(x(w))))|^2 / 2 + (N - 1) |w|^2 / 2,  x(w) = x_0 + w X_0,
+and the T that makes the anomalies there: the Hessian of J is (N - 1) (T^T T)^-1. See ienks.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...array import Array, array_namespace, eye, row_mean, sane, where_ok
+from ...covariances.base import Covariance
+from ...problem.belief import Ensemble
+from .checks import check_update
+from .transform import decomposed
+
+
+def gauss_newton(
+    Z: Ensemble,
+    image: Callable[[Array], Array],
+    Y: Array,
+    y: Array,
+    R: Covariance,
+    iterations: int = 10,
+    tolerance: float = 0.03,
+) -> tuple[Array, Array, Array]:
+    """The weights of the members that fit their image to the data, by Gauss-Newton.
+
+    w <- w + (d S_0^T - (N - 1) w) A^-1,  T <- ((N - 1) A^-1)^1/2,  A = S_0 S_0^T + (N - 1) I; here
+    S_0 = T^-1 S are the images' anomalies, brought back to those of Z.
+
+    Args:
+        Z: the members at the window's start `(..., N, z)`.
+        image: what would be observed of members `(..., N, z)` at the window's end, `(..., N, m)`.
+        Y: the image of Z.
+        y: data `(..., m)`.
+        R: their covariance, of dimension m.
+        iterations: steps at most.
+        tolerance: an experiment stops when its step is shorter than this in posterior standard
+            deviations, (dw A dw^T)^1/2.
+
+    Returns:
+        w `(..., 1, N)`, T `(..., N, N)`, and the number of steps `(...)`.
+
+    Raises:
+        ValueError: when N or m disagree.
+    """
+    xp = array_namespace(Z.members, Y, y)
+    check_update(Z.members, Y, y, R)
+    N, one = Y.shape[-2], eye(Y.shape[-2], Y)
+    w = 0 * (R.whiten(y[..., None, :] - row_mean(Y)) @ (0 * Y).mT)
+    T = inverse = w + one
+    count = 0 * w[..., 0, 0]
+    active = good = count == count  # not where there is a NaN
+    for i in range(iterations):
+        if i:
+            Y = image(Z._mean + (w + T) @ Z.anomalies)
+        h = row_mean(Y)
+        S = inverse @ R.whiten(Y - h)
+        b = R.whiten(y[..., None, :] - h) @ S.mT - (N - 1) * w
+        A, ok = sane(S @ S.mT + (N - 1) * one)
+        if ok is not True:
+            good, active = good & ok, active & ok
+            if not bool(xp.any(active)):
+                break
+        count = count + xp.astype(active, Y.dtype)
+        step, U, V, length = newton(A, b, active)
+        w, now = w + step, active[..., None, None]
+        T, inverse = xp.where(now, U, T), xp.where(now, V, inverse)
+        active = active & (length > tolerance)
+        if not bool(xp.any(active)):
+            break
+    return where_ok(good, w), where_ok(good, T), count
+
+
+def newton(A: Array, b: Array, active: Array) -> tuple[Array, Array, Array, Array]:
+    """b A^-1, ((N - 1) A^-1)^1/2, its inverse, (b A^-1 b^T)^1/2; of the active ones only."""
+    xp = array_namespace(A, b)
+    N, every = A.shape[-1], bool(xp.all(active))
+    s, V, c = decomposed(A, b) if every else decomposed(A[active], b[active])
+    r = ((N - 1) / s) ** 0.5
+    found = [(c / s) @ V.mT, (V * r) @ V.mT, (V / r) @ V.mT]
+    found += [xp.sum(c * c / s, axis=(-2, -1)) ** 0.5]
+    if not every:  # back to their places
+        rank = xp.cumulative_sum(xp.astype(xp.reshape(active, (-1,)), xp.int64))
+        place = xp.reshape(xp.clip(rank - 1, 0, None), active.shape)
+        found = [f[place] for f in found]
+        found[0] = xp.where(active[..., None, None], found[0], xp.zeros_like(found[0]))
+    return tuple(found)

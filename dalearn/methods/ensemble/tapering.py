@@ -1,0 +1,107 @@
+"""The tapers of an observing system: how much each observation counts at each component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...array import Array, broadcasts, convert, to_numpy
+from ...problem.like import ProblemLike
+from ...problem.observe import Observation, is_selection
+from .checks import check_independent
+from .localization import Localization, check_localization
+
+
+def locations(
+    observe: Observation, localization: Localization, problem: ProblemLike
+) -> np.ndarray:
+    """Where the observed numbers are, `(m, d)`: given, or those of the components picked out.
+
+    Raises ValueError for an operator whose locations are neither.
+    """
+    x = localization.coordinates
+    if localization.n != problem.n:
+        raise ValueError(
+            f"the localization is for {localization.n} components, wanted the state's {problem.n}"
+        )
+    radius, batch = localization.radius.shape, problem.batch
+    if not broadcasts(radius, batch):
+        raise ValueError(
+            f"radius has shape {radius}, wanted one that broadcasts to the problem's batch axes "
+            f"{batch}"
+        )
+    if observe.locations is not None:
+        where = np.asarray(to_numpy(observe.locations), dtype=float)
+    else:
+        if not is_selection(observe.operator):
+            raise ValueError(
+                "localization wants to know where the observations are: give the Observation "
+                f"locations (m, {x.shape[1]}); only those of identity, Every and Subset are known"
+            )
+        numbers = convert(np.arange(problem.n)[None], problem.like)
+        where = x[to_numpy(observe.operator(numbers)).reshape(-1)]  # which components it picks
+    if where.shape[1] != x.shape[1] or not np.isfinite(where).all():
+        raise ValueError(
+            f"observations have locations {where.shape}, wanted ({observe.m}, {x.shape[1]}) and "
+            "finite, in the coordinates of the localization"
+        )
+    return where
+
+
+REMEMBERED = 32  # observing systems whose neighbours or tapers are kept
+
+
+class Tapers(NamedTuple):
+    """The weight of each observation at each component and at each other observation."""
+
+    state: Array  # (..., m, n)
+    observed: Array  # (..., m, m)
+    indefinite: bool = False  # whether `observed` has an eigenvalue below 0: no correlation
+
+
+def tapers(
+    problem: ProblemLike, localization: Localization | None, solved: bool = False
+) -> Callable[[Observation], Any]:
+    """Tapers of an observing system, made once for each; None without localization.
+
+    `solved`: also test whether the taper matrix is indefinite, for filters that solve with it.
+    """
+    if localization is None:
+        return lambda observe: None
+    check_localization(localization)
+
+    @remembered
+    def make(observe: Observation) -> Tapers:
+        at = locations(observe, localization, problem)
+        both = (localization.weights(at, to) for to in (localization.coordinates, at))
+        state, observed = (convert(w, problem.like) for w in both)
+        if not solved:
+            return Tapers(state, observed)
+        least = float(np.linalg.eigvalsh(to_numpy(observed).astype(float)).min())
+        return Tapers(state, observed, least < -1e-6)  # float32 weights: round-off of 1
+
+    def checked(observe: Observation) -> Tapers:
+        check_independent(observe.noise)
+        return make(observe)
+
+    return checked
+
+
+def remembered(make: Callable[[Observation], Any]) -> Callable[[Observation], Any]:
+    """`make(observe)`, once for each operator and its locations: gaps change only the noise.
+
+    Of sensors that move, what was made for the last `REMEMBERED` of them is kept.
+    """
+    known: dict[tuple[int, int], tuple] = {}
+
+    def recall(observe: Observation) -> Any:
+        key = id(observe.operator), id(observe.locations)
+        if key not in known:  # kept too, so that no other object has their ids
+            known[key] = observe.operator, observe.locations, make(observe)
+            if len(known) > REMEMBERED:
+                del known[next(iter(known))]
+        return known[key][2]
+
+    return recall
