@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from examples import linear_gaussian, lorenz63
+from lengths import full
 from scipy import integrate, special, stats
 
 import dalearn as da
@@ -271,23 +272,25 @@ def test_lorenz96_advection_conserves_energy():
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_lorenz63_lyapunov_exponents():
     """0.906, 0, -14.57 (Viswanath 1998); within 4 standard errors, and the trace exactly."""
     rng = np.random.default_rng(0)
     x = da.trajectory(da.Lorenz63(), rng.normal([0, 0, 25], size=(64, 3)), 1000)[:, -1]
-    got, error = da.lyapunov_exponents(da.Lorenz63(), x, 4000)
-    assert (error < 0.008).all()
+    got, error = da.lyapunov_exponents(da.Lorenz63(), x, full(2000, 4000))
+    assert (error < full(0.012, 0.008)).all()
     assert (np.abs(got - [0.9056, 0.0, -14.5723]) < 4 * error + 0.002).all()
     assert np.isclose(got.sum(), -(10 + 1 + 8 / 3), atol=2e-5)  # RK4's own error at dt = 0.01
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_lorenz96_leading_lyapunov_exponent():
     """About 1.67 at F = 8, n = 40; within 4 standard errors of 2400 time units."""
     rng = np.random.default_rng(0)
     x = da.trajectory(da.Lorenz96(), 8 + rng.normal(size=(24, 40)), 400)[:, -1]
-    got, error = da.lyapunov_exponents(da.Lorenz96(), x, 2000, count=14)
-    assert error[0] < 0.012
+    got, error = da.lyapunov_exponents(da.Lorenz96(), x, full(1000, 2000), count=14)
+    assert error[0] < full(0.018, 0.012)
     assert abs(got[0] - 1.67) < 4 * error[0] + 0.01  # the literature rounds to 0.01
     assert (got > 0.02).sum() in (12, 13)  # the unstable directions that an ensemble must span
 
