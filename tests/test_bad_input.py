@@ -254,9 +254,9 @@ TABLE = [
     ("hybrid-0", lambda: da.Hybrid((0, R3)).whiten(D64), V, ["weight 0", "positive"]),
     (
         "hybrid-controls",
-        lambda: da.Hybrid((1, R3)).color(ones((1, 4))),
+        lambda: da.Hybrid((1, R3), (1, R3)).color(ones((1, 4))),
         V,
-        ["3 control", "(1, 4)"],
+        ["6 control", "(1, 4)"],
     ),
     ("nmc-shapes", lambda: da.nmc(ones((4, 3)), ones((5, 3))), V, ["(4, 3)", "(5, 3)"]),
     ("nmc-one", lambda: da.nmc(ones((1, 3)), ones((1, 3))), V, ["N >= 2"]),
@@ -275,7 +275,12 @@ TABLE = [
     ("di01-zero", lambda: da.di01(D64, np.zeros((3, 3)), R3), V, ["not all zero"]),
     ("di01-negative", lambda: da.di01(D64, np.diag([1.0, 2, -1]), R3), V, ["-1", "none negative"]),
     ("di01-H", lambda: da.di01(D64, R3, R3, ones((3, 4))), V, ["(3, 4)", "(..., m, 3)"]),
-    ("di01-iterations", lambda: da.di01(D64, R3, R3, iterations=0), V, ["iterations >= 1", "0"]),
+    (
+        "di01-iterations",
+        lambda: da.di01(D64, R3, R3, iterations=0),
+        V,
+        ["iterations", ">= 1", "0"],
+    ),
     # --- covariances and beliefs
     ("variance-number", lambda: da.Diagonal(2.0), V, ["single number", "Diagonal(2 * ones(n))"]),
     ("variance-negative", lambda: da.Diagonal([1, -2.0]), V, ["not negative", "-2", "entry 1"]),

@@ -21,6 +21,7 @@ from ..array import (
     Array,
     array_namespace,
     as_tensor,
+    check_count,
     convert,
     convert_tree,
     is_tensor,
@@ -171,8 +172,7 @@ def profile(
 
     if tuple(a.shape) != tuple(b.shape) or a.ndim != 1:
         raise ValueError(f"wanted two points (n,), met {tuple(a.shape)} and {tuple(b.shape)}")
-    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
-        raise ValueError(f"points must be an integer >= 2, met {points!r}")
+    check_count("points", points, 2)
     s = np.linspace(-beyond, 1 + beyond, points)
     with no_grad(a):
         line = a + convert(s, a)[:, None] * (b - a)

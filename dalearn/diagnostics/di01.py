@@ -28,6 +28,8 @@ from ..array import (
     Array,
     array_namespace,
     as_floats,
+    check_between,
+    check_count,
     convert,
     convert_tree,
     eye,
@@ -96,10 +98,8 @@ def di01(
             f"innovations must have axes (..., K times, m), met shape {tuple(d.shape)}; one "
             "vector is d[None]"
         )
-    if not isinstance(iterations, int) or iterations < 1 or not tolerance > 0:
-        raise ValueError(
-            f"wanted iterations >= 1 and a tolerance above 0, met {iterations!r} and {tolerance!r}"
-        )
+    check_count("iterations", iterations)
+    check_between("tolerance", tolerance, 0, 1e3, open_low=True)
     R = convert_tree(as_covariance(R, "R", d.shape[-1]), d)
     fit, ok = _spectra(d, _observed(B, H, d), R)
     xp = array_namespace(d)
