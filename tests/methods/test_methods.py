@@ -181,6 +181,18 @@ def test_the_prior_covariance_of_an_ensemble():
     np.testing.assert_allclose(named["mean"], given["mean"], rtol=1e-9)  # two roots of one B
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_directions_drawn_ahead_are_those_drawn_one_by_one(noisy, monkeypatch):
+    """To the bit: where the model draws from the same stream, none are drawn ahead."""
+    from dalearn.methods.ensemble import etkf
+
+    problem = lorenz63(cycles=40, **({"noise": np.ones(3)} if noisy else {}))
+    method = da.ETKF(6, inflation=1.1, rotate="householder")
+    ahead = run(problem, method)
+    monkeypatch.setattr(etkf, "ahead", lambda problem, rng: 1)
+    assert same_bits(ahead["mean"], run(problem, method)["mean"])
+
+
 def steps_of(problem, method):
     """Mean and deviation of every analysis."""
     from dalearn.array import streams

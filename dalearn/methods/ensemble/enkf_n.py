@@ -33,7 +33,7 @@ from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
 from .cycle import check_settings, ensemble_cycles
-from .transform import decomposed, rotations
+from .transform import ahead, decomposed, rotations
 
 LARGEST_FACTOR = 1e3  # on the prior anomalies, up to which it is sought
 
@@ -178,7 +178,7 @@ class EnKFN:
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        turns = rotations(self.rotate, rng, self.members, problem.like)
+        turns = rotations(self.rotate, rng, self.members, problem.like, ahead(problem, rng))
         xN = lift(self.xN, problem.like, problem.batch, "xN")
 
         def update(forecast, Y, y, observe):

@@ -28,7 +28,7 @@ from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
 from .cycle import check_settings, ensemble_cycles
-from .transform import Root, roots, symmetric_root
+from .transform import Root, ahead, roots, symmetric_root
 
 
 def enks(
@@ -128,7 +128,7 @@ class EnKS:
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time, `lag` of them late."""
-        chosen = roots(self.rotate, rng, self.members, problem.like)
+        chosen = roots(self.rotate, rng, self.members, problem.like, ahead(problem, rng))
         latest, queue = [], TransformQueue()
 
         def update(forecast, Y, y, observe):

@@ -27,7 +27,7 @@ from .checks import whitened
 from .cycle import check_settings, tapered_cycles
 from .localization import Localization
 from .tapering import Tapers
-from .transform import rotations
+from .transform import ahead, rotations
 
 
 def ensrf(
@@ -99,7 +99,7 @@ class EnSRF:
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        turns = rotations(self.rotate, rng, self.members, problem.like)
+        turns = rotations(self.rotate, rng, self.members, problem.like, ahead(problem, rng))
 
         def update(forecast, Y, y, observe, tapers):
             return next(turns)(ensrf(forecast, Y, y, observe.noise, tapers))

@@ -25,7 +25,7 @@ from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
 from .cycle import check_settings, ensemble_cycles
-from .transform import Root, roots, symmetric_root
+from .transform import Root, ahead, roots, symmetric_root
 
 
 def etkf(
@@ -86,7 +86,7 @@ class ETKF:
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        chosen = roots(self.rotate, rng, self.members, problem.like)
+        chosen = roots(self.rotate, rng, self.members, problem.like, ahead(problem, rng))
 
         def update(forecast, Y, y, observe):
             return etkf(forecast, Y, y, observe.noise, root=next(chosen))

@@ -39,7 +39,7 @@ from ..base import Cycle
 from .cycle import check_settings
 from .gauss_newton import gauss_newton
 from .inflation import Evidence, begin
-from .transform import rotations
+from .transform import ahead, rotations
 
 
 def path(problem: Stepwise, z: Array, window: list[int]) -> list[Array]:
@@ -160,7 +160,7 @@ class IEnKS:
         problem = stepwise(problem, "IEnKS") if self.lag else cast(Stepwise, problem)
         like, waiting, states = problem.like, deque(), []
         with no_grad(like):
-            turns = rotations(self.rotate, rng, self.members, like)
+            turns = rotations(self.rotate, rng, self.members, problem.like, ahead(problem, rng))
             inflate = begin(self.inflation, like, problem.batch)
             x = problem.prior.sample(rng, self.members)
             x = array_namespace(like).broadcast_to(x, (*problem.batch, *x.shape[-2:])) + 0.0

@@ -30,7 +30,7 @@ from .checks import check_independent, whitened
 from .cycle import check_settings, ensemble_cycles, stacked
 from .localization import Localization, Neighbours, check_localization, reached
 from .tapering import locations, remembered
-from .transform import decomposed, rotations
+from .transform import ahead, decomposed, rotations
 
 CACHED_NUMBERS = 2**17  # of the local images that are worked on at once: a core's cache
 
@@ -172,7 +172,7 @@ class LETKF:
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
-        turns = rotations(self.rotate, rng, self.members, problem.like)
+        turns = rotations(self.rotate, rng, self.members, problem.like, ahead(problem, rng))
         experiments = max(1, math.prod(problem.batch))
 
         @remembered

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...array import Array, array_namespace, convert, eye, normal, sane, where_ok
+from ...array import Array, Streams, array_namespace, convert, eye, normal, sane, where_ok
 from ...problem.belief import Ensemble
 
 Root = Callable[[Array, Array], tuple[Array, Array]]  # of S and d: w (..., 1, N), T (..., N, N)
@@ -81,16 +81,28 @@ def random_root(S: Array, d: Array, Q: Array) -> tuple[Array, Array]:
     return where_ok(ok, w), where_ok(ok, T)
 
 
-def directions(rng: Any, N: int, like: Array) -> Iterator[Array]:
+def directions(rng: Any, N: int, like: Array, count: int = 1) -> Iterator[Array]:
     """Random directions `(..., N)` orthogonal to the ones, without end: the cheap rotation.
 
-    N random numbers each. The law of the reflections is not the uniform one.
+    N random numbers each, drawn for `count` directions at once. The law of the reflections is not
+    the uniform one.
     """
     xp = array_namespace(like)
     while True:
-        z = normal(rng, (N,), like)
-        v = z - xp.mean(z, axis=-1, keepdims=True)
-        yield v / xp.sum(v * v, axis=-1, keepdims=True) ** 0.5
+        z = normal(rng, (count, N), like)
+        for i in range(count):
+            v = z[..., i, :] - xp.mean(z[..., i, :], axis=-1, keepdims=True)
+            yield v / xp.sum(v * v, axis=-1, keepdims=True) ** 0.5
+
+
+def ahead(problem: Any, rng: Any) -> int:
+    """How many directions may be drawn at once without a change of any random number.
+
+    Streams give the same numbers in one draw as in many; but only where nothing else draws from
+    them during the run, neither the model's noise nor a stochastic model.
+    """
+    quiet = getattr(problem, "noise", ...) is None and not getattr(problem, "stochastic", True)
+    return 32 if quiet and isinstance(rng, Streams) else 1
 
 
 def orthogonals(rng: Any, N: int, like: Array) -> Iterator[Array]:
@@ -108,21 +120,23 @@ def orthogonals(rng: Any, N: int, like: Array) -> Iterator[Array]:
             yield Q[..., i, :, :]
 
 
-def roots(rotate: str | None, rng: Any, N: int, like: Array) -> Iterator[Root]:
+def roots(rotate: str | None, rng: Any, N: int, like: Array, count: int = 1) -> Iterator[Root]:
     """Functions of (S, d) that give w and T, without end."""
     if rotate is None:
         return repeat(symmetric_root)
     if rotate == "householder":
-        return (partial(reflected_root, v=v) for v in directions(rng, N, like))
+        return (partial(reflected_root, v=v) for v in directions(rng, N, like, count))
     return (partial(random_root, Q=Q) for Q in orthogonals(rng, N, like))
 
 
-def rotations(rotate: str | None, rng: Any, N: int, like: Array) -> Iterator[Callable]:
+def rotations(
+    rotate: str | None, rng: Any, N: int, like: Array, count: int = 1
+) -> Iterator[Callable]:
     """Maps of an Ensemble to one with the same mean and covariance, without end."""
     if rotate is None:
         return repeat(lambda E: E)
     if rotate == "householder":
-        return (partial(_reflected, v=v[..., None]) for v in directions(rng, N, like))
+        return (partial(_reflected, v=v[..., None]) for v in directions(rng, N, like, count))
     B = convert(_basis(N), like)
     return (partial(_rotated, B=B, Q=Q) for Q in orthogonals(rng, N, like))
 
