@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dalearn.cases import Case, sakov2008, sakov2012
-from dalearn.diagnostics.scores import score
+from dalearn.diagnostics.scoreboard import score
 from dalearn.methods import ETKF, UKF, Climatology, ParticleFilter
 from dalearn.run.assimilate import assimilate
 

@@ -18,7 +18,7 @@ import numpy as np
 from dalearn.array import Streams
 from dalearn.cases import sakov2008
 from dalearn.covariances.matrices import Diagonal
-from dalearn.diagnostics.scores import score
+from dalearn.diagnostics.scoreboard import score
 from dalearn.methods import ETKF, LETKF
 from dalearn.methods.ensemble.localization import Localization
 from dalearn.problem.belief import Gaussian

@@ -23,7 +23,8 @@ from dalearn.array.derivative import finite_difference
 from dalearn.cases import bocquet2013
 from dalearn.covariances.matrices import Diagonal
 from dalearn.covariances.on_grid import OnGrid
-from dalearn.diagnostics.scores import lost, rmse
+from dalearn.diagnostics.scoreboard import lost
+from dalearn.diagnostics.scores import rmse
 from dalearn.methods import EnVar4D, GaussNewton, IncrementalCG, NotConverged, Var3D, Var4D
 from dalearn.methods.variational.cost import Cost
 from dalearn.models import Lorenz96

@@ -23,10 +23,15 @@ FOLDERS: tuple[str, ...] = (  # whose docstrings have the form; the others follo
     "cases",
     "covariances",
     "data",
+    "diagnostics",
+    "exercises",
     "files",
     "methods",
     "models",
+    "neural",
+    "plot",
     "problem",
+    "run",
 )
 
 

@@ -1,28 +1,36 @@
-"""What a result is worth: scores, intervals, consistency, and tests of derivatives."""
+"""What a result is worth.
 
-from .consistency import (
-    degrees_of_freedom,
-    desroziers,
-    effective_dimension,
-    effective_size,
-    innovation_chi2,
-)
+    scores            rmse, spread, climatology, crps, rank histogram
+    scoreboard        time means, which experiments lost the truth, a row for each method
+    intervals         how well a mean over a run is known; spread against error
+    consistency       innovation chi-square, Desroziers statistics, degrees of freedom for signal
+    ensembles         effective size and dimension
+    explain           why an increment is as large as it is
+    fields            results of field problems with the axes of the field
+    nmc, di01         the shape and the size of B, from forecasts and innovations
+    derivative_tests  gradients, adjoints, costs along a line
+    lyapunov          growth of small differences
+
+Diagnostics read the Dataset of `assimilate` or `compare`, vectorised over every case.
+"""
+
+from .consistency import degrees_of_freedom, desroziers, innovation_chi2
 from .derivative_tests import adjoint_test, gradient_test, profile
 from .di01 import Tuning, di01
+from .ensembles import effective_dimension, effective_size
 from .explain import Explanation, explain
+from .fields import fields
 from .intervals import autocorrelation_time, interval, spread_skill
 from .lyapunov import lyapunov_exponents
 from .nmc import forecast_pairs, nmc
+from .scoreboard import lost, score, scoreboard
 from .scores import (
     climatology,
     crps,
     crps_ensemble,
     crps_gaussian,
-    lost,
     rank_histogram,
     rmse,
-    score,
-    scoreboard,
     spread,
 )
 
@@ -41,6 +49,7 @@ __all__ = [
     "effective_dimension",
     "effective_size",
     "explain",
+    "fields",
     "forecast_pairs",
     "gradient_test",
     "innovation_chi2",

@@ -18,6 +18,8 @@ from ..problem.belief import Ensemble
 from ..problem.observe import is_selection
 from ..problem.problem import Problem
 from ..run.innovations import agreement
+from .ensembles import with_members
+from .scores import from_cycle
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,19 +31,31 @@ def innovation_chi2(
     *,
     localization: Localization | None = None,
 ) -> xr.DataArray:
-    """Squared innovations in units of what forecast and data allow: `(case..., time)`, 1 is right.
+    """Squared innovations in units of what forecast and data allow; 1 is right.
 
-    (y - H(x_b))^T (H B H^T + R)^-1 (y - H(x_b)) / m over the m numbers that were observed. Its
-    mean is 1 where B and R are right; above 1 the spread, or R, is too small. One value scatters
-    by sqrt(2 / m); see `interval` for the mean over a run.
+        (y - H(x_b))^T (H B H^T + R)^-1 (y - H(x_b)) / m
 
-    From `result["chi2"]` if the run kept "innovation"; else from the members if they were kept,
-    with the `problem`; else from the standard deviations, where the operator picks components:
-    the mean of d^2 / (s^2 + r^2), which has the mean 1 too but ignores correlations.
-    `localization` tapers the ensemble's covariances. NaN where nothing was observed. Raises
-    ValueError where the result holds too little.
+    over the m numbers that were observed. Its mean is 1 where B and R are right, and above 1 where
+    the spread or R is too small. One value scatters by sqrt(2 / m); `interval` gives the error of
+    a mean over a run.
 
-    Source: Talagrand, in Proc. ECMWF Workshop on Diagnosis of Data Assimilation Systems, 1999.
+    It is `result["chi2"]` if the run kept "innovation". Else it is computed from the members, if
+    they were kept. Else from the standard deviations, where the operator picks components: the
+    mean of d^2 / (s^2 + r^2), which ignores correlations and has the mean 1 too.
+
+    Args:
+        result: the Dataset of `assimilate` or `compare`.
+        problem: the one that the result was made from; not needed if the run kept "innovation".
+        localization: tapers the ensemble's covariances; it wants kept members.
+
+    Returns:
+        DataArray `(case..., time)`; NaN where nothing was observed.
+
+    Raises:
+        ValueError: the result holds too little, or belongs to another problem.
+
+    Source: Talagrand, A posteriori verification of analysis and assimilation algorithms, in Proc.
+    ECMWF Workshop on Diagnosis of Data Assimilation Systems, 1999.
     """
     if "chi2" in result and localization is None:
         return result["chi2"]
@@ -59,12 +73,25 @@ def degrees_of_freedom(
     *,
     localization: Localization | None = None,
 ) -> xr.DataArray:
-    """Degrees of freedom for signal, `(case..., time)`: how many numbers the data decided.
+    """Degrees of freedom for signal: how many numbers the data decided.
 
-    tr(H K) = sum_i lambda_i / (1 + lambda_i), lambda_i the eigenvalues of R^-1/2 H B H^T R^-1/2:
-    0 where the data are ignored, m where they are taken as they are, N - 1 at most without
-    localization. From `result["dfs"]` if the run kept "innovation", else from the members, with
-    the `problem`. Source: Rodgers, Inverse Methods for Atmospheric Sounding, 2000.
+        tr(H K) = sum_i lambda_i / (1 + lambda_i),
+
+    lambda_i the eigenvalues of R^-1/2 H B H^T R^-1/2. It is 0 where the data are ignored, m where
+    they are taken as they are, and N - 1 at most for N members without localization.
+
+    Args:
+        result: the Dataset of `assimilate` or `compare`, which kept "innovation" or "members".
+        problem: the one that the result was made from; not needed if the run kept "innovation".
+        localization: tapers the ensemble's covariances; it wants kept members.
+
+    Returns:
+        DataArray `(case..., time)`.
+
+    Raises:
+        ValueError: the result holds too little, or belongs to another problem.
+
+    Source: Rodgers, Inverse Methods for Atmospheric Sounding, 2000.
     """
     if "dfs" in result and localization is None:
         return result["dfs"]
@@ -80,21 +107,28 @@ def degrees_of_freedom(
 def desroziers(result: xr.Dataset, skip: int = 0, *, full: bool = False) -> xr.Dataset:
     """Error covariances in observation space as the data show them, averaged over time.
 
-    R = E d_a d_b^T,  HBH = E (d_b - d_a) d_b^T,  HAH = E (d_b - d_a) d_a^T,  total = E d_b d_b^T,
-    with `bias` = E d_b; from cycle `skip` on. Right where the filter's gain is. A filter that took
-    R_w and S_w = H B_w H^T + R_w gives R_w S_w^-1 S with the true S: to be used as the next R_w,
-    a step of a fixed-point iteration. Missing data are left out.
+        R = E d_a d_b^T,             HBH = E (d_b - d_a) d_b^T,
+        HAH = E (d_b - d_a) d_a^T,   total = E d_b d_b^T
 
-    Returns variances `(case..., y)`, or with `full` matrices `(case..., y, y2)`, which are
-    symmetric only up to sampling.
+    and `bias` = E d_b. They are right where the filter's gain is right. A filter that took R_w and
+    S_w = H B_w H^T + R_w gives R_w S_w^-1 S with the true S, which can be the next R_w: a step of
+    a fixed-point iteration. Missing data are left out.
 
-    Source: Desroziers, Berre, Chapnik and Poli, Q. J. R. Meteorol. Soc. 131, 2005.
+    Args:
+        result: the Dataset of `assimilate` or `compare`.
+        skip: the first cycle that counts.
+        full: whole matrices instead of variances; they are symmetric only up to sampling.
+
+    Returns:
+        Dataset of R, HBH, HAH, total `(case..., y)`, or `(case..., y, y2)`, and bias
+            `(case..., y)`.
+
+    Source: Desroziers, Berre, Chapnik and Poli, Diagnosis of observation, background and
+    analysis-error statistics in observation space, Q. J. R. Meteorol. Soc. 131, 2005.
     """
     import xarray as xr
 
-    from .scores import _from
-
-    late = _from(result, skip)
+    late = from_cycle(result, skip)
     y = late["observation"]
     b, a = (y - late["predicted"].sel(stage=s, drop=True) for s in ("forecast", "analysis"))
     seen = y.notnull()
@@ -115,59 +149,7 @@ def desroziers(result: xr.Dataset, skip: int = 0, *, full: bool = False) -> xr.D
     )
 
 
-def effective_size(result: xr.Dataset) -> xr.DataArray:
-    """How many equal members the weights are worth: 1 / sum_i w_i^2, `(case..., time, stage)`.
-
-    N for equal weights, 1 where one member has them all. Needs kept members, else ValueError.
-    Source: Kong, Liu and Wong, J. Am. Stat. Assoc. 89, 1994.
-    """
-    import xarray as xr
-
-    result = _with_members(result)
-    if "weights" in result:
-        return (1 / (result["weights"] ** 2).sum("member")).rename("effective_size")
-    one = result["members"].isel(x=0, member=0, drop=True)
-    return xr.full_like(one, result.sizes["member"], dtype=float).rename("effective_size")
-
-
-def effective_dimension(result: xr.Dataset) -> xr.DataArray:
-    """In how many directions the ensemble varies: (tr C)^2 / tr(C^2), `(case..., time, stage)`.
-
-    C is the members' covariance: 1 where they lie on a line, N - 1 at most. Needs kept members,
-    else ValueError. Source: Bretherton et al., J. Climate 12, 1999.
-    """
-    import xarray as xr
-
-    def dimension(E: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
-        share = np.full(E.shape[:-1], 1 / E.shape[-2]) if w is None else w
-        X = share[..., None] ** 0.5 * (E - (share[..., None] * E).sum(-2, keepdims=True))
-        G = X @ np.swapaxes(X, -1, -2) if X.shape[-2] < X.shape[-1] else np.swapaxes(X, -1, -2) @ X
-        return np.trace(G, axis1=-2, axis2=-1) ** 2 / (G * G).sum((-2, -1))
-
-    result = _with_members(result)
-    weights = [result["weights"]] if "weights" in result else []
-    return xr.apply_ufunc(
-        *(dimension, result["members"], *weights),
-        input_core_dims=[["member", "x"], *([["member"]] * len(weights))],
-        dask="parallelized",
-        output_dtypes=[float],
-    ).rename("effective_dimension")
-
-
 # --- what they share ----------------------------------------------------------------------------
-
-
-def _with_members(result: xr.Dataset) -> xr.Dataset:
-    """A result that kept members, of one number, without what pads them beside a larger method."""
-    if "members" not in result:
-        raise ValueError("the result holds no members; run assimilate(..., keep=('members',))")
-    sizes = np.unique(result["ensemble_size"])
-    if len(sizes) > 1 or not np.isfinite(sizes).all():
-        raise ValueError(
-            f"met ensembles of sizes {sizes.tolist()} (nan: a case that failed, or a method "
-            "without members); wanted one: select one method first"
-        )
-    return result.isel(member=slice(int(sizes[0]))) if sizes[0] else result
 
 
 def _check_problem(result: xr.Dataset, problem: Any, kept: str) -> None:
@@ -199,7 +181,7 @@ def _each(result: xr.Dataset, names: tuple[str, ...], at: Callable) -> list:
 
 def _fit(result: xr.Dataset, problem: Any, localization: Localization | None) -> xr.Dataset:
     problem = problem.validated()
-    result = _with_members(result)
+    result = with_members(result)
     taper = tapers(problem, localization)
     like = problem.like
 

@@ -43,18 +43,29 @@ def gradient_test(
     steps: Any = None,
     seed: int = 0,
 ) -> xr.Dataset:
-    """How well `gradient` is the derivative of `cost` at `x (n,)` (the Taylor test).
+    """How well `gradient` is the derivative of `cost` at x: the Taylor test.
 
-    Arguments: `cost`, a function `(..., n) -> (...)`; `direction (n,)`, at random by default, of
-    length 1; `gradient`, a function `(n,) -> (n,)`, by default `cost.gradient` or automatic
-    differentiation; `steps`, by default 1, 0.1, ... 1e-15,
-    in single precision four for each factor of 10 to 2e-8.
+        error(e) = |1 - (J(x + e p) - J(x)) / (e g . p)|
 
-    Returns a Dataset with `error` = |1 - (J(x + e p) - J(x)) / (e g . p)| over `step` e, and the
-    attrs `order`, the slope of its decrease (1 for a right gradient), `least`, and `passed`:
-    whether the error falls by first order, within 0.1, to a hundred times what the round-off of
-    the cost allows. For a linear function it is round-off at every step, which passes too. Raises
-    ValueError where the gradient is zero along the direction: the test says nothing there.
+    Args:
+        cost: J, a function `(..., n) -> (...)`.
+        x: the point, `(n,)`.
+        direction: p `(n,)`, scaled to length 1; random by default.
+        gradient: g, a function `(n,) -> (n,)`; by default `cost.gradient`, or automatic
+            differentiation.
+        steps: the steps e; by default 1, 0.1, ..., 1e-15, in single precision four for each factor
+            of 10, down to 2e-8.
+        seed: of the random direction.
+
+    Returns:
+        Dataset of `error (step)`. Its attrs are `order`, the slope of the decrease (1 for a right
+            gradient), `least`, the smallest error, and `passed`: whether the error falls by first
+            order, within 0.1, to a hundred times what the round-off of the cost allows. For a
+            linear cost it is round-off at every step, and passes.
+
+    Raises:
+        ValueError: the gradient is zero along the direction, where the test says nothing, or x is
+            not one point.
     """
     import xarray as xr
 
@@ -122,13 +133,24 @@ def adjoint_test(
     adjoint: Callable | None = None,
     seed: int = 0,
 ) -> float:
-    """|(A p) . q - p . (A^T q)| / (|A p| |q|) for random p, q: round-off if they belong together.
+    """Whether tangent and adjoint of f belong together: round-off if they do.
 
-    Arguments: `f`, a function `(..., n) -> (..., m)` such as a model or an operator, linearized at
-    `x (..., n)`; `tangent(x, p)` = A p and `adjoint(x, q)` = A^T q, to test your own, by default
-    forward and reverse mode of automatic differentiation, which share no code.
+        |(A p) . q - p . (A^T q)| / (|A p| |q|)    for random p and q
 
-    Raises TypeError where `f` cannot be differentiated and no pair of your own is given.
+    Args:
+        f: a function `(..., n) -> (..., m)`, such as a model or an operator.
+        x: where f is linearized, `(..., n)`.
+        tangent: `tangent(x, p)` = A p; by default the forward mode of automatic differentiation.
+        adjoint: `adjoint(x, q)` = A^T q; by default its reverse mode, which shares no code with
+            the forward mode.
+        seed: of p and q.
+
+    Returns:
+        float: the relative difference of the two products.
+
+    Raises:
+        TypeError: f cannot be differentiated, and no pair of your own is given.
+        ValueError: the tangent is zero in a random direction.
     """
     import torch
 
@@ -162,11 +184,22 @@ def adjoint_test(
 def profile(
     cost: Callable, a: Array, b: Array, *, points: int = 101, beyond: float = 0.5
 ) -> xr.Dataset:
-    """A cost along the line through `a (n,)` and `b (n,)`: at a + s (b - a).
+    """A cost along the line through two points: J(a + s (b - a)).
 
-    `beyond` is how far the line goes on at both ends, as a share of |b - a|. Returns a Dataset
-    with `cost` over `along` s, and its terms `background` and `observations` where the cost tells
-    them. What a minimisation between two minima has to climb is seen at once.
+    It shows the barrier between two minima.
+
+    Args:
+        cost: J, a function `(..., n) -> (...)`; if it has `terms`, these are shown too.
+        a: the point at s = 0, `(n,)`.
+        b: the point at s = 1, `(n,)`.
+        points: how many values of s, at least 2.
+        beyond: how far the line goes on at both ends, in units of |b - a|.
+
+    Returns:
+        Dataset of `cost (along)`, and `background` and `observations` where the cost has terms.
+
+    Raises:
+        ValueError: a and b are not two points of one shape, or points < 2.
     """
     import xarray as xr
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,12 +47,17 @@ VANISHED = 1e-12  # a scale that has run so far down goes on to 0
 class Tuning:
     """What `di01` found, for each experiment of a batch.
 
-    `s_b`, `s_o (...)`: multiply B by the one and R by the other. `history_b`, `history_o
-    (..., iterations + 1)`: the same after each iteration, from 1 on. `error_b`, `error_o (...)`:
-    relative standard errors that the data leave, by the curvature of the likelihood, infinite
-    where they tell nothing. `converged (...)`: both ratios within the tolerance of 1.
-    `identifiable (...)`: both errors below 1, that is a factor e. `message`: what went wrong, ""
-    if nothing did.
+    Args:
+        s_b: multiply B by it, `(...)`.
+        s_o: multiply R by it, `(...)`.
+        history_b: s_b after each iteration, from 1 on, `(..., iterations + 1)`.
+        history_o: s_o after each iteration.
+        error_b: relative standard error of s_b by the curvature of the likelihood, `(...)`;
+            infinite where the data do not determine it.
+        error_o: the same of s_o.
+        converged: whether both ratios are within the tolerance of 1, `(...)`.
+        identifiable: whether both errors are below 1, which is a factor e, `(...)`.
+        message: what went wrong, "" if nothing did.
     """
 
     s_b: Array
@@ -76,21 +81,33 @@ def di01(
     tolerance: float = 1e-4,
     cost_factor: float = 0.5,
 ) -> Tuning:
-    """The factors of B and R that the innovations ask for, by Desroziers and Ivanov's iteration.
+    """The factors of B and R that fit the innovations, by Desroziers and Ivanov's iteration.
 
-    Arguments:
+        s_b = 2 J_b / Tr(H K),   s_o = 2 J_o / Tr(I - H K),   B <- s_b B,   R <- s_o R,
+
+    until both ratios are 1. Each experiment stops on its own.
+
+    Args:
         innovations: y - H(x_b), `(..., K, m)` at K times, NaN where nothing was observed.
         B: H B H^T, `(..., m, m)` or a Covariance of dimension m; with `H`, the covariance of the
             state.
-        R: of the observations, a Covariance, a matrix or variances `(m,)`.
+        R: of the observations: a Covariance, a matrix or variances `(m,)`.
         H: `(m, n)` or `(..., m, n)`, if B is that of the state.
-        iterations, tolerance: at most so many, and until both ratios are so close to 1.
-        cost_factor: of the squares in J; 1/2. With 1, and the factor 2 kept, as in a published
-            code, both scales come out twice too large.
+        iterations: at most so many.
+        tolerance: stop where both ratios are so close to 1.
+        cost_factor: of the squares in J: 1/2. With 1, as in a published code that keeps the factor
+            2 of the ratios, both scales come out twice too large.
 
-    Each experiment stops on its own. Warns (UserWarning) where scales are not identifiable or the
-    iteration did not converge, and says which. Raises ValueError for shapes that do not fit, no
-    observation at all, and an H B H^T that is zero or has negative eigenvalues.
+    Returns:
+        Tuning: the scales, their errors, and whether they can be trusted. A UserWarning says where
+            the scales cannot be told apart or the iteration did not converge.
+
+    Raises:
+        ValueError: shapes that do not fit, no observation at all, or an H B H^T that is zero or
+            has negative eigenvalues.
+
+    Source: Desroziers and Ivanov, Diagnosis and adaptive tuning of observation-error parameters in
+    a variational assimilation, Q. J. R. Meteorol. Soc. 127, 2001.
     """
     d = as_floats(innovations, "innovations")
     if d.ndim < 2 or 0 in d.shape:
@@ -101,59 +118,59 @@ def di01(
     check_count("iterations", iterations)
     check_between("tolerance", tolerance, 0, 1e3, open_low=True)
     R = convert_tree(as_covariance(R, "R", d.shape[-1]), d)
-    fit, ok = _spectra(d, _observed(B, H, d), R)
+    spectra, ok = _spectra(d, _observed(B, H, d), R)
     xp = array_namespace(d)
-    b = r = xp.ones_like(xp.sum(fit.square, axis=(-2, -1)))
+    b = r = xp.ones_like(xp.sum(spectra.square, axis=(-2, -1)))
     done = xp.zeros_like(b) > 0
     paths = [(b, r)]
     for _ in range(iterations):
-        s_b, s_o = (2 * cost_factor * s for s in fit.ratios(b, r))
+        s_b, s_o = (2 * cost_factor * s for s in spectra.ratios(b, r))
         done = done | ((abs(s_b - 1) < tolerance) & (abs(s_o - 1) < tolerance))
         stop = done | (b < VANISHED) | (r < VANISHED)
         b, r = xp.where(stop, b, s_b * b), xp.where(stop, r, s_o * r)
         paths.append((b, r))
         if bool(xp.all(stop)):
             break
-    b, r, error_b, error_o = (where_ok(ok, v) for v in (b, r, *fit.errors(b, r)))
+    b, r, error_b, error_o = (where_ok(ok, v) for v in (b, r, *spectra.errors(b, r)))
     done = done & xp.isfinite(b)
     known = (error_b < 1) & (error_o < 1)  # a diverged experiment's NaN is not
-    said = _message(to_numpy(b), to_numpy(r), to_numpy(done), to_numpy(known), iterations)
-    if said:
-        warnings.warn(said, stacklevel=2)
+    message = _message(to_numpy(b), to_numpy(r), to_numpy(done), to_numpy(known), iterations)
+    if message:
+        warnings.warn(message, stacklevel=2)
     path_b, path_o = (where_ok(ok, xp.stack([p[i] for p in paths], axis=-1)) for i in (0, 1))
-    return Tuning(b, r, path_b, path_o, error_b, error_o, done, known, said)
+    return Tuning(b, r, path_b, path_o, error_b, error_o, done, known, message)
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
-    """Eigenvalues, squares g^2 and `left`, 1 where seen, all `(..., K, m)`.
+class _Spectra:
+    """Eigenvalues lambda, squares g^2 and whether observed (1 or 0), all `(..., K, m)`.
 
-    Where `times` share one spectrum the squares are summed over them, and K is 1.
+    Where all `times` share one spectrum the squares are summed over them, and K is 1.
     """
 
     lam: Array
     square: Array
-    left: Array
+    observed: Array
     times: int
 
     def _shares(self, b: Array, r: Array) -> tuple[Array, Array, Array]:
         b, r = b[..., None, None], r[..., None, None]
         S = b * self.lam + r
-        return b * self.lam / S, r * self.left / S, S
+        return b * self.lam / S, r * self.observed / S, S
 
     def ratios(self, b: Array, r: Array) -> tuple[Array, Array]:
         """|x - x_b|^2_B / Tr(H K) and |y - H x|^2_R / Tr(I - H K), summed over the times."""
         xp = array_namespace(self.square)
         h, o, S = self._shares(b, r)
         fit = self.square / S
-        s_b, s_o = (xp.sum(v * fit, axis=(-2, -1)) / self._traced(v) for v in (h, o))
+        s_b, s_o = (xp.sum(v * fit, axis=(-2, -1)) / self._trace(v) for v in (h, o))
         return s_b, s_o
 
     def errors(self, b: Array, r: Array) -> tuple[Array, Array]:
         """Standard errors of log b and log r: the inverse of what the innovations inform."""
         xp = array_namespace(self.square)
         h, o, _ = self._shares(b, r)
-        bb, oo, bo = (self._traced(u * v) / 2 for u, v in ((h, h), (o, o), (h, o)))
+        bb, oo, bo = (self._trace(u * v) / 2 for u, v in ((h, h), (o, o), (h, o)))
         det = bb * oo - bo * bo
         known = det > 1e-10 * bb * oo  # else round-off of proportional ones
         det = xp.where(known, det, xp.ones_like(det))
@@ -161,12 +178,12 @@ class _Fit:
         e_b, e_o = (xp.where(known, (v / det) ** 0.5, endless) for v in (oo, bb))
         return e_b, e_o
 
-    def _traced(self, v: Array) -> Array:
+    def _trace(self, v: Array) -> Array:
         return self.times * array_namespace(v).sum(v, axis=(-2, -1))
 
 
-def _spectra(d: Array, S: Array, R: Covariance) -> tuple[_Fit, Any]:
-    """What the iteration needs, and which experiments are finite."""
+def _spectra(d: Array, S: Array, R: Covariance) -> tuple[_Spectra, Any]:
+    """Eigenvalues and squares of all innovations, and which experiments are finite."""
     xp, m = array_namespace(d), d.shape[-1]
     if R.n != m or tuple(S.shape[-2:]) != (m, m):
         raise ValueError(
@@ -178,16 +195,40 @@ def _spectra(d: Array, S: Array, R: Covariance) -> tuple[_Fit, Any]:
     seen = ~xp.isnan(d)
     if not bool(xp.any(seen)):
         raise ValueError("no innovation is a number: nothing was observed; wanted data")
-    d = xp.where(seen, d, xp.zeros_like(d))
-    if bool(xp.all(seen)):
-        C, g = _between(S, R), R.whiten(d)
-        left = xp.ones_like(d[..., :1, :])
-    else:  # a spectrum for each time: what is not seen has lambda = 0 and g = 0
-        R = Dense.unchecked(R.matrix()[..., None, :, :]) if R.batch else R
-        R, S = R.masked(seen), S[..., None, :, :]
-        C, g = _between(S, R), R.whiten(d[..., None, :])
-        left = None
+    make = _one_spectrum if bool(xp.all(seen)) else _spectrum_of_each_time
+    spectra, ok = make(xp.where(seen, d, xp.zeros_like(d)), seen, S, R)
+    lead = np.broadcast_shapes(tuple(spectra.lam.shape[:-2]), tuple(spectra.square.shape[:-2]))
+    square = xp.broadcast_to(spectra.square, (*lead, *spectra.square.shape[-2:]))
+    return replace(spectra, square=square), ok
+
+
+def _one_spectrum(d: Array, seen: Array, S: Array, R: Covariance) -> tuple[_Spectra, Any]:
+    """Everything observed: all times share a spectrum, so their squares are summed."""
+    xp = array_namespace(d)
+    lam, U, ok = _eigen(_between(S, R))
+    square = xp.sum((R.whiten(d) @ U) ** 2, axis=-2, keepdims=True)
+    observed = xp.ones_like(d[..., :1, :])
+    return _Spectra(lam[..., None, :], square, observed, times=d.shape[-2]), ok
+
+
+def _spectrum_of_each_time(d: Array, seen: Array, S: Array, R: Covariance) -> tuple[_Spectra, Any]:
+    """A spectrum for each time: what was not observed has lambda = 0 and g = 0."""
+    xp, m = array_namespace(d), d.shape[-1]
+    R = Dense.unchecked(R.matrix()[..., None, :, :]) if R.batch else R
+    R = R.masked(seen)
+    lam, U, ok = _eigen(_between(S[..., None, :, :], R))
+    square = (R.whiten(d[..., None, :]) @ U)[..., 0, :] ** 2
+    gaps = m - xp.sum(xp.astype(seen, d.dtype), axis=-1)  # the least eigenvalues are theirs
+    order = xp.astype(xp.arange(m), d.dtype)
+    observed = xp.astype(convert(order, d) >= gaps[..., None], d.dtype)
+    ok = ok if ok is True else xp.all(ok, axis=-1)
+    return _Spectra(lam, square, observed, times=1), ok
+
+
+def _eigen(C: Array) -> tuple[Array, Array, Any]:
+    """Eigenvalues >= 0 and eigenvectors of symmetric C, and which of a batch are finite."""
     C, ok = sane(C)
+    xp = array_namespace(C)
     lam, U = xp.linalg.eigh((C + C.mT) / 2)
     top, low = float(xp.max(lam)), float(xp.min(lam))
     if low < -1e-8 * abs(top) or top <= 0:
@@ -195,19 +236,7 @@ def _spectra(d: Array, S: Array, R: Covariance) -> tuple[_Fit, Any]:
             f"H B H^T has eigenvalues from {low:.3g} to {top:.3g} in units of R; wanted a "
             "covariance: none negative and not all zero"
         )
-    lam, times = xp.clip(lam, 0.0, None), 1
-    if left is not None:
-        square, lam = xp.sum((g @ U) ** 2, axis=-2, keepdims=True), lam[..., None, :]
-        times = d.shape[-2]
-    else:
-        square = (g @ U)[..., 0, :] ** 2
-        gaps = m - xp.sum(xp.astype(seen, d.dtype), axis=-1)  # the least eigenvalues are theirs
-        order = xp.astype(xp.arange(m), d.dtype)
-        left = xp.astype(convert(order, d) >= gaps[..., None], d.dtype)
-        ok = ok if ok is True else xp.all(ok, axis=-1)
-    lead = np.broadcast_shapes(tuple(lam.shape[:-2]), tuple(square.shape[:-2]))
-    square = xp.broadcast_to(square, (*lead, *square.shape[-2:]))
-    return _Fit(lam, square, left, times), ok
+    return xp.clip(lam, 0.0, None), U, ok
 
 
 def _between(S: Array, R: Covariance) -> Array:
@@ -238,18 +267,18 @@ def _message(
 ) -> str:
     """What a user must know before these numbers are used."""
     b, r, done, known = (np.atleast_1d(v).ravel() for v in (b, r, done, known))
-    said, count = [], len(b)
+    problems, count = [], len(b)
     if not known.all():
         first = int(np.flatnonzero(~known)[0])
-        said.append(
+        problems.append(
             f"{int((~known).sum())} of {count} experiments do not tell B from R (the first, "
             f"number {first}: s_b = {b[first]:.3g}, s_o = {r[first]:.3g}): H B H^T is close to a "
             "multiple of R, or the data are few; wanted more innovations"
         )
     if not done.all():
-        said.append(
+        problems.append(
             f"{int((~done).sum())} of {count} experiments did not converge in {iterations} "
             "iterations; give more iterations, or more innovations: a scale that runs to 0 says "
             "that the data show no such error"
         )
-    return "; ".join(said)
+    return "; ".join(problems)

@@ -30,7 +30,12 @@ ROWS = 12  # of a table that are printed
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A sentence and a table with a row for each observation."""
+    """What `explain` found: a sentence, and a table with a row for each observation.
+
+    Args:
+        verdict: what limits the increment, in words.
+        table: a pandas DataFrame; `explain` says what its columns are.
+    """
 
     verdict: str
     table: pd.DataFrame
@@ -79,22 +84,30 @@ def explain(
     component: int | None = None,
     localization: Localization | None = None,
 ) -> Explanation:
-    """Why the increment at cycle `time` is what it is, observation by observation.
+    """Why the increment at one cycle is what it is, observation by observation.
 
-    Arguments: `result`, of one experiment that kept "members" (`result.isel(case=0)` and
-    `problem[0]` pick one of a batch); `component`, of the state: then how each observation moved
-    it; `localization`, that of the method, if it has one.
+    The table has for each observation `innovation` y - H(x), and `spread` s and `error` r, the
+    standard deviations of prediction and data. Without a component it also has
+    - `gain`, s^2 / (s^2 + r^2), and `alone`, gain times innovation: what the observation would do
+      to its own prediction by itself;
+    - `together`, (H K d)_j: what all observations do; and `increment`, what the method did,
+      H(x_a) - H(x_b).
+    With a component it has
+    - `correlation` of the component with the prediction, in the ensemble, and `taper`;
+    - `gain`, K_ij, and `increment`, K_ij d_j, whose sum is what the ensemble's gain gives.
 
-    Returns an Explanation that prints itself. Its `table` has, for each observation: `innovation`
-    y - H(x); `spread` s and `error` r, the standard deviations of prediction and data; then
-    - without a component: `gain` s^2 / (s^2 + r^2), `alone` = gain times innovation, what the
-      observation would do to its own prediction by itself, `together` = (H K d)_j, what all of
-      them do, and `increment`, what the method did, H(x_a) - H(x_b);
-    - with one: `correlation` of component and prediction in the ensemble, `taper`, `gain` K_ij
-      and `increment` K_ij d_j. Their sum is what the ensemble's gain gives.
-    `verdict` says in words what limits it.
+    Args:
+        result: of one experiment that kept "members"; `result.isel(case=0)` picks one of a batch.
+        problem: the one that the result was made from; `problem[0]` picks one of a batch.
+        time: the number of the cycle; -1 is the last.
+        component: of the state, to see how each observation moved it.
+        localization: that of the method, if it has one.
 
-    Raises ValueError for a result without members, of several experiments, or of another problem.
+    Returns:
+        Explanation: prints itself.
+
+    Raises:
+        ValueError: a result without members, of several experiments or of another problem.
     """
     import pandas as pd
 

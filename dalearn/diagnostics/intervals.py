@@ -11,17 +11,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..array import check_count
+from .scores import check_scheme, from_cycle, truth_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 def autocorrelation_time(series: Any) -> np.ndarray:
-    """tau = 1 + 2 sum_k rho_k of `series (..., n)`, in steps; 1 for independent numbers.
+    """The integrated autocorrelation time tau = 1 + 2 sum_k rho_k, in steps.
 
-    The sum over pairs rho_2k + rho_2k+1 stops before the first that is not positive, each pair
-    cut to the smallest before it: the initial monotone sequence of Geyer (Stat. Sci. 7, 1992).
-    NaN where the series is NaN or constant. Needs n >= 4, else ValueError.
+    1 for independent numbers. The sum over pairs rho_2k + rho_2k+1 stops before the first pair
+    that is not positive, and each pair is at most the one before it (initial monotone sequence).
+
+    Args:
+        series: `(..., n)` with n >= 4.
+
+    Returns:
+        tau `(...)`; NaN where the series is NaN or constant.
+
+    Raises:
+        ValueError: n < 4.
+
+    Source: Geyer, Practical Markov chain Monte Carlo, Stat. Sci. 7, 1992.
     """
     x = np.asarray(series, dtype=float)
     n = x.shape[-1] if x.ndim else 0
@@ -47,18 +58,28 @@ def interval(
     """A confidence interval for the mean of a series whose values are correlated in time.
 
         mean -+ t sqrt(gamma_0 / f),  f = n / tau - 1,
-        gamma_0 the variance of the series, t the quantile of Student's law of f degrees
 
-    Arguments: `series`, a DataArray with the dimension `dim`, such as `rmse(result)` after its
-    spin-up, or an array `(..., n)`; `level` in (0, 1); `batches`: instead of tau, use the scatter
-    of the means of so many batches of equal length (the remainder at the start is left out),
-    which must be long against tau.
+    gamma_0 the variance of the series, t the quantile of Student's distribution of f degrees. It
+    says how well the mean over *this* run is known; other seeds have other means. To compare two
+    methods take the interval of their difference, cycle by cycle.
 
-    Returns `mean, low, high, error` (the standard error), `tau` and `effective` (n / tau)
-    without `dim`. To compare two methods take the interval of their difference, cycle by cycle.
-    It tells how sure the mean over *this* run is; other seeds have other means.
+    Args:
+        series: a DataArray with the dimension `dim`, such as `rmse(result)` after its spin-up, or
+            an array `(..., n)`.
+        level: the probability that the interval holds the mean, in (0, 1).
+        dim: the dimension of time.
+        batches: instead of tau, use the scatter of the means of so many batches of equal length,
+            which must be long against tau (the remainder at the start is left out).
 
-    Sources: Geyer, Stat. Sci. 7, 1992; Sokal, in Functional Integration, 1997.
+    Returns:
+        Dataset without `dim`: mean, low, high, error (the standard error), tau, and effective, the
+            number n / tau of independent values.
+
+    Raises:
+        ValueError: a level, dimension or number of batches that does not fit the series.
+
+    Source: Geyer, Practical Markov chain Monte Carlo, Stat. Sci. 7, 1992; Sokal, Monte Carlo
+    methods in statistical mechanics, in Functional Integration, 1997.
     """
     import xarray as xr
     from scipy.special import stdtrit
@@ -108,26 +129,36 @@ def interval(
 def spread_skill(
     result: xr.Dataset, bins: int = 10, stage: str = "forecast", skip: int = 0
 ) -> xr.Dataset:
-    """What the error was where the spread was small, and where it was large: `(bin)`.
+    """The error that belongs to small and to large spread, in bins of equal counts.
 
-    Sorts std over components, cycles (from `skip` on) and experiments into `bins` of equal
-    counts. Returns `spread`, the root-mean std^2 of each bin, `rmse` of its errors, and `count`;
-    with a dimension `scheme` where the result has one. Reliable ensembles of N members have rmse
-    = sqrt((N + 1) / N) spread in every bin. Raises ValueError without a truth.
+    Standard deviations over components, cycles and experiments are sorted into bins. Reliable
+    ensembles of N members have rmse = sqrt((N + 1) / N) spread in every bin.
 
-    Source: Wang and Bishop, J. Atmos. Sci. 60, 2003.
+    Args:
+        result: the Dataset of `assimilate` or `compare`.
+        bins: how many, an integer >= 1.
+        stage: "forecast" or another stage of the result.
+        skip: the first cycle that counts.
+
+    Returns:
+        Dataset of `spread`, the root-mean std^2 of each bin, `rmse` of its errors, and `count`:
+            `(bin)`, with the dimension `scheme` in front where the result has one.
+
+    Raises:
+        ValueError: no truth, an unknown stage, or bins < 1.
+
+    Source: Wang and Bishop, A comparison of breeding and ensemble transform Kalman filter ensemble
+    forecast schemes, J. Atmos. Sci. 60, 2003.
     """
     import xarray as xr
 
-    from .scores import _from, _truth, check_scheme
-
     check_count("bins", bins)
     check_scheme(result)
-    late = _from(result, skip)
+    late = from_cycle(result, skip)
     if stage not in late["stage"]:
         raise ValueError(f"met the stage {stage!r}, wanted one of {late['stage'].values}")
     late = late.sel(stage=stage)
-    variance, square = xr.broadcast(late["std"] ** 2, (late["mean"] - _truth(late)) ** 2)
+    variance, square = xr.broadcast(late["std"] ** 2, (late["mean"] - truth_of(late)) ** 2)
     pool = [d for d in variance.dims if d != "scheme"]
 
     def binned(v: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, ...]:

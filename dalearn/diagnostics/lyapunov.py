@@ -14,13 +14,25 @@ def lyapunov_exponents(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lyapunov exponents of a model, per unit of its time, with their standard errors.
 
-    Carries `count` tangent vectors along each trajectory and re-orthogonalises them by QR after
-    every step: exponent i is the mean of log |R_ii| / dt (Benettin et al., Meccanica 15, 1980).
-    Tangents are central differences of the model itself, exact to about nine digits.
+    `count` tangent vectors are carried along each trajectory and made orthogonal by QR after every
+    step; exponent i is the mean of log |R_ii| / dt. Tangents are central differences of the model,
+    exact to about nine digits.
 
-    Arguments: `model`, for states `(..., n)`; `x (b, n)`, at least two starting points on the
-    attractor, whose scatter gives the standard error; `steps`, after `spinup` steps that let the
-    vectors align. Returns (exponents, errors), each `(count,)`, largest first.
+    Args:
+        model: one step, for states `(..., n)`.
+        x: starting points on the attractor, `(b, n)` with b >= 2; their scatter gives the errors.
+        steps: steps that count.
+        count: how many exponents; all n by default.
+        spinup: steps before, in which the vectors align.
+
+    Returns:
+        Exponents and their standard errors, each `(count,)`, the largest first.
+
+    Raises:
+        ValueError: fewer than two starting points, or numbers out of range.
+
+    Source: Benettin, Galgani, Giorgilli and Strelcyn, Lyapunov characteristic exponents for smooth
+    dynamical systems, Meccanica 15, 1980.
     """
     if x.ndim != 2 or x.shape[0] < 2:
         raise ValueError(f"x must be (b, n) with b >= 2 trajectories, met {tuple(x.shape)}")

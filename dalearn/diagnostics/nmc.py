@@ -21,15 +21,27 @@ from ..problem.problem import Problem
 
 
 def nmc(long: Array, short: Array, factor: Any = 0.5) -> LowRank:
-    """B from pairs of forecasts valid at the same times: `factor` times their differences' own.
+    """B from pairs of forecasts valid at the same times (the NMC method).
 
-    Arguments: `long` and `short (..., K, n)`, forecasts from an earlier and from a later analysis;
-    `factor > 0`, a number or an array over the batch: 1/2 for errors that are equal and
-    independent. The mean difference, which is a drift and no error covariance, is taken off.
+        B = factor cov(x_long - x_short)
 
-    Returns LowRank, of rank K - 1 at most: `Dense(B.matrix())` where K is well above n,
-    `Localized(B.anomalies, correlation)` where it is not. Raises ValueError for shapes that
-    differ, K < 2, or NaN.
+    The mean difference, which is a drift and no error covariance, is taken off.
+
+    Args:
+        long: forecasts from an earlier analysis, `(..., K, n)`.
+        short: forecasts from a later analysis, for the same times, `(..., K, n)`.
+        factor: > 0, a number or an array over the batch; 1/2 for errors that are equal and
+            independent.
+
+    Returns:
+        LowRank: of rank K - 1 at most. `Dense(B.matrix())` serves where K is well above n,
+            `Localized(B.anomalies, correlation)` where it is not.
+
+    Raises:
+        ValueError: shapes that differ, K < 2, NaN, or a factor that is not positive.
+
+    Source: Parrish and Derber, The National Meteorological Center's spectral statistical-
+    interpolation analysis system, Mon. Wea. Rev. 120, 1992.
     """
     long, short = as_floats(long, "the long forecasts"), as_floats(short, "the short forecasts")
     if tuple(long.shape) != tuple(short.shape) or long.ndim < 2:
@@ -47,12 +59,22 @@ def nmc(long: Array, short: Array, factor: Any = 0.5) -> LowRank:
 def forecast_pairs(
     problem: Problem, analyses: Any, short: int = 1, long: int = 2
 ) -> tuple[Array, Array]:
-    """Forecasts over `long` and over `short` intervals from a cycle's analyses, for `nmc`.
+    """Forecasts over a long and over a short lead from a cycle's analyses, for `nmc`.
 
-    Arguments: `problem`; `analyses (..., K, n)` at its observation times, or the Dataset of a run,
-    whose analysis means are taken; the two leads, counted in intervals between observations.
-    Returns `(long, short)`, each `(..., K - long, n)`, valid at observations long, ..., K - 1.
-    Forecasts are of the model alone, without noise. Raises ValueError for leads that do not fit.
+    Forecasts are of the model alone, without noise.
+
+    Args:
+        problem: whose model and times are used.
+        analyses: `(..., K, n)` at its observation times, or the Dataset of a run, whose analysis
+            means are taken.
+        short: the short lead, in intervals between observations.
+        long: the long lead, in the same unit.
+
+    Returns:
+        `(long, short)`, each `(..., K - long, n)`, valid at observations long, ..., K - 1.
+
+    Raises:
+        ValueError: leads that do not fit the number of times, or analyses of another shape.
     """
     problem = problem.validated()
     if hasattr(analyses, "data_vars"):

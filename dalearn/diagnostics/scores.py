@@ -1,4 +1,4 @@
-"""What a result is worth: errors, spread, calibration, and whether the filter still tracks.
+"""Scores cycle by cycle: errors, spread, and calibration.
 
 Diagnostics read only the Dataset of `assimilate` or `compare`, vectorised over every case.
 """
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
 
-def _truth(result: xr.Dataset) -> xr.DataArray:
+def truth_of(result: xr.Dataset) -> xr.DataArray:
     if "truth" not in result:
         raise ValueError(
             "this score needs the truth, which the result does not hold; use innovations "
@@ -23,7 +22,7 @@ def _truth(result: xr.Dataset) -> xr.DataArray:
     return result["truth"]
 
 
-def _from(result: Any, skip: int) -> Any:
+def from_cycle(result: Any, skip: int) -> Any:
     """`result` (a Dataset or a variable of it) from cycle `skip` on."""
     if not 0 <= skip < result.sizes["time"]:
         raise ValueError(
@@ -43,24 +42,50 @@ def check_scheme(result: Any) -> None:
 
 
 def rmse(result: xr.Dataset) -> xr.DataArray:
-    """Root-mean-square error of the mean over the state: `(case..., time, stage)`.
+    """Root-mean-square error of the mean over the state: sqrt(mean_x (mean - truth)^2).
 
-    sqrt(mean_x (mean - truth)^2), in the state's units. Raises ValueError without a truth.
+    Args:
+        result: the Dataset of `assimilate` or `compare`.
+
+    Returns:
+        DataArray `(case..., time, stage)`, in the state's units.
+
+    Raises:
+        ValueError: the result holds no truth.
     """
-    error = result["mean"] - _truth(result)
+    error = result["mean"] - truth_of(result)
     return ((error**2).mean("x", skipna=False) ** 0.5).rename("rmse")
 
 
 def spread(result: xr.Dataset) -> xr.DataArray:
-    """Root-mean variance over the state: sqrt(mean_x std^2), `(case..., time, stage)`."""
+    """Root-mean variance over the state: sqrt(mean_x std^2).
+
+    Args:
+        result: the Dataset of `assimilate` or `compare`.
+
+    Returns:
+        DataArray `(case..., time, stage)`, in the state's units.
+    """
     return ((result["std"] ** 2).mean("x", skipna=False) ** 0.5).rename("spread")
 
 
 def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
-    """Continuous ranked probability score of N(mean, std^2): elementwise, smaller is better.
+    """Continuous ranked probability score of N(mean, std^2), elementwise; smaller is better.
 
-    s [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)] with z = (truth - mean)/s; |truth - mean| at
-    s = 0. Source: Gneiting and Raftery, J. Am. Stat. Assoc. 102, 2007.
+        s [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)],  z = (truth - mean) / s;
+
+    |truth - mean| where s = 0.
+
+    Args:
+        mean: of the forecast.
+        std: its standard deviation s >= 0.
+        truth: what came true; the three broadcast.
+
+    Returns:
+        The score, in the units of the truth.
+
+    Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, J. Am.
+    Stat. Assoc. 102, 2007.
     """
     from scipy.special import ndtr
 
@@ -76,12 +101,27 @@ def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
 def crps_ensemble(
     members: np.ndarray, truth: np.ndarray, axis: int = -1, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """CRPS of an ensemble along `axis`, the fair estimate for the law the members come from.
+    """CRPS of an ensemble, the fair estimate for the distribution that the members come from.
 
-    mean_i |x_i - y| - sum_{i<j} |x_i - x_j| / (N (N - 1)), by sorting: O(N log N). Unbiased for
-    exchangeable members; `truth` lacks `axis`. Source: Ferro, Q. J. R. Meteorol. Soc. 140, 2014.
-    With `weights (..., N)` that broadcast along `axis`: sum_i w_i |x_i - y| - sum_{i<j} w_i w_j
-    |x_i - x_j| / (1 - sum_i w_i^2), the same where they are equal.
+        mean_i |x_i - y| - sum_{i<j} |x_i - x_j| / (N (N - 1))
+
+    Unbiased for exchangeable members, computed by sorting in O(N log N). With weights it is
+    sum_i w_i |x_i - y| - sum_{i<j} w_i w_j |x_i - x_j| / (1 - sum_i w_i^2), the same where they
+    are equal.
+
+    Args:
+        members: x_i along `axis`, at least 2.
+        truth: y, of the shape of the members without `axis`.
+        axis: that of the members.
+        weights: `(..., N)`, broadcast along `axis`; they sum to 1.
+
+    Returns:
+        The score, of the shape of the truth.
+
+    Raises:
+        ValueError: fewer than 2 members.
+
+    Source: Ferro, Fair scores for ensemble forecasts, Q. J. R. Meteorol. Soc. 140, 2014.
     """
     x = np.moveaxis(np.asarray(members), axis, -1)
     N = x.shape[-1]
@@ -101,25 +141,34 @@ def _crps_weighted(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
     x, w = np.take_along_axis(x, order, -1), np.take_along_axis(w, order, -1)
     below = np.cumsum(w, axis=-1)[..., :-1]
     gaps = (below * (1 - below) * np.diff(x, axis=-1)).sum(-1)  # sum_{i<j} w_i w_j |x_i - x_j|
-    left = 1 - (w**2).sum(-1)
-    alone = left < 8 * np.finfo(float).eps  # one member has all the weight
-    pairs = np.where(alone, 0.0, gaps / np.where(alone, 1.0, left))
+    rest = 1 - (w**2).sum(-1)
+    alone = rest < 8 * np.finfo(float).eps  # one member has all the weight
+    pairs = np.where(alone, 0.0, gaps / np.where(alone, 1.0, rest))
     return (w * np.abs(x - y[..., None])).sum(-1) - pairs
 
 
 def crps(result: xr.Dataset) -> xr.DataArray:
-    """Mean over the state of the continuous ranked probability score: `(case..., time, stage)`.
+    """Mean over the state of the continuous ranked probability score.
 
     From the members where they were kept (`crps_ensemble`), else from mean and std as if Gaussian
-    (`crps_gaussian`). In the state's units; for a point forecast it is the mean absolute error.
+    (`crps_gaussian`). For a point forecast it is the mean absolute error.
+
+    Args:
+        result: the Dataset of `assimilate` or `compare`.
+
+    Returns:
+        DataArray `(case..., time, stage)`, in the state's units.
+
+    Raises:
+        ValueError: the result holds no truth.
     """
     import xarray as xr
 
     check_scheme(result)
-    if (sizes := _sizes(result)).size > 1:  # one method after another, without the padding
+    if (sizes := ensemble_sizes(result)).size > 1:  # one method after another, without the padding
         ones = [crps(result.isel(scheme=i)) for i in range(result.sizes["scheme"])]
         return xr.concat(ones, dim="scheme", coords="minimal", compat="override")
-    truth = _truth(result)
+    truth = truth_of(result)
     if "members" in result and sizes.size:
         result = result.isel(member=slice(sizes[0]))
         weights = [result["weights"]] if "weights" in result else []
@@ -141,11 +190,23 @@ def crps(result: xr.Dataset) -> xr.DataArray:
 
 
 def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -> xr.DataArray:
-    """How often the truth fell in each of the N + 1 gaps between the members: `(case..., rank)`.
+    """How often the truth fell in each of the N + 1 gaps between the members.
 
-    Counts over x and over the cycles from `skip` on; flat for a calibrated ensemble, a U for one
-    too narrow, a hump for one too wide (Hamill, Mon. Wea. Rev. 129, 2001). Needs
-    `assimilate(..., keep=("ranks",))`, else ValueError.
+    Flat for a calibrated ensemble, a U for one too narrow, a hump for one too wide.
+
+    Args:
+        result: of a run that kept "ranks".
+        stage: "forecast" or another stage of the result.
+        skip: the first cycle that counts.
+
+    Returns:
+        DataArray `(case..., rank)`: counts over x and over the cycles.
+
+    Raises:
+        ValueError: no ranks, an unknown stage, or ensembles of several sizes.
+
+    Source: Hamill, Interpretation of rank histograms for verifying ensemble forecasts, Mon. Wea.
+    Rev. 129, 2001.
     """
     import xarray as xr
 
@@ -153,8 +214,8 @@ def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -
         raise ValueError("the result holds no ranks; run assimilate(..., keep=('ranks',))")
     if stage not in result["stage"]:
         raise ValueError(f"met the stage {stage!r}, wanted one of {result['stage'].values}")
-    ranks = _from(result["ranks"].sel(stage=stage), skip)
-    members = _sizes(result)
+    ranks = from_cycle(result["ranks"].sel(stage=stage), skip)
+    members = ensemble_sizes(result)
     if len(members) != 1:
         raise ValueError(f"met ensembles of sizes {members.tolist()}; select one method first")
     size = members[0] + 1
@@ -169,7 +230,7 @@ def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -
     ).rename("count")
 
 
-def _sizes(result: xr.Dataset) -> np.ndarray:
+def ensemble_sizes(result: xr.Dataset) -> np.ndarray:
     """The different ensemble sizes in a result; a method that failed has none."""
     if "ensemble_size" not in result:
         return np.zeros(0, int)
@@ -178,63 +239,15 @@ def _sizes(result: xr.Dataset) -> np.ndarray:
 
 
 def climatology(result: xr.Dataset) -> xr.DataArray:
-    """RMS error of the climatological mean, `(case...)`: sqrt(mean_x var_time truth)."""
-    return (_truth(result).var("time").mean("x") ** 0.5).rename("climatology")
+    """RMS error of the climatological mean: sqrt(mean_x var_time truth).
 
+    Args:
+        result: the Dataset of `assimilate` or `compare`.
 
-def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> xr.DataArray:
-    """Which experiments lost the truth, `(case...)` bool: finite or not, the analysis is useless.
+    Returns:
+        DataArray `(case...)`, in the state's units.
 
-    True where the analysis RMSE, averaged over the cycles from `skip` on (default: the last
-    quarter), exceeds `fraction` of the error of the climatological mean, or is not finite. A
-    filter that tracks has a fifth of the climatological error or less on the set-ups of this
-    book, one that lost the truth about all of it or more, so the fraction hardly matters.
+    Raises:
+        ValueError: the result holds no truth.
     """
-    error = rmse(result).sel(stage="analysis")
-    skip = 3 * error.sizes["time"] // 4 if skip is None else skip
-    mean = _from(error, skip).mean("time", skipna=False)
-    limit = fraction * climatology(result)
-    return (~(mean <= limit) & ((limit != 0) | ~np.isfinite(mean))).rename("lost")
-
-
-def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
-    """Time means over the cycles from `skip` on, `(case..., stage)`: rmse, spread, crps; and lost.
-
-    Raises ValueError when `skip` leaves no cycle.
-    """
-    import xarray as xr
-
-    late = _from(result, skip)
-    means = {f.__name__: f(late).mean("time", skipna=False) for f in (rmse, spread, crps)}
-    return xr.Dataset({**means, "lost": lost(result)})
-
-
-def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> pd.DataFrame:
-    """One row a method: median RMSE, spread and CRPS over the seeds that track, and how many lost.
-
-    `result` from `compare`. Columns: rmse, spread, crps (analysis, time means from cycle `skip`
-    on), lost, seeds, ms (wall-clock milliseconds per cycle and experiment).
-    """
-    import pandas as pd
-
-    check_scheme(result)
-    if "scheme" not in result.dims or "seed" not in result.dims:
-        raise ValueError(
-            f"a scoreboard wants the result of compare(...), met the dimensions {result.dims}; "
-            "for one run use score(result)"
-        )
-    s = score(result, skip).sel(stage="analysis").load()
-    rows = {}
-    for name in result["scheme"].values:
-        one = s.sel(scheme=name)
-        held = one.where(~one["lost"]).median("seed")
-        count = one.sizes["seed"]
-        rows[str(name)] = {
-            **{k: float(held[k]) for k in ("rmse", "spread", "crps")},
-            "lost": int(one["lost"].sum()),
-            "seeds": count,
-            "ms": float(result["seconds"].sel(scheme=name)) / result.sizes["time"] / count * 1e3,
-        }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index.name = "scheme"
-    return table if round_to is None else table.round(round_to)
+    return (truth_of(result).var("time").mean("x") ** 0.5).rename("climatology")

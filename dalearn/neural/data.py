@@ -34,14 +34,22 @@ class Split(NamedTuple):
 
 
 def split(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15), *, seed: int = 0) -> Split:
-    """Deal `count` trajectories to training, validation and test, each to one of them.
+    """Deal trajectories to training, validation and test, each to one of them.
 
         parts = split(len(states), seed=1)          # states (trajectories, times, *shape)
         train = states[parts.train]
 
-    Arguments: `count`; `fractions`, three that sum to 1; every part whose fraction is not 0 gets
-    at least one trajectory; `seed`. Returns sorted indices.
-    Raises ValueError for other fractions, or fewer trajectories than parts.
+    Args:
+        count: how many trajectories.
+        fractions: for training, validation and test; they sum to 1. A part whose fraction is not 0
+            gets at least one trajectory.
+        seed: of the order in which they are dealt.
+
+    Returns:
+        Split: sorted numbers of the trajectories of each part.
+
+    Raises:
+        ValueError: other fractions, or fewer trajectories than parts.
     """
     f = np.asarray(fractions, float)
     if f.shape != (3,) or (f < 0).any() or abs(f.sum() - 1) > 1e-9 or f[0] == 0:
@@ -69,7 +77,9 @@ def split(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15), *, seed: i
 class Normalisation:
     """x -> (x - mean) / std, and back. From `Normalisation.fit`, on training data only.
 
-    Arguments: `mean` and `std`, arrays that broadcast against states, std > 0.
+    Args:
+        mean: an array that broadcasts against states.
+        std: likewise, > 0.
     """
 
     mean: Array
@@ -87,10 +97,17 @@ class Normalisation:
     def fit(cls, train: Array, *, per: Sequence[int] = (-1,)) -> Normalisation:
         """Mean and standard deviation of the training data.
 
-        `per`: the axes, counted from the end, whose entries each have their own: (-1,) for the
-        components of vectors, (-3,) for the channels of fields `(..., c, h, w)`, () for one number
-        for all. An entry that never changes gets the standard deviation 1, so that it becomes 0.
-        Raises ValueError for NaN, or axes that the data do not have.
+        Args:
+            train: the data `(..., *shape)`.
+            per: the axes, counted from the end, whose entries each have their own: (-1,) for the
+                components of vectors, (-3,) for the channels of fields `(..., c, h, w)`, () for
+                one number for all. An entry that never changes gets the standard deviation 1.
+
+        Returns:
+            Normalisation: of the shape of these axes.
+
+        Raises:
+            ValueError: NaN, or axes that the data do not have.
         """
         xp = array_namespace(train)
         if any(a >= 0 or -a > train.ndim for a in per):
@@ -118,22 +135,42 @@ class Normalisation:
 
 
 def pairs(states: Array, *, step: int = 1) -> tuple[Array, Array]:
-    """All (now, `step` times later) of trajectories `(S, T, *shape)`: two `(S (T - step), ...)`.
+    """All pairs (now, `step` times later) of trajectories.
 
-    No pair reaches from one trajectory into another. Raises ValueError where T is too short.
+    No pair reaches from one trajectory into another.
+
+    Args:
+        states: `(S, T, *shape)`.
+        step: how many times later.
+
+    Returns:
+        Two arrays `(S (T - step), *shape)`.
+
+    Raises:
+        ValueError: T is too short.
     """
     now, later = windows(states, 1, step=step)
     return now[:, 0], later
 
 
 def windows(states: Array, length: int, *, step: int = 1, ahead: int = 0) -> tuple[Array, Array]:
-    """Windows of `length` consecutive states, and the state `step` times after the window's end.
+    """Windows of consecutive states, and the state that follows each.
 
-    Arguments: `states (S, T, *shape)`; `ahead`, if not 0: as targets the next `ahead` states,
-    for training on the network's own forecasts.
-    Returns `(S w, length, *shape)` and `(S w, *shape)`, or `(S w, ahead, *shape)`, with
-    w = T - length - step + 1 windows (T - length - ahead + 1) in each trajectory; no window
-    reaches from one trajectory into another. Raises ValueError where T is too short.
+    No window reaches from one trajectory into another.
+
+    Args:
+        states: `(S, T, *shape)`.
+        length: states in a window.
+        step: the target is so many times after the window's end.
+        ahead: if not 0, the targets are the next `ahead` states, for training on the network's own
+            forecasts.
+
+    Returns:
+        `(S w, length, *shape)` and `(S w, *shape)`, or `(S w, ahead, *shape)`, with
+            w = T - length - step + 1 windows (T - length - ahead + 1) in each trajectory.
+
+    Raises:
+        ValueError: T is too short.
     """
     for name, value in (("length", length), ("step", step), ("ahead + 1", ahead + 1)):
         check_count(name, value)

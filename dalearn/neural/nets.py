@@ -23,9 +23,18 @@ Activation = Callable[[], nn.Module]
 def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
     """`make(*args, **settings)`, with the first weights that belong to this seed.
 
-    torch draws them from a state shared by the whole process; here that state is put back after.
-
         net = seeded(0, MLP, 3, 3, (32, 32))
+
+    torch draws them from a state that the whole process shares; it is put back afterwards.
+
+    Args:
+        seed: an integer.
+        make: a class or function that makes a module.
+        *args: its arguments.
+        **settings: its keyword arguments.
+
+    Returns:
+        The module.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -33,7 +42,14 @@ def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
 
 
 def parameters(module: nn.Module) -> int:
-    """How many numbers the module learns."""
+    """How many numbers a module learns.
+
+    Args:
+        module: a torch module.
+
+    Returns:
+        int: the sum of the sizes of its parameters.
+    """
     return sum(p.numel() for p in module.parameters())
 
 
@@ -52,10 +68,17 @@ def _check_input(name: str, x: Tensor, wanted: tuple[int, ...], lead: str = "...
 class MLP(nn.Module):
     """The multi-layer perceptron, f(x) = W_L s(... s(W_1 x + b_1) ...) + b_L.
 
-    With `residual` it is x + f(x), which as a model starts from persistence.
+    Shapes: `(..., inputs) -> (..., outputs)`.
 
-    Arguments: `inputs` and `outputs`, the widths outside; `hidden`, those inside; `activation`, s.
-    Shapes: `(..., inputs) -> (..., outputs)`. Raises ValueError for sizes that do not fit.
+    Args:
+        inputs: width of what comes in.
+        outputs: width of what goes out.
+        hidden: widths of the layers between.
+        activation: makes s.
+        residual: x + f(x), which as a model starts from persistence.
+
+    Raises:
+        ValueError: sizes that do not fit.
     """
 
     def __init__(
@@ -85,14 +108,22 @@ class MLP(nn.Module):
 class CNN(nn.Module):
     """Convolutions on a line or in a plane: the same small network at every point of the grid.
 
-    `periodic`: the grid is a ring or a torus, and the field keeps its size. Otherwise nothing is
-    assumed beyond the rim (a valid, unpadded convolution): each of the L layers takes kernel - 1
-    points away, so that h becomes h - L (kernel - 1).
+    Shapes: `(b, channels, [h,] w) -> (b, outputs, [h',] w')`.
 
-    Arguments: `channels` in and `outputs` out; `hidden`, channels between; `kernel`, odd; `axes`,
-    1 or 2; `residual`: x + f(x), for periodic models with as many channels out as in.
-    Shapes: `(b, channels, [h,] w) -> (b, outputs, [h',] w')`. Raises ValueError for sizes that do
-    not fit.
+    Args:
+        channels: of what comes in.
+        outputs: channels of what goes out.
+        hidden: channels of the layers between.
+        kernel: width of a convolution, odd.
+        axes: 1 or 2.
+        periodic: the grid is a ring or a torus, and the field keeps its size. Otherwise nothing is
+            assumed beyond the rim: each of the L layers takes kernel - 1 points away, so that h
+            becomes h - L (kernel - 1).
+        activation: makes the function between two layers.
+        residual: x + f(x), for periodic models with as many channels out as in.
+
+    Raises:
+        ValueError: sizes that do not fit.
     """
 
     def __init__(
@@ -138,10 +169,19 @@ class CNN(nn.Module):
 class Autoencoder(nn.Module):
     """Two networks back to back, x ~ D(E(x)): fields `(..., *shape)` <-> latents `(..., latent)`.
 
-    From an encoder and a decoder of your own, or by `Autoencoder.dense` and `.convolutional`.
-    `encode` and `decode` take any leading axes; the module itself is D o E, what training wants.
-    The networks see fields in units of `mean` and `std`, two numbers that are stored with the
-    weights: 0 and 1 unless `scaled` has set them. Raises ValueError for sizes that do not fit.
+    `Autoencoder.dense` and `.convolutional` make both. `encode` and `decode` take any leading
+    axes; the module itself is D o E, as training needs it. The networks see fields in units of
+    `mean` and `std`, two numbers that are stored with the weights: 0 and 1 unless `scaled` has set
+    them.
+
+    Args:
+        encoder: a network E, `(b, *shape) -> (b, latent)`.
+        decoder: a network D, `(b, latent) -> (b, *shape)`.
+        shape: of a field.
+        latent: numbers in a latent vector.
+
+    Raises:
+        ValueError: sizes that do not fit.
     """
 
     mean: Tensor
@@ -225,15 +265,23 @@ class Autoencoder(nn.Module):
 
 
 class LSTM(nn.Module):
-    """A long short-term memory that reads a window and says what comes next.
+    """A long short-term memory that reads a window and gives the next state.
 
         (x_1, ..., x_L) -> x_L + W h_L + b     (without x_L unless `residual`)
 
-    h_L is the memory after the last state (Hochreiter and Schmidhuber, Neural Computation 9,
-    1997). The module of a `History(module, length)`, which makes it a model.
+    h_L is the memory after the last state. `History(module, length)` makes it a model.
+    Shapes: windows `(b, L, n) -> (b, n)`, any L.
 
-    Arguments: `n`, the width of a state; `hidden`, of the memory; `layers`.
-    Shapes: windows `(b, L, n) -> (b, n)`, any L. Raises ValueError for sizes that do not fit.
+    Args:
+        n: width of a state.
+        hidden: width of the memory.
+        layers: how many.
+        residual: add the last state.
+
+    Raises:
+        ValueError: sizes that do not fit.
+
+    Source: Hochreiter and Schmidhuber, Long short-term memory, Neural Computation 9, 1997.
     """
 
     batch_first = True  # what History asks a sequence network
@@ -255,8 +303,12 @@ class LSTM(nn.Module):
 class Normalised(nn.Module):
     """A network between two scalings, x -> s' f((x - m) / s) + m': it learns numbers of size 1.
 
-    Arguments: `module`, f; `before`, the Normalisation of what comes in; `after`, of what goes out
-    (that of the input unless given). They are stored with the weights, and `scaled` changes them.
+    The scalings are stored with the weights, and `scaled` changes them.
+
+    Args:
+        module: f.
+        before: the Normalisation of what comes in.
+        after: that of what goes out; that of the input by default.
     """
 
     before_mean: Tensor

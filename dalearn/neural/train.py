@@ -34,10 +34,14 @@ Make = Callable[[Any], Any]
 
 @dataclass
 class Record:
-    """What `fit` did: losses by epoch, the best epoch (from 0), and why it ended.
+    """What `fit` did: losses by epoch, the best epoch, and why it ended.
 
-    `train` is the mean loss over the batches as they were trained on, `validation` that of the
-    weights after the epoch; `ended` is "epochs", or "patience" after an early stop.
+    Args:
+        train: the mean loss over the batches as they were trained on, one an epoch.
+        validation: the loss of the weights after each epoch, on the validation data.
+        best: the best epoch, from 0; -1 before the first.
+        ended: "epochs", or "patience" after an early stop.
+        seconds: wall-clock time.
     """
 
     train: list[float] = field(default_factory=list)
@@ -53,7 +57,19 @@ class Record:
 
 
 def mean_square(module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The mean square error of a regression, mean |f(inputs) - targets|^2."""
+    """The mean square error of a regression, mean |f(inputs) - targets|^2.
+
+    Args:
+        module: f.
+        inputs: `(b, ...)`.
+        targets: `(b, ...)`, of the shape of f(inputs).
+
+    Returns:
+        A tensor `()`.
+
+    Raises:
+        ValueError: outputs of another shape than the targets.
+    """
     outputs = module(inputs)
     if outputs.shape != targets.shape:
         raise ValueError(
@@ -91,18 +107,19 @@ def fit(
     every: float = 10.0,
     progress: bool = True,
 ) -> Record:
-    """Train the module in place; returns the Record of the losses.
+    """Train the module in place.
 
         net = seeded(0, MLP, 3, 3)
         record = fit(net, pairs(train), pairs(valid), epochs=200, patience=20)
 
-    Arguments:
-        module: its weights are the start; at the end it holds the best ones on the validation
-            data (the last ones where there are none), in evaluation mode, on the CPU or `device`.
+    Args:
+        module: its weights are the start; at the end it holds the best ones on the validation data
+            (the last ones where there are none), in evaluation mode, on the CPU or `device`.
         data: tensors of equal length, such as (inputs, targets); rows of them are the examples.
         validation: the same for data that are not trained on: of other trajectories, see `split`.
         loss: `loss(module, *rows) -> ()`, a mean over the rows; by default the mean square error.
-        epochs, batch: passes over the data, and rows in a step (of the last, what is left).
+        epochs: passes over the data.
+        batch: rows in a step.
         optimiser: makes one from the parameters: Adam with rate 1e-3 unless given (`adam(rate)`).
         schedule: makes one from the optimiser, stepped after each epoch (`cosine(epochs)`).
         patience: stop after so many epochs without a better validation loss.
@@ -114,9 +131,13 @@ def fit(
         every: seconds between two writings of it; 0: after each epoch.
         progress: a bar over the epochs.
 
-    Raises ValueError for data that do not fit each other or a checkpoint of another run, naming
-    what differs, and FloatingPointError where a loss is not finite; the last good checkpoint
-    stays.
+    Returns:
+        Record: the losses.
+
+    Raises:
+        ValueError: data that do not fit each other, or a checkpoint of another run; the message
+            names what differs.
+        FloatingPointError: a loss is not finite; the last good checkpoint stays.
     """
     data, validation = checked(data, validation, epochs, batch, patience)
     task = Task(data, validation, loss, epochs, batch, patience, clip, seed)

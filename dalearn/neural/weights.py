@@ -28,9 +28,18 @@ from ..files.whole import whole
 class Card:
     """Where weights come from.
 
-    Arguments: `command`, that makes them again; `data`, what they were trained on; `seed`;
-    `metric`, what was measured and on which data; `hardware`, its class; `notes`. The network's
-    own text, the versions and the hash are filled in by `save_weights`.
+    `save_weights` fills in the last three.
+
+    Args:
+        command: makes them again.
+        data: what they were trained on.
+        seed: of the training.
+        metric: what was measured, and on which data.
+        hardware: its class.
+        notes: anything else.
+        network: the network's own text.
+        versions: of Python and torch.
+        sha256: a hash of the weights.
     """
 
     command: str
@@ -45,9 +54,20 @@ class Card:
 
 
 def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card:
-    """Write the module's parameters and buffers with their card; returns the card, completed.
+    """Write the module's parameters and buffers with their card.
 
-    The file appears whole or not at all. Raises ValueError for weights that are not finite.
+    The file appears whole or not at all.
+
+    Args:
+        module: a torch module.
+        path: a file; its folder is made.
+        card: where the weights come from.
+
+    Returns:
+        Card: the card, completed.
+
+    Raises:
+        ValueError: weights that are not finite.
     """
     from safetensors.torch import save
 
@@ -70,9 +90,18 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
 def load_weights(module: nn.Module, path: str | os.PathLike) -> Card:
     """Put the weights of a file into the module, of the same names, shapes and dtypes.
 
-    Returns their card, and leaves the module in evaluation mode. Raises ValueError, naming the
-    file and what differs, for a file that is damaged, that has no card, or that belongs to
-    another network; then the module is unchanged.
+    The module is left in evaluation mode; after an error it is unchanged.
+
+    Args:
+        module: a torch module.
+        path: a file that `save_weights` wrote.
+
+    Returns:
+        Card: that of the file.
+
+    Raises:
+        ValueError: a file that is damaged, has no card, or belongs to another network; the message
+            names what differs.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -109,7 +138,17 @@ def load_weights(module: nn.Module, path: str | os.PathLike) -> Card:
 
 
 def read_card(path: str | os.PathLike) -> Card:
-    """The card of a file of weights. Raises ValueError where there is none."""
+    """The card of a file of weights.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Card: where the weights come from.
+
+    Raises:
+        ValueError: the file has none.
+    """
     try:
         with open(path, "rb") as f:
             (size,) = struct.unpack("<Q", f.read(8))
@@ -128,7 +167,14 @@ def read_card(path: str | os.PathLike) -> Card:
 def shipped(name: str) -> Path:
     """The path of weights that come with the package, such as `shipped("lorenz63-lstm")`.
 
-    Raises ValueError, naming those there are, for another name.
+    Args:
+        name: of the file, without its ending.
+
+    Returns:
+        Path: for `load_weights`.
+
+    Raises:
+        ValueError: another name; the message lists those there are.
     """
     folder = Path(str(resources.files("dalearn.data"))) / "weights"
     path = folder / f"{name}.safetensors"

@@ -2,16 +2,8 @@
 
 from .costs import cost_profile, gradient_test
 from .look import palette, settings, style, use_style
-from .results import (
-    attractor,
-    ensemble,
-    field,
-    hovmoeller,
-    rank_histogram,
-    spread_skill,
-    spread_skill_scatter,
-    trajectories,
-)
+from .results import attractor, ensemble, field, hovmoeller, trajectories
+from .scores import rank_histogram, spread_skill, spread_skill_scatter
 
 __all__ = [
     "attractor",

@@ -15,6 +15,16 @@ def cost_profile(profile: Dataset, *, ax: Axes | None = None) -> Axes:
     """A cost along a line, with its two terms, as `dalearn.profile` gives it.
 
     Dots mark the two points that the line goes through.
+
+    Args:
+        profile: the Dataset of `dalearn.profile`.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: another Dataset.
     """
     if "cost" not in getattr(profile, "data_vars", ()):
         raise ValueError(f"wanted the Dataset of dalearn.profile, met {type(profile).__name__}")
@@ -35,6 +45,16 @@ def gradient_test(test: Dataset, *, ax: Axes | None = None) -> Axes:
     """The error of a gradient against the step, as `dalearn.gradient_test` gives it.
 
     A right gradient follows the line of first order down to round-off; a wrong one stays up.
+
+    Args:
+        test: the Dataset of `dalearn.gradient_test`.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: another Dataset.
     """
     if "error" not in getattr(test, "data_vars", ()):
         raise ValueError(f"wanted the Dataset of gradient_test, met {type(test).__name__}")

@@ -58,7 +58,18 @@ settings: dict[Any, Any] = {
 
 
 def style(role: str, **changes: Any) -> dict[str, Any]:
-    """Arguments that draw a role of `palette`: `ax.plot(t, x, **style("truth", label="x"))`."""
+    """Arguments that draw a role of `palette`: `ax.plot(t, x, **style("truth", label="x"))`.
+
+    Args:
+        role: a key of `palette`, such as "truth" or "analysis".
+        **changes: arguments that are added or take another value.
+
+    Returns:
+        A dict of keyword arguments for matplotlib.
+
+    Raises:
+        ValueError: an unknown role.
+    """
     if role not in palette:
         raise ValueError(f"no style for {role!r}; the roles are {', '.join(palette)}")
     return {**palette[role], **changes}

@@ -40,22 +40,35 @@ def assimilate(
 ) -> xr.Dataset:
     """Run `method` on `problem` and return everything that happened, labelled.
 
-    Arguments: `seed`, experiment b of a batch draws its numbers from `seed + b`, so that
-    `assimilate(problem, m, seed=s)` at case b is `assimilate(problem[b], m, seed=s + b)` to the
-    bit on NumPy (a sequence gives one seed each; a `torch.Generator` draws on its device);
-    `keep`, any of "moments" (always), "ranks" (of the truth among the members), "members" and
-    "innovation" (how the data agree with each forecast); `progress`, a bar for runs of more than a
-    few seconds.
+    The result is a Dataset with
+    - `mean`, `std (case..., time, stage, x)`, stage being forecast or analysis, of smoothers
+      others
+      too; `predicted (case..., time, stage, y)` = H(mean); `observation`; `truth` where known;
+    - `diverged (case...)`, whether anything became non-finite, and `diverged_at`, its cycle or -1;
+    - `ranks`, `members` and `ensemble_size` if kept. Members of a particle filter have `weights
+      (..., member)`, and as rank the weight below the truth, times N + 1, rounded down (the usual
+      rank where weights are equal);
+    - with "innovation" also `chi2` and `dfs (case..., time)`, see `innovation_chi2`.
+    Time is in the model's units, `cycle` its number. attrs hold the method, seed, shape of a
+    state, wall-clock seconds and versions.
 
-    Returns a Dataset with `mean` and `std (case..., time, stage, x)`, stage being forecast or
-    analysis; `predicted (..., time, stage, y)` = H(mean); `observation`; `truth` where known;
-    `diverged (case...)`, whether anything became non-finite, and `diverged_at`, its cycle or -1;
-    `ranks`, `members` and `ensemble_size` if kept; with the members of a particle filter their
-    `weights (..., member)`, and as rank the weight below the truth, times N + 1, rounded down
-    (the usual rank when weights are equal). Time is in the model's units, `cycle` its number.
-    attrs hold the method, seed, shape, wall-clock seconds and versions.
-    With "innovation" also `chi2` and `dfs (case..., time)`: see `innovation_chi2`.
-    Raises ValueError or TypeError for a problem that is inconsistent, before the first cycle.
+    Args:
+        problem: a Problem; `twin` makes one with a known truth.
+        method: such as `ETKF(members=20)`.
+        seed: experiment b of a batch draws its numbers from `seed + b`, so that case b of
+            `assimilate(problem, m, seed=s)` is `assimilate(problem[b], m, seed=s + b)` to the bit
+            on NumPy. A sequence gives one seed each; a `torch.Generator` draws on its device.
+        keep: any of "moments" (always), "ranks" (of the truth among the members), "members" and
+            "innovation" (how the data agree with each forecast).
+        progress: a bar for runs of more than a few seconds, in terminals and notebooks.
+
+    Returns:
+        Dataset: the labelled result.
+
+    Raises:
+        ValueError: a problem that is inconsistent, before the first cycle; or a word in `keep`
+            that is unknown or cannot be served.
+        TypeError: something that is no problem or no method.
     """
     problem, keep = checked(problem, [method], keep)
     local = getattr(method, "localization", None)  # some take a Covariance: no taper of members

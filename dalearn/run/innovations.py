@@ -40,10 +40,19 @@ def images(belief: Ensemble, Y: Array) -> tuple[Array, Array]:
 def agreement(
     belief: Belief, observe: Observation, y: Array, tapers: Tapers | None = None
 ) -> dict[str, Array]:
-    """`chi2 (...)` and `dfs (...)` of data `y (..., m)` under a forecast with a spread.
+    """Chi-square and degrees of freedom for signal of data under a forecast with a spread.
 
-    `tapers` multiply the ensemble's covariances, entry by entry. Where nothing was observed chi2
-    is NaN. Raises TypeError for a Point, which has no spread.
+    Args:
+        belief: the forecast.
+        observe: the observation, with the noise of what was observed.
+        y: the data `(..., m)`.
+        tapers: multiply the ensemble's covariances, entry by entry.
+
+    Returns:
+        `chi2 (...)` and `dfs (...)`; chi2 is NaN where nothing was observed.
+
+    Raises:
+        TypeError: a Point, which has no spread.
     """
     R = observe.noise
     if isinstance(belief, Ensemble):

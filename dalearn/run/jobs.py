@@ -50,7 +50,7 @@ class Failure:
         return f"{type(self.error).__name__}: {self.error}"
 
 
-def cut(methods: Mapping[Any, Method], seeds: list[int], chunk: int | None) -> list[Case]:
+def cases_of(methods: Mapping[Any, Method], seeds: list[int], chunk: int | None) -> list[Case]:
     """All cases in the order of the result: for each method, `chunk` seeds at a time."""
     size = len(seeds) if chunk is None else chunk
     starts = range(0, len(seeds), size)
@@ -61,7 +61,7 @@ def cut(methods: Mapping[Any, Method], seeds: list[int], chunk: int | None) -> l
     ]
 
 
-def work(
+def run_case(
     problem: Problem, method: Method, seeds: list[int], keep: Sequence[str], progress: bool
 ) -> xr.Dataset | Failure:
     """Run one case, here or in a worker. What it raises is returned.
@@ -73,10 +73,10 @@ def work(
             problem = problem.expand((len(seeds),))
         return assimilate(problem, method, seed=seeds, keep=keep, progress=progress)
     except Exception as error:
-        return failure(error)
+        return as_failure(error)
 
 
-def failure(error: BaseException) -> Failure:
+def as_failure(error: BaseException) -> Failure:
     """`error` as something that can travel, with where it came from."""
     import traceback
 
@@ -88,7 +88,7 @@ def failure(error: BaseException) -> Failure:
     return Failure(error, trace)
 
 
-def named(methods: Any) -> dict[Any, Method]:
+def labelled(methods: Any) -> dict[Any, Method]:
     """The methods under the labels that they are given, or make for themselves."""
     if isinstance(methods, Mapping):
         chosen = dict(methods)
@@ -105,7 +105,7 @@ def named(methods: Any) -> dict[Any, Method]:
     return chosen
 
 
-def numbered(seeds: Any, batch: tuple[int, ...]) -> list[int]:
+def seed_numbers(seeds: Any, batch: tuple[int, ...]) -> list[int]:
     """The seeds asked for: as many as the batch has experiments, if it has an axis."""
     which = np.asarray(seeds)
     if which.dtype.kind not in "iu" or which.ndim > 1 or not which.size or which.min() < 0:

@@ -60,11 +60,15 @@ def simulate(
         states = da.simulate(sw, x0, 2000, every=40, to="tsunami.npy", dtype="float32")
         states.shape                                                      # (200, 51, 3, 150, 150)
 
-    Arguments:
+    A trajectory of which a saved state is not finite is NaN from there on, and a warning says how
+    many are; the others are not touched. There are no derivatives: see `trajectory`.
+
+    Args:
         model: one time step. It sees `(b, *shape)`, b trajectories at a time. If it has
             `stochastic = True` it is called as `model(x, rng)`.
         x0: initial states `(..., *shape)`, NumPy or torch; runs on the device where x0 is.
         steps: how many, a multiple of `every`.
+        every: steps between two states that are kept.
         to: None for an array in memory, of the library and on the device of x0; or a path that
             ends in .npy, or in .zarr (needs the package zarr).
         shape: of one state; the model's own `shape`, or else one axis, if None.
@@ -75,17 +79,21 @@ def simulate(
             `(..., 1, 1)`, whose leading axes broadcast to x0's.
         dtype: of the states that are kept, "float16", "float32" or "float64" (x0's). They are
             carried in that of x0.
-        rows: trajectories in a block; if None, all in memory, and for files so many that a
-            block's states are at most 64 MB in double precision.
+        rows: trajectories in a block; if None, all in memory, and for files so many that a block's
+            states are at most 64 MB in double precision.
         checkpoint: seconds between the moments from which a killed run can go on.
         overwrite: start again, over whatever is at the path.
         progress: a bar for runs of more than a few seconds, in steps of trajectories.
 
-    Returns `(..., times, *shape)`, times = steps / every + 1: an array, a read-only
-    `numpy.memmap`, or a `zarr.Array`. A trajectory of which a saved state is not finite is NaN
-    from there on, and a warning tells how many; the others are not touched. No derivatives: see
-    `trajectory`. Raises ValueError for shapes and numbers that do not fit, and for a file that
-    answers another request, naming what differs.
+    Returns:
+        `(..., times, *shape)`, times = steps / every + 1: an array, a read-only `numpy.memmap`, or
+        a
+            `zarr.Array`.
+
+    Raises:
+        ValueError: shapes and numbers that do not fit, or a file that answers another request; the
+            message names what differs.
+        TypeError: a model or a dtype that cannot be used.
     """
     for name, n in (("steps", steps), ("every", every), ("rows", 1 if rows is None else rows)):
         check_count(name, n)
