@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..neural.data import Split
-    from ..neural.nets import Autoencoder, Normalised
+    from ..neural.autoencoder import Autoencoder
+    from ..neural.nets import Normalised
     from ..neural.train import Record
 
 LATENT, WINDOW, AHEAD = 16, 4, 8
@@ -75,7 +76,8 @@ def networks() -> Networks:
     from torch import nn
 
     from ..neural.data import Normalisation
-    from ..neural.nets import LSTM, MLP, Autoencoder, Normalised, seeded
+    from ..neural.autoencoder import Autoencoder
+    from ..neural.nets import LSTM, MLP, Normalised, seeded
 
     unit = Normalisation(np.zeros(LATENT), np.ones(LATENT))
 

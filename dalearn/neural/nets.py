@@ -1,4 +1,4 @@
-"""Small networks of known shapes: multi-layer perceptron, convolutions, autoencoder, LSTM.
+"""Small networks of known shapes: multi-layer perceptron, convolutions, LSTM.
 
 Each is a `torch.nn.Module` without dropout or batch normalisation, so that a row never depends on
 its neighbours and training mode changes nothing: as the model or operator of a Problem it is a
@@ -7,7 +7,6 @@ pure function. Activations are smooth by default: 4D-Var differentiates through 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -53,13 +52,15 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _check_sizes(name: str, **sizes: Any) -> None:
+def check_sizes(name: str, **sizes: Any) -> None:
+    """Refuse sizes that are not integers >= 1."""
     for what, value in sizes.items():
         for number in value if isinstance(value, (tuple, list)) else (value,):
             check_count(f"{what} of {name}", number)
 
 
-def _check_input(name: str, x: Tensor, wanted: tuple[int, ...], lead: str = "...") -> None:
+def check_input(name: str, x: Tensor, wanted: tuple[int, ...], lead: str = "...") -> None:
+    """Refuse an input whose last axes are not as wanted."""
     if tuple(x.shape[x.ndim - len(wanted) :]) != wanted or x.ndim < len(wanted):
         shape = ", ".join(map(str, wanted))
         raise ValueError(f"{name} wants ({lead}, {shape}), met shape {tuple(x.shape)}")
@@ -91,7 +92,7 @@ class MLP(nn.Module):
         residual: bool = False,
     ):
         super().__init__()
-        _check_sizes("MLP", inputs=inputs, outputs=outputs, hidden=tuple(hidden))
+        check_sizes("MLP", inputs=inputs, outputs=outputs, hidden=tuple(hidden))
         if residual and inputs != outputs:
             raise ValueError(f"a residual MLP wants outputs = inputs, met {inputs} -> {outputs}")
         widths, layers = (inputs, *hidden), []
@@ -101,7 +102,7 @@ class MLP(nn.Module):
         self.inputs, self.residual = inputs, residual
 
     def forward(self, x: Tensor) -> Tensor:
-        _check_input("MLP", x, (self.inputs,))
+        check_input("MLP", x, (self.inputs,))
         return x + self.layers(x) if self.residual else self.layers(x)
 
 
@@ -139,9 +140,7 @@ class CNN(nn.Module):
         residual: bool = False,
     ):
         super().__init__()
-        _check_sizes(
-            "CNN", channels=channels, outputs=outputs, hidden=tuple(hidden), kernel=kernel
-        )
+        check_sizes("CNN", channels=channels, outputs=outputs, hidden=tuple(hidden), kernel=kernel)
         if axes not in (1, 2) or kernel % 2 == 0:
             raise ValueError(f"CNN wants axes 1 or 2 and an odd kernel, met {axes} and {kernel}")
         if residual and not (periodic and channels == outputs):
@@ -164,104 +163,6 @@ class CNN(nn.Module):
                 f"points a side, met shape {tuple(x.shape)}"
             )
         return x + self.layers(x) if self.residual else self.layers(x)
-
-
-class Autoencoder(nn.Module):
-    """Two networks back to back, x ~ D(E(x)): fields `(..., *shape)` <-> latents `(..., latent)`.
-
-    `Autoencoder.dense` and `.convolutional` make both. `encode` and `decode` take any leading
-    axes; the module itself is D o E, as training needs it. The networks see fields in units of
-    `mean` and `std`, two numbers that are stored with the weights: 0 and 1 unless `scaled` has set
-    them.
-
-    Args:
-        encoder: a network E, `(b, *shape) -> (b, latent)`.
-        decoder: a network D, `(b, latent) -> (b, *shape)`.
-        shape: of a field.
-        latent: numbers in a latent vector.
-
-    Raises:
-        ValueError: sizes that do not fit.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, shape: Sequence[int], latent: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("std", torch.ones(()))
-        _check_sizes("Autoencoder", shape=tuple(shape), latent=latent)
-        self.encoder, self.decoder = encoder, decoder
-        self.shape, self.latent = tuple(shape), latent
-
-    @classmethod
-    def dense(
-        cls,
-        n: int,
-        latent: int,
-        hidden: Sequence[int] = (64,),
-        *,
-        activation: Activation = nn.SiLU,
-    ) -> Autoencoder:
-        """Of vectors `(..., n)`, by two MLPs that mirror each other."""
-        there = MLP(n, latent, hidden, activation=activation)
-        back = MLP(latent, n, tuple(reversed(hidden)), activation=activation)
-        return cls(there, back, (n,), latent)
-
-    @classmethod
-    def convolutional(
-        cls,
-        shape: Sequence[int],
-        latent: int,
-        channels: Sequence[int] = (8, 16, 32),
-        *,
-        activation: Activation = nn.SiLU,
-    ) -> Autoencoder:
-        """Of fields `(..., c, h, w)`; each of the layers halves the grid and sees 4 x 4 points.
-
-        h and w must be divisible by 2^layers. Points beyond the rim count as 0.
-        """
-        _check_sizes("Autoencoder", shape=tuple(shape), channels=tuple(channels))
-        times = 2 ** len(channels)
-        if len(shape) != 3 or shape[1] % times or shape[2] % times:
-            raise ValueError(
-                f"a convolutional Autoencoder of {len(channels)} layers wants a shape (c, h, w) "
-                f"with h and w divisible by {times}, met {tuple(shape)}"
-            )
-        small = (channels[-1], shape[1] // times, shape[2] // times)
-        down, up, widths = [], [], (shape[0], *channels)
-        for i, (a, b) in enumerate(pairwise(widths)):
-            down += [nn.Conv2d(a, b, 4, stride=2, padding=1), activation()]
-            out = nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
-            up = [out, *([activation()] if i else []), *up]
-        n = math.prod(small)
-        there = nn.Sequential(*down, nn.Flatten(), nn.Linear(n, latent))
-        up = [nn.Linear(latent, n), nn.Unflatten(1, small), activation(), *up]
-        return cls(there, nn.Sequential(*up), shape, latent)
-
-    def scaled(self, train: Tensor) -> Autoencoder:
-        """This autoencoder, with the mean and standard deviation of the training data."""
-        with torch.no_grad():
-            self.mean.copy_(train.mean())
-            self.std.copy_(train.std())
-        return self
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Fields `(..., *shape)` -> latents `(..., latent)`."""
-        _check_input("Autoencoder.encode", x, self.shape)
-        lead = x.shape[: x.ndim - len(self.shape)]
-        x = (x.reshape(-1, *self.shape) - self.mean) / self.std
-        return self.encoder(x).reshape(*lead, self.latent)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Latents `(..., latent)` -> fields `(..., *shape)`."""
-        _check_input("Autoencoder.decode", z, (self.latent,))
-        x = self.decoder(z.reshape(-1, self.latent)) * self.std + self.mean
-        return x.reshape(*z.shape[:-1], *self.shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
 
 
 class LSTM(nn.Module):
@@ -288,7 +189,7 @@ class LSTM(nn.Module):
 
     def __init__(self, n: int, hidden: int = 64, layers: int = 1, *, residual: bool = True):
         super().__init__()
-        _check_sizes("LSTM", n=n, hidden=hidden, layers=layers)
+        check_sizes("LSTM", n=n, hidden=hidden, layers=layers)
         self.memory = nn.LSTM(n, hidden, layers, batch_first=True)
         self.out = nn.Linear(hidden, n)
         self.n, self.residual = n, residual

@@ -114,22 +114,22 @@ def load_weights(module: nn.Module, path: str | os.PathLike) -> Card:
     if _hash(tensors) != card.sha256:
         raise _damaged(path, "the numbers do not have the hash that the card names")
     own = module.state_dict()
-    told = []
+    problems = []
     if missing := sorted(set(own) - set(tensors)):
-        told.append(f"it lacks {missing[:3]}")
+        problems.append(f"it lacks {missing[:3]}")
     if extra := sorted(set(tensors) - set(own)):
-        told.append(f"it holds {extra[:3]}, unknown to the module")
+        problems.append(f"it holds {extra[:3]}, unknown to the module")
     for name in sorted(set(own) & set(tensors)):
         met, wanted = tensors[name], own[name]
         if met.shape != wanted.shape:
-            told.append(f"{name} is {tuple(met.shape)}, wanted {tuple(wanted.shape)}")
+            problems.append(f"{name} is {tuple(met.shape)}, wanted {tuple(wanted.shape)}")
         elif met.dtype != wanted.dtype:
-            told.append(
+            problems.append(
                 f"{name} is {met.dtype}, wanted {wanted.dtype} (load first, then module.to)"
             )
-    if told:
+    if problems:
         raise ValueError(
-            f"{path} belongs to another network: {'; '.join(told[:3])}. It was saved from\n"
+            f"{path} belongs to another network: {'; '.join(problems[:3])}. It was saved from\n"
             f"{card.network}"
         )
     module.load_state_dict(tensors)
@@ -155,9 +155,9 @@ def read_card(path: str | os.PathLike) -> Card:
             if size > 2**24:
                 raise ValueError("its header is longer than 16 MB")
             header = json.loads(f.read(size))
-        told = json.loads(header["__metadata__"]["card"])
+        card = json.loads(header["__metadata__"]["card"])
         names = {f.name for f in fields(Card)}
-        return Card(**{k: v for k, v in told.items() if k in names})
+        return Card(**{k: v for k, v in card.items() if k in names})
     except FileNotFoundError:
         raise
     except (struct.error, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:

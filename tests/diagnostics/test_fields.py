@@ -53,7 +53,7 @@ def test_a_state_with_parameters_is_refused():
 def test_a_run_on_a_field_problem_and_its_picture():
     model = da.Burgers2D(16)
     prior = da.Gaussian(np.ones(512), da.Diagonal(0.01 * np.ones(512)))
-    sensors = da.Observation(da.Every(7), 0.1 * np.ones(74))
+    sensors = da.Observation(da.Every(7), 0.1 * np.ones(96))
     problem = da.twin(model, sensors, prior, cycles=2, shape=(2, 16, 16))
     result = da.assimilate(problem, da.ETKF(5), progress=False)
     got = fields(result)

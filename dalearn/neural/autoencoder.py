@@ -1,0 +1,110 @@
+"""The autoencoder: fields to a few numbers and back, dense or by convolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from .nets import MLP, Activation, check_input, check_sizes
+
+
+class Autoencoder(nn.Module):
+    """Two networks back to back, x ~ D(E(x)): fields `(..., *shape)` <-> latents `(..., latent)`.
+
+    `Autoencoder.dense` and `.convolutional` make both. `encode` and `decode` take any leading
+    axes; the module itself is D o E, as training needs it. The networks see fields in units of
+    `mean` and `std`, two numbers that are stored with the weights: 0 and 1 unless `scaled` has set
+    them.
+
+    Args:
+        encoder: a network E, `(b, *shape) -> (b, latent)`.
+        decoder: a network D, `(b, latent) -> (b, *shape)`.
+        shape: of a field.
+        latent: numbers in a latent vector.
+
+    Raises:
+        ValueError: sizes that do not fit.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, shape: Sequence[int], latent: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+        check_sizes("Autoencoder", shape=tuple(shape), latent=latent)
+        self.encoder, self.decoder = encoder, decoder
+        self.shape, self.latent = tuple(shape), latent
+
+    @classmethod
+    def dense(
+        cls,
+        n: int,
+        latent: int,
+        hidden: Sequence[int] = (64,),
+        *,
+        activation: Activation = nn.SiLU,
+    ) -> Autoencoder:
+        """Of vectors `(..., n)`, by two MLPs that mirror each other."""
+        there = MLP(n, latent, hidden, activation=activation)
+        back = MLP(latent, n, tuple(reversed(hidden)), activation=activation)
+        return cls(there, back, (n,), latent)
+
+    @classmethod
+    def convolutional(
+        cls,
+        shape: Sequence[int],
+        latent: int,
+        channels: Sequence[int] = (8, 16, 32),
+        *,
+        activation: Activation = nn.SiLU,
+    ) -> Autoencoder:
+        """Of fields `(..., c, h, w)`; each of the layers halves the grid and sees 4 x 4 points.
+
+        h and w must be divisible by 2^layers. Points beyond the rim count as 0.
+        """
+        check_sizes("Autoencoder", shape=tuple(shape), channels=tuple(channels))
+        times = 2 ** len(channels)
+        if len(shape) != 3 or shape[1] % times or shape[2] % times:
+            raise ValueError(
+                f"a convolutional Autoencoder of {len(channels)} layers wants a shape (c, h, w) "
+                f"with h and w divisible by {times}, met {tuple(shape)}"
+            )
+        small = (channels[-1], shape[1] // times, shape[2] // times)
+        down, up, widths = [], [], (shape[0], *channels)
+        for i, (a, b) in enumerate(pairwise(widths)):
+            down += [nn.Conv2d(a, b, 4, stride=2, padding=1), activation()]
+            out = nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
+            up = [out, *([activation()] if i else []), *up]
+        n = math.prod(small)
+        there = nn.Sequential(*down, nn.Flatten(), nn.Linear(n, latent))
+        up = [nn.Linear(latent, n), nn.Unflatten(1, small), activation(), *up]
+        return cls(there, nn.Sequential(*up), shape, latent)
+
+    def scaled(self, train: Tensor) -> Autoencoder:
+        """This autoencoder, with the mean and standard deviation of the training data."""
+        with torch.no_grad():
+            self.mean.copy_(train.mean())
+            self.std.copy_(train.std())
+        return self
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Fields `(..., *shape)` -> latents `(..., latent)`."""
+        check_input("Autoencoder.encode", x, self.shape)
+        lead = x.shape[: x.ndim - len(self.shape)]
+        x = (x.reshape(-1, *self.shape) - self.mean) / self.std
+        return self.encoder(x).reshape(*lead, self.latent)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents `(..., latent)` -> fields `(..., *shape)`."""
+        check_input("Autoencoder.decode", z, (self.latent,))
+        x = self.decoder(z.reshape(-1, self.latent)) * self.std + self.mean
+        return x.reshape(*z.shape[:-1], *self.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
