@@ -90,7 +90,11 @@ CHANGES = {
     "book/filters/kalman-filter.md": {
         "sakov2012.problem(100, batch=24, ": "sakov2012.problem(40, batch=24, ",
     },
-    "book/filters/ensemble-filters.md": {},
+    "book/filters/ensemble-filters.md": {
+        "cycles=1000, batch=10": "cycles=640, batch=4",
+        "cycles=400, batch=4": "cycles=220, batch=4",
+        "cycles=1200, batch=20": "cycles=600, batch=8",
+    },
 }
 
 

@@ -30,8 +30,8 @@ from ..run.simulate import simulate
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..neural.data import Split
     from ..neural.autoencoder import Autoencoder
+    from ..neural.data import Split
     from ..neural.nets import Normalised
     from ..neural.train import Record
 
@@ -75,8 +75,8 @@ def networks() -> Networks:
     """The networks before training, with the first weights of their seeds."""
     from torch import nn
 
-    from ..neural.data import Normalisation
     from ..neural.autoencoder import Autoencoder
+    from ..neural.data import Normalisation
     from ..neural.nets import LSTM, MLP, Normalised, seeded
 
     unit = Normalisation(np.zeros(LATENT), np.ones(LATENT))
