@@ -69,8 +69,7 @@ def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> p
 
     Returns:
         DataFrame with the columns rmse, spread, crps (time means of the analysis), lost, seeds,
-        and
-            ms, wall-clock milliseconds for one cycle of one experiment.
+        and ms, wall-clock milliseconds for one cycle of one experiment.
 
     Raises:
         ValueError: the result of a single run, or of an older form.

@@ -86,9 +86,8 @@ def simulate(
         progress: a bar for runs of more than a few seconds, in steps of trajectories.
 
     Returns:
-        `(..., times, *shape)`, times = steps / every + 1: an array, a read-only `numpy.memmap`, or
-        a
-            `zarr.Array`.
+        `(..., times, *shape)`, times = steps / every + 1: an array, a read-only `numpy.memmap`,
+        or a `zarr.Array`.
 
     Raises:
         ValueError: shapes and numbers that do not fit, or a file that answers another request; the
