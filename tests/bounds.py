@@ -21,6 +21,7 @@ BOUNDS = {
     "test_lab": 60,
     "test_static_widget": 60,
     "test_compare": 50,
+    "test_light": 40,
     "test_bad_input": 40,
     "test_benchmarks": 40,
     "test_oracles": 40,
