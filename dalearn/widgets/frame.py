@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -74,10 +76,10 @@ def figure_of(drawn: Any, fresh: set[int]) -> Figure:
 
 def encode(figure: Figure, dpi: int) -> tuple[bytes, tuple[int, int]]:
     """A figure as WebP, never cropped to its ink, and its size in CSS pixels."""
-    drawn, webp = io.BytesIO(), io.BytesIO()
-    with plt.rc_context({"savefig.bbox": "standard"}):
-        figure.savefig(drawn, format="png", dpi=dpi, pil_kwargs={"compress_level": 1})
-    image = fewer_colours(Image.open(drawn))
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    webp, image = io.BytesIO(), fewer_colours(Image.fromarray(np.asarray(canvas.buffer_rgba())))
     image.save(webp, "webp", **LOSSLESS)
     width, height = (round(n * CSS_DPI / dpi) for n in image.size)
     return webp.getvalue(), (width, height)
