@@ -32,7 +32,9 @@ def joint_problem(operator=None, batch=()):
 INSIDE = da.Subset((np.array([0, 0, 1]), np.array([1, 2, 3]), np.array([0, 4, 2])))
 
 
-@pytest.mark.parametrize("operator", [da.identity, da.Every(2, axes=2), INSIDE], ids=repr)
+@pytest.mark.parametrize(
+    "operator", [da.identity, da.Every(2, axes=2), INSIDE], ids=["identity", "Every", "Subset"]
+)
 def test_selections_are_seen_through_everything_around_them(operator):
     history = da.History(lambda past: past[:, -1], 2)
     for f in (
