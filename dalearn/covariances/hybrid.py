@@ -81,10 +81,14 @@ class Hybrid(WithoutInverse):
             ) from None
 
     def color(self, z: Array) -> Array:
-        (w, C), *more = self.parts
-        if not more:  # the background of a variational method: asked in each of its iterations
-            x = C.color(z)
-            return x if isinstance(w, float) and w == 1 else _lifted(w, x, 2) ** 0.5 * x
+        if len(self.parts) == 1:  # a variational method's background: asked in each iteration
+            weight, only = self.parts[0]
+            x = only.color(z)
+            return (
+                x
+                if isinstance(weight, float) and weight == 1.0
+                else _lifted(weight, x, 2) ** 0.5 * x
+            )
         check_controls(z, self.controls)
         summed, start = 0.0, 0
         for w, C in self.parts:
