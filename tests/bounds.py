@@ -20,9 +20,10 @@ BOUNDS = {
     "test_site": 60,  # the browser's own seconds are counted where it ends with the tests
     "test_lab": 60,
     "test_static_widget": 60,
-    "test_compare": 50,
+    "test_compare": 80,
     "test_light": 40,
     "test_bad_input": 40,
+    "test_cases": 40,
     "test_benchmarks": 40,
     "test_oracles": 40,
     "test_properties": 40,

@@ -131,7 +131,7 @@ def watched(browser):
     def opened(screen="desk", **settings):
         watch = Watch()
         context = watch.attach(browser.new_context(viewport=SCREENS[screen], **settings))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         try:
             yield context, watch
         finally:

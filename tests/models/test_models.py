@@ -199,7 +199,9 @@ def test_what_is_kept_under_inference_mode_serves_derivatives(example, monkeypat
         return torch.autograd.grad(example.model(z).square().sum(), z)[0]
 
     after = gradient()
-    monkeypatch.setattr("dalearn.models.fields._KEPT", {})  # made anew, outside inference mode
+    monkeypatch.setattr("dalearn.array.constants._CONSTANTS", {})  # made anew, with derivatives
+        "dalearn.array.constants._CONSTANTS", {}
+    )  # made anew, outside inference mode
     assert torch.equal(after, gradient())
     assert float(after.abs().max()) > 0
 

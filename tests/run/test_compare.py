@@ -22,10 +22,10 @@ from bits import same_bits
 from examples import METHODS, linear_gaussian, lorenz63
 
 import dalearn as da
-from dalearn.files import whole as files
 from dalearn.files.fingerprint import describe
 from dalearn.methods import Cycle
 from dalearn.run import compare as run
+from dalearn.run import results as files
 from dalearn.run.jobs import label
 
 PAIR = {"etkf": da.ETKF(10, inflation=1.02), "enkf": da.EnKF(20)}

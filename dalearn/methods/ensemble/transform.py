@@ -16,6 +16,7 @@ import numpy as np
 
 from ...array import Array, Streams, array_namespace, convert, eye, normal, sane, where_ok
 from ...problem.belief import Ensemble
+from ...problem.problem import Problem
 
 Root = Callable[[Array, Array], tuple[Array, Array]]  # of S and d: w (..., 1, N), T (..., N, N)
 
@@ -101,8 +102,8 @@ def ahead(problem: Any, rng: Any) -> int:
     Streams give the same numbers in one draw as in many; but only where nothing else draws from
     them during the run, neither the model's noise nor a stochastic model.
     """
-    quiet = getattr(problem, "noise", ...) is None and not getattr(problem, "stochastic", True)
-    return 32 if quiet and isinstance(rng, Streams) else 1
+    known = isinstance(problem, Problem) and isinstance(rng, Streams)  # what others draw is not
+    return 32 if known and problem.noise is None and not problem.stochastic else 1
 
 
 def orthogonals(rng: Any, N: int, like: Array) -> Iterator[Array]:

@@ -329,7 +329,7 @@ def test_letkf_is_at_each_point_the_etkf_under_r_over_rho(taper, batch):
 
 @pytest.mark.parametrize("size", [1, 300, 10**9])
 def test_blocks_of_any_size_make_one_analysis(size, monkeypatch):
-    monkeypatch.setattr(sys.modules["dalearn.methods.ensemble.letkf"], "BLOCK", size)
+    monkeypatch.setattr(sys.modules["dalearn.methods.ensemble.letkf"], "CACHED_NUMBERS", size)
     E, H, y, R, places = case(4, 30, 12)
     near = blocks(LOCAL(30, 2.0).with_globals(0).near(places), 4, E)
     assert (len(near) == 30) == (size == 1)
@@ -591,7 +591,7 @@ def test_a_sweep_of_radii_and_inflations_is_the_single_runs(number, kind):
 @pytest.mark.parametrize("workers", [2, 5])
 def test_threads_change_no_bit(workers, monkeypatch):
     monkeypatch.setattr(
-        sys.modules["dalearn.methods.ensemble.letkf"], "BLOCK", 2000
+        sys.modules["dalearn.methods.ensemble.letkf"], "CACHED_NUMBERS", 2000
     )  # several blocks
     problem = lorenz96(cycles=8, batch=(2,))
     assert same(

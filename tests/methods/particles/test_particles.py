@@ -298,7 +298,7 @@ def test_blocks_do_not_matter(monkeypatch):
     near = da.Localization.ring(30, 2.0).near(np.arange(30.0)[:, None])
     R = da.Diagonal(np.ones(30))
     whole, _ = local_particle(E, E, y, R, near)
-    monkeypatch.setattr(sys.modules["dalearn.methods.particles.local"], "BLOCK", 1)
+    monkeypatch.setattr(sys.modules["dalearn.methods.particles.local"], "CACHED_NUMBERS", 1)
     single, _ = local_particle(E, E, y, R, near)
     np.testing.assert_allclose(single, whole, rtol=0, atol=1e-13)  # other sums of the same zeros
 
