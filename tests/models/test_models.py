@@ -200,8 +200,6 @@ def test_what_is_kept_under_inference_mode_serves_derivatives(example, monkeypat
 
     after = gradient()
     monkeypatch.setattr("dalearn.array.constants._CONSTANTS", {})  # made anew, with derivatives
-        "dalearn.array.constants._CONSTANTS", {}
-    )  # made anew, outside inference mode
     assert torch.equal(after, gradient())
     assert float(after.abs().max()) > 0
 
