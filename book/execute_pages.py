@@ -128,9 +128,13 @@ def hashes(page: Path, text: str) -> tuple[str, str]:
     return code, store().create_hashed_notebook(notebook)[1]
 
 
-@cache
 def store():
-    return get_cache(CACHE)
+    return store_at(CACHE)
+
+
+@cache
+def store_at(path: Path):
+    return get_cache(path)
 
 
 # ---- what a page used ----
