@@ -182,7 +182,7 @@ LONG = {  # pages that take longer: what they took while both cores were busy; o
     "variational/3d-var": 55,
     "variational/4d-var": 65,
     "variational/error-covariances": 65,
-    "variational/weak-constraint": 75,
+    "variational/weak-constraint": 85,
 }
 
 

@@ -10,7 +10,7 @@ import yaml
 from test_book import BOOK, SITE, code_cells, each_page, named, read_page, site, toc_pages  # noqa: F401
 
 ROOT = BOOK.parent
-NUMBER = re.compile(r'<span class="section-number">([\d.]+)\.?')
+NUMBER = re.compile(r'<span class="section-number">(\d+)\b')
 
 
 def numbered_pages():
