@@ -38,7 +38,7 @@ from .affine import linearized_once
 def kalman_update(
     x: Array, P: Array, h: Array, H: Array, y: Array, R: Covariance
 ) -> tuple[Array, Array]:
-    """One analysis, on whitened observations and in Joseph's form, so that P stays positive.
+    """One analysis, on whitened observations and in Joseph's form: P is right for any gain.
 
     K = P H^T (H P H^T + R)^-1,  x + K (y - h),  (I - K H) P (I - K H)^T + K R K^T.
 
