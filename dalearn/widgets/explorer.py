@@ -15,7 +15,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from .frame import Frame, picture
+from .frame import Frame, Layout, picture
 from .grid import Control, count, index_of, read_controls, told, values_at
 from .page import audience, static_html
 
@@ -47,7 +47,8 @@ def explore(
 
     Args:
         draw: returns a matplotlib Figure or Axes, or leaves one pyplot figure open. Every frame
-            must have the same figsize; the figure is closed afterwards.
+            must have the same figsize; the figure is closed afterwards. Where matplotlib lays it
+            out, axes stand as in the start frame as long as the labels fit.
         alt: the figure in words for those who do not see it; a string, or a function of the
             values, such as `"RMSE with {members} members".format`.
         start: the values to begin with, such as `{"members": 10}`; else each list's first.
@@ -89,6 +90,7 @@ class Explorer:
         self.controls, self.start, self.caption = controls, start, caption
         self._draw, self._alt, self._dpi = draw, alt, dpi
         self._frames: dict[int, Frame] = {}
+        self._layout: Layout | None = None  # of the start frame, and of all that fit in
         self.frame(start)  # a mistake in draw shows in the cell that made it
 
     def __len__(self) -> int:
@@ -105,7 +107,8 @@ class Explorer:
             alt = self._alt(**values) if callable(self._alt) else self._alt
             if not isinstance(alt, str) or not alt.strip():
                 raise ValueError(f"alt is {alt!r}; describe the figure in words")
-            image, size = picture(self._draw, values, self._dpi)
+            drawn = picture(self._draw, values, self._dpi, self._layout)
+            image, size, self._layout = drawn
             first = self._frames.get(self.start)
             if first and size != first.size:
                 met = "{} x {} px at {}".format(*size, told(self.controls, index))

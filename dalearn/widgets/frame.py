@@ -6,19 +6,25 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 # WebP without loss, of 24 levels to a channel (not seen, and half of the bytes): letters and thin
 # lines are sharp at two pixels to the CSS pixel, in the bytes that WebP with loss takes for one.
 LEVELS = 24
 LOSSLESS: dict[str, Any] = {"lossless": True, "quality": 60, "method": 1}
+
+# For each axes of a figure its place, and the inches its labels take around it: left and below,
+# right and above. Another frame's may take more by half of what is left free between axes.
+Layout: TypeAlias = tuple[tuple[Bbox, np.ndarray], ...]
+SLACK = 0.02
 
 CSS_DPI = 96  # CSS counts 96 px to the inch, so 10 pt in the figure are 10 pt on the page
 
@@ -44,15 +50,16 @@ class Frame:
 
 
 def picture(
-    draw: Callable[..., Any], values: dict[str, Any], dpi: int
-) -> tuple[bytes, tuple[int, int]]:
+    draw: Callable[..., Any], values: dict[str, Any], dpi: int, layout: Layout | None = None
+) -> tuple[bytes, tuple[int, int], Layout]:
     """Draw and encode; every figure opened on the way is closed, also when drawing fails."""
     before = set(plt.get_fignums())
     try:
         with plt.ioff():
             figure = figure_of(draw(**values), set(plt.get_fignums()) - before)
         plt.close(figure)
-        return encode(figure, dpi)
+        canvas = painted(figure, dpi, layout)
+        return *encode(canvas, dpi), layout or layout_of(figure)
     except Exception as error:
         error.add_note("explore was drawing " + ", ".join(f"{k}={v!r}" for k, v in values.items()))
         raise
@@ -74,11 +81,46 @@ def figure_of(drawn: Any, fresh: set[int]) -> Figure:
     return drawn
 
 
-def encode(figure: Figure, dpi: int) -> tuple[bytes, tuple[int, int]]:
-    """A figure as WebP, never cropped to its ink, and its size in CSS pixels."""
+def painted(figure: Figure, dpi: int, layout: Layout | None) -> FigureCanvasAgg:
+    """The figure on a canvas: in the layout of another frame where it fits, else in its own.
+
+    So axes stand still while the reader turns, and a frame costs a third less.
+    """
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas, engine = FigureCanvasAgg(figure), figure.get_layout_engine()
+    if layout and engine and len(layout) == len(figure.axes) and not around(figure):
+        figure.set_layout_engine("none")
+        for axes, (place, _) in zip(figure.axes, layout, strict=True):
+            axes.set_position(place, which="original")
+            axes.set_in_layout(True)  # again: the engine may be needed after all
+        canvas.draw()
+        rooms = zip(layout_of(figure), layout, strict=True)
+        if all((ours <= theirs + SLACK).all() for (_, ours), (_, theirs) in rooms):
+            return canvas
+        figure.set_layout_engine(engine)
     canvas.draw()
+    return canvas
+
+
+def layout_of(figure: Figure) -> Layout:
+    """Where each axes of a drawn figure stands, and the room that its labels take around it."""
+    found = []
+    for axes in figure.axes:
+        labels = axes.get_tightbbox(bbox_extra_artists=[a for a in [axes.get_legend()] if a])
+        box = axes.get_window_extent()
+        room = (box.min - labels.min, labels.max - box.max) if labels else np.zeros((2, 2))
+        found.append((axes.get_position(original=True).frozen(), np.stack(room) / figure.dpi))
+    return tuple(found)
+
+
+def around(figure: Figure) -> bool:
+    """Whether something stands beside the axes: a title of the whole, a legend, figures within."""
+    words = figure.get_suptitle() + figure.get_supxlabel() + figure.get_supylabel()
+    return bool(words or figure.legends or figure.subfigs)
+
+
+def encode(canvas: FigureCanvasAgg, dpi: int) -> tuple[bytes, tuple[int, int]]:
+    """A drawn figure as WebP, never cropped to its ink, and its size in CSS pixels."""
     webp, image = io.BytesIO(), fewer_colours(Image.fromarray(np.asarray(canvas.buffer_rgba())))
     image.save(webp, "webp", **LOSSLESS)
     width, height = (round(n * CSS_DPI / dpi) for n in image.size)

@@ -22,6 +22,7 @@ from bits import same_bits
 from examples import METHODS, linear_gaussian, lorenz63
 
 import dalearn as da
+from dalearn.files import whole as writing
 from dalearn.files.fingerprint import describe
 from dalearn.methods import Cycle
 from dalearn.run import compare as run
@@ -379,7 +380,7 @@ def test_a_death_while_writing_loses_one_case(tmp_path, monkeypatch, death):
 
     with monkeypatch.context() as m:
         names = {"replace": dies, "fsync": os.fsync, "PathLike": os.PathLike}
-        m.setattr(files, "os", types.SimpleNamespace(**names))  # not zarr's own
+        m.setattr(writing, "os", types.SimpleNamespace(**names))  # not zarr's own
         with pytest.raises(KeyboardInterrupt):
             sweep(path, log)
     assert len(list(path.glob("case-*"))) == max(0, death - 1)

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from dalearn.widgets import explore, explorer, page
-from dalearn.widgets.frame import LEVELS, fewer_colours, picture
+from dalearn.widgets.frame import LEVELS, fewer_colours, layout_of, painted, picture
 from dalearn.widgets.grid import count, index_of, read_control, read_controls, values_at
 
 
@@ -28,8 +28,9 @@ from dalearn.widgets.grid import count, index_of, read_control, read_controls, v
 def nobody_watches(monkeypatch):
     """No variable from outside; no figure left behind by any test."""
     monkeypatch.delenv(page.VARIABLE, raising=False)
+    before = plt.get_fignums()  # of other files, in the same process
     yield
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == before
 
 
 def draw(members=5, inflation=1.0):
@@ -168,14 +169,14 @@ def test_alt_must_be_given():
     ids=["figure", "axes", "left open", "axes of a subfigure", "figure without pyplot"],
 )
 def test_a_drawing_function_may_return(make):
-    image, size = picture(lambda: make(), {}, 144)
+    image, size, _ = picture(lambda: make(), {}, 144)
     assert image[8:12] == b"WEBP"
     assert size == (614, 461)  # 6.4 x 4.8 inches of 96 px
 
 
 def test_frames_are_sharp_and_keep_their_colours():
     """Two pixels to the CSS pixel; white is exact, no colour moves by more than half a step."""
-    image, size = picture(draw, {}, 192)
+    image, size, _ = picture(draw, {}, 192)
     assert tuple(2 * n for n in size) == Image.open(io.BytesIO(image)).size
     every = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, -1)
     rounded = np.asarray(fewer_colours(Image.fromarray(every))).astype(int)
@@ -204,6 +205,48 @@ def test_figures_are_closed_when_drawing_fails():
 def test_a_style_that_crops_does_not_make_frames_jump():
     with plt.rc_context({"savefig.bbox": "tight"}):
         assert small().frame(0).size == (288, 192)
+
+
+def two_axes(highest=1.0, label="state"):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(5, 2), layout="constrained")
+    left.set(ylim=(0, highest), ylabel=label, yticks=np.linspace(0, highest, 3))
+    right.set(ylim=(0, highest), yticks=np.linspace(0, highest, 3))
+    plt.close(figure)
+    return figure
+
+
+def places(figure):
+    return np.array([axes.get_position().bounds for axes in figure.axes])
+
+
+def test_axes_stand_still_while_the_reader_turns():
+    start, tighter, alone = two_axes(), two_axes(label=""), two_axes(label="")
+    painted(start, 192, None)
+    painted(tighter, 192, layout_of(start))
+    painted(alone, 192, None)
+    assert (places(tighter) == places(start)).all()
+    assert np.abs(places(alone) - places(start)).max() > 0.02  # by itself it had moved them
+
+
+@pytest.mark.parametrize("dpi", [96, 192])
+@pytest.mark.parametrize("change", [{"highest": 1e5}, {"label": "state\nof it\nall"}])
+def test_a_frame_whose_labels_want_more_room_has_it(change, dpi):
+    start, wider, alone = two_axes(), two_axes(**change), two_axes(**change)
+    painted(start, dpi, None)
+    painted(wider, dpi, layout_of(start))
+    painted(alone, dpi, None)
+    np.testing.assert_allclose(places(wider), places(alone), rtol=0, atol=1e-12)
+    left, right = (axes.get_tightbbox() for axes in wider.axes)
+    assert left.x0 >= 0
+    assert left.x1 <= right.x0
+
+
+def test_a_title_of_the_whole_keeps_its_place():
+    start, titled = two_axes(), two_axes()
+    painted(start, 192, None)
+    title = titled.suptitle("all")
+    painted(titled, 192, layout_of(start))
+    assert title.get_window_extent().y0 >= max(a.get_tightbbox().y1 for a in titled.axes)
 
 
 def test_frames_must_have_one_size():
