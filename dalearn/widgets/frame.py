@@ -108,8 +108,9 @@ def layout_of(figure: Figure) -> Layout:
     for axes in figure.axes:
         labels = axes.get_tightbbox(bbox_extra_artists=[a for a in [axes.get_legend()] if a])
         box = axes.get_window_extent()
-        room = (box.min - labels.min, labels.max - box.max) if labels else np.zeros((2, 2))
-        found.append((axes.get_position(original=True).frozen(), np.stack(room) / figure.dpi))
+        room = labels.get_points() - box.get_points() if labels else np.zeros((2, 2))
+        room = room * [[-1], [1]] / figure.dpi
+        found.append((axes.get_position(original=True).frozen(), room))
     return tuple(found)
 
 
