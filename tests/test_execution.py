@@ -175,7 +175,7 @@ LONG = {  # pages that take longer: what they took while both cores were busy; o
     "filters/particles": 60,
     "filters/smoothers": 85,
     "foundations/dynamics-and-chaos": 70,
-    "foundations/fields": 95,
+    "foundations/fields": 50,
     "foundations/what-is-da": 65,
     "intro": 45,
     "learning/networks-in-the-loop": 80,
