@@ -173,7 +173,6 @@ LONG = {  # pages that take longer: what they took while both cores were busy; o
     "filters/inflation-and-localization": 90,
     "filters/kalman-filter": 55,
     "filters/particles": 60,
-    "filters/smoothers": 85,
     "foundations/dynamics-and-chaos": 70,
     "foundations/fields": 50,
     "foundations/what-is-da": 65,
