@@ -28,6 +28,13 @@ SCREENS = {
     "phone": {"width": 390, "height": 844},
 }
 
+# Colours change at once: a test must not measure one half way.
+AT_ONCE = """addEventListener("DOMContentLoaded", () => {
+  const style = document.createElement("style");
+  style.textContent = "* { transition: none !important }";
+  document.head.append(style);
+});"""
+
 
 def lacking(reason):
     """Skip with a reason at home; on the integration server a browser test never skips."""
@@ -132,6 +139,7 @@ def watched(browser):
         watch = Watch()
         context = watch.attach(browser.new_context(viewport=SCREENS[screen], **settings))
         context.set_default_timeout(60_000)
+        context.add_init_script(AT_ONCE)
         try:
             yield context, watch
         finally:
