@@ -88,12 +88,16 @@ CHANGES = {
         "ProcessPoolExecutor": None,  # it shows process pools
     },
     "book/filters/kalman-filter.md": {
-        "sakov2012.problem(100, batch=24, ": "sakov2012.problem(40, batch=24, ",
+        "sakov2012.problem(100, batch=24, ": "sakov2012.problem(40, batch=8, ",
     },
     "book/filters/ensemble-filters.md": {
-        "cycles=1000, batch=10": "cycles=640, batch=4",
-        "cycles=400, batch=4": "cycles=220, batch=4",
-        "cycles=1200, batch=20": "cycles=600, batch=8",
+        "problem = twin(Lorenz96(), ring, start, cycles=500, batch=10)": (
+            "problem = twin(Lorenz96(), ring, start, cycles=500, batch=3)"
+        ),
+        "cycles=260, batch=4": "cycles=120, batch=2",
+        "edge = twin(Lorenz96(), ring, start, cycles=500, batch=10)": (
+            "edge = twin(Lorenz96(), ring, start, cycles=210, batch=4)"
+        ),
     },
 }
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from bits import same_bits
 from examples import METHODS, Bare, Rotation, linear_gaussian, lorenz63
+from lengths import full
 
 import dalearn as da
 
@@ -66,7 +67,7 @@ def test_numpy_equals_torch(example):
 
 @each
 def test_a_batch_is_the_experiments_one_by_one(example):
-    problem = easy(example, batch=(2, 2), seed=3)
+    problem = easy(example, 4, batch=(2, 2), seed=3)  # two windows of the longest
     together = run(problem, example.method, seed=7)
     for flat, b in enumerate(np.ndindex(2, 2)):
         alone = run(problem[b], example.method, seed=7 + flat)
@@ -80,9 +81,9 @@ def test_a_batch_is_the_experiments_one_by_one(example):
 
 @each
 def test_a_batch_on_torch_is_the_experiments_one_by_one(example):
-    problem = easy(example, batch=(3,)).to(torch.zeros(1, dtype=torch.float64))
+    problem = easy(example, 4, batch=(2,)).to(torch.zeros(1, dtype=torch.float64))
     together = run(problem, example.method)
-    for b in range(3):
+    for b in range(2):
         alone = run(problem[b], example.method, seed=b)
         assert np.allclose(together["mean"][b], alone["mean"], rtol=0, atol=1e-8)
 
@@ -235,18 +236,18 @@ def test_missing_data_equal_rows_removed(example):
         pytest.skip("perturbed observations: compared with the same draws in test_oracles.py")
     import dataclasses
 
-    full = linear_gaussian(
+    whole = linear_gaussian(
         cycles=6, n=3 if example.local or example.fixed else 4, m=3, local=example.local
     )
-    data = full.data.copy()
+    data = whole.data.copy()
     data[:, 1] = np.nan
-    gaps = dataclasses.replace(full, data=data)
-    H, R = full.observation.operator.matrix, full.observation.noise.matrix()
+    gaps = dataclasses.replace(whole, data=data)
+    H, R = whole.observation.operator.matrix, whole.observation.noise.matrix()
     few = da.Observation(H[[0, 2]], da.Dense(R[np.ix_([0, 2], [0, 2])]))
     if example.local:
-        places = full.observation.locations[[0, 2]]
+        places = whole.observation.locations[[0, 2]]
         few = da.Observation(H[[0, 2]], da.Diagonal(np.diag(R)[[0, 2]]), places)
-    removed = dataclasses.replace(full, observation=few, data=full.data[:, [0, 2]])
+    removed = dataclasses.replace(whole, observation=few, data=whole.data[:, [0, 2]])
     a, b = run(gaps, example.method), run(removed, example.method)
     # exact algebra; finite differences of another operator carry their own 1e-10
     assert np.allclose(a["mean"], b["mean"], rtol=0, atol=1e-8)
@@ -264,6 +265,7 @@ def test_no_observation_at_all_is_a_forecast(example):
     assert abs(gap).max() < 1e-10
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("example", [e for e in METHODS if e.exact or e.wide], ids=str)
 def test_the_kalman_filter_on_a_linear_gaussian_problem(example):
     problem = linear_gaussian(cycles=4, local=example.local)
@@ -274,7 +276,10 @@ def test_the_kalman_filter_on_a_linear_gaussian_problem(example):
         assert np.allclose(result["std"], exact["std"], rtol=0, atol=1e-7)
         return
     errors = []
-    for N in (32, 512):  # 16 times the members: a quarter of the error, at the rate 1/sqrt(N)
+    # 16 times the members: a quarter of the error, at the rate 1/sqrt(N); 16 runs of 12 numbers
+    # pin each to 5 % (particles, which need more of them and cost nothing, to 20 %)
+    few = full((16, 256), (32, 512))
+    for N in (32, 512) if isinstance(example.method, da.ParticleFilter) else few:
         batch = run(problem.expand((16,)), example.wide(N))
         gap = (batch["mean"] - exact["mean"]).sel(stage="analysis")
         errors.append(float((gap**2).mean() ** 0.5))
@@ -282,6 +287,7 @@ def test_the_kalman_filter_on_a_linear_gaussian_problem(example):
     assert 2.5 < errors[0] / errors[1] < 6.5
 
 
+@pytest.mark.proof
 @each
 def test_beats_climatology_on_lorenz63(example):
     if example.linear_only:
@@ -289,16 +295,19 @@ def test_beats_climatology_on_lorenz63(example):
         result = run(problem, example.method)
         assert da.rmse(result).sel(stage="analysis").mean() < da.climatology(result)
         return
-    problem = lorenz63(cycles=120, batch=(8,), **noise_of(example))
+    # after 16 cycles, 4 time units, the prior is forgotten; the median of 8 means over 32 cycles
+    # scatters by a tenth, and is asked to be a fifth of what the climate gives
+    problem = lorenz63(cycles=full(48, 120), batch=(8,), **noise_of(example))
     result = run(problem, example.tracks or example.method)
-    error = da.rmse(result).sel(stage="analysis").isel(time=slice(64, None)).mean("time")
+    error = da.rmse(result).sel(stage="analysis").isel(time=slice(full(16, 64), None)).mean("time")
     if example.yardstick:  # says the same whatever is seen
         square = (da.rmse(result).sel(stage="analysis") ** 2).mean("time")
-        # climatology() divides by K = 120 as well
+        # climatology() divides by K as well
         assert np.allclose(square, da.climatology(result) ** 2, rtol=1e-9)
         return
     assert float(error.median()) < 0.2 * float(da.climatology(result).median())
-    assert int(da.lost(result).sum()) == 0
+    # EnVar4D has a run astray in one batch of three, for as long as the end of a short run is
+    assert int(da.lost(result).sum()) <= full(1, 0)
 
 
 @each
