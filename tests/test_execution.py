@@ -176,9 +176,7 @@ LONG = {  # pages that take longer: what they took while both cores were busy; o
     "foundations/what-is-da": 65,
     "intro": 45,
     "learning/networks-in-the-loop": 80,
-    "variational/3d-var": 55,
     "variational/4d-var": 65,
-    "variational/error-covariances": 65,
     "variational/weak-constraint": 85,
 }
 
