@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SITE := _build/html
+READER := $(VENV)/.book
 STAMP := $(VENV)/.installed
 
 # One thread each (the matrices are small), no bars in stored outputs; and the kernel of this
@@ -32,17 +33,22 @@ $(BIN)/python:
 	  echo "dalearn needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
 	  echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-
-$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -e ".[book,test]" -c constraints.txt
 	@mkdir -p $(VENV)/etc/ipython  # a kernel speaks to this machine only, and need not warn of it
 	@echo '{"IPKernelApp": {"log_level": 40}}' > $(VENV)/etc/ipython/ipython_kernel_config.json
+
+# A reader needs the book's tools and what compares notebooks; the rest of the tests' is 0.6 GB.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+$(READER): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[book]" pytest nbval
 	@touch $@
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[book,test]"
+	@touch $(READER) $@
 
 install: $(STAMP)  ## make .venv and install the package, the book's tools and the tests'
 
-pages: $(STAMP)  ## run each page that changed, once, and compare its `check` cells
+pages: $(READER)  ## run each page that changed, once, and compare its `check` cells
 	@$(BIN)/python book/execute_pages.py --compare
 
 book: pages  ## build the site into _build/html
@@ -107,14 +113,14 @@ processors: $(STAMP)  ## quick tests and every `check` cell under two others: mo
 	$(AGED) $(MAKE) nbval
 	OPENBLAS_CORETYPE=Sandybridge OMP_NUM_THREADS=2 $(MAKE) nbval
 
-lab: $(STAMP)  ## JupyterLab on the chapters
+lab: $(READER)  ## JupyterLab on the chapters
 	@$(BIN)/jupytext-config \
 	  --settings-file $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json \
 	  set-default-viewer markdown myst
 	env -u TQDM_DISABLE -u OMP_NUM_THREADS $(BIN)/jupyter lab --ServerApp.root_dir=book \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None
 
-notebooks: $(STAMP)  ## write the notebook beside each page that changed
+notebooks: $(READER)  ## write the notebook beside each page that changed
 	$(BIN)/python book/make_notebooks.py
 
 clean:  ## remove what was built; .venv stays
