@@ -66,7 +66,7 @@ class Encoded:
             TypeError: for codes of another library.
         """
         observe, y = problem.at(k)
-        seen = getattr(observe.noise, "seen", None)
+        seen = observe.noise.seen
         code = (
             self._sequence(problem, codes)[..., k, :] if self.sequence else self._code(y, seen, k)
         )
@@ -105,7 +105,7 @@ class Encoded:
             rows = []
             for k in range(len(problem)):
                 observe, y = problem.at(k)
-                rows.append(self._filled(y, getattr(observe.noise, "seen", None), k))
+                rows.append(self._filled(y, observe.noise.seen, k))
             if len({y.shape[-1] for y in rows}) > 1:
                 raise ValueError(
                     f"an encoder of sequences wants the same data at each time, met "
