@@ -170,7 +170,7 @@ def test_longest_first(monkeypatch):
 LIMIT = 40  # CPU seconds a page may take: a reader waits no longer, and neither does `make test`
 LONG = {  # pages that take longer: what they took while both cores were busy; only to be shortened
     "filters/particles": 60,
-    "foundations/dynamics-and-chaos": 70,
+    "foundations/dynamics-and-chaos": 45,
     "foundations/fields": 50,
     "foundations/what-is-da": 65,
     "intro": 45,
