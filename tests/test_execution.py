@@ -172,7 +172,6 @@ LONG = {  # pages that take longer: what they took while both cores were busy; o
     "filters/particles": 60,
     "foundations/dynamics-and-chaos": 45,
     "foundations/fields": 50,
-    "foundations/what-is-da": 65,
     "intro": 45,
     "learning/networks-in-the-loop": 80,
     "variational/4d-var": 65,
