@@ -175,7 +175,6 @@ LONG = {  # pages that take longer: what they took while both cores were busy; o
     "intro": 45,
     "learning/networks-in-the-loop": 80,
     "variational/4d-var": 65,
-    "variational/weak-constraint": 85,
 }
 
 
