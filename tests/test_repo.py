@@ -117,12 +117,12 @@ def blocks(language):
 def test_the_blocks_of_the_readme_print_what_they_say(tmp_path):
     """All of them in one process, in their order, as a reader runs them.
 
-    The sweep is made smaller, by its two numbers alone: 4 seeds instead of 100, in 2 processes.
+    The sweep is made smaller, by its two numbers alone: 4 seeds instead of 100, in one process.
     """
     first, sweep = blocks("python")
     smaller = sweep[0]
     for old, new in (
-        ("ProcessPoolExecutor(8)", "ProcessPoolExecutor(2)"),
+        ("ProcessPoolExecutor(8)", "ProcessPoolExecutor(1)"),
         ("methods, 100, pool, chunk=25", "methods, 4, pool, chunk=2"),
     ):
         assert smaller.count(old) == 1
