@@ -117,7 +117,8 @@ lab: $(READER)  ## JupyterLab on the chapters
 	@$(BIN)/jupytext-config \
 	  --settings-file $(VENV)/etc/jupyter/labconfig/default_setting_overrides.json \
 	  set-default-viewer markdown myst
-	env -u TQDM_DISABLE -u OMP_NUM_THREADS $(BIN)/jupyter lab --ServerApp.root_dir=book \
+	env -u TQDM_DISABLE -u OMP_NUM_THREADS $(BIN)/jupyter lab \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=book \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None
 
 notebooks: $(READER)  ## write the notebook beside each page that changed
