@@ -173,7 +173,6 @@ LONG = {  # pages that take longer: what they took while both cores were busy; o
     "foundations/dynamics-and-chaos": 45,
     "foundations/fields": 50,
     "intro": 45,
-    "learning/networks-in-the-loop": 80,
     "variational/4d-var": 65,
 }
 
