@@ -173,7 +173,7 @@ LONG = {  # pages that take longer: what they took while both cores were busy; o
     "foundations/dynamics-and-chaos": 45,
     "foundations/fields": 50,
     "intro": 45,
-    "variational/4d-var": 65,
+    "variational/4d-var": 45,
 }
 
 
