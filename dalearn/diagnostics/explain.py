@@ -111,6 +111,18 @@ def explain(
     """
     import pandas as pd
 
+    k = _checked(result, problem, time, component)
+    one = result.isel(time=k)
+    p = _prior(one, problem.validated(), k, localization)
+    i = component
+    columns, verdict = _of_all(p, one) if i is None else _of_component(p, one, i % problem.n)
+    columns = {"innovation": p.d, "spread": p.s, "error": p.r} | columns
+    table = pd.DataFrame(columns, index=pd.Index(p.seen, name="y"))
+    return Explanation(f"Cycle {k}, time {one['time'].values}: {verdict}", table)
+
+
+def _checked(result: xr.Dataset, problem: Problem, time: Any, component: Any) -> int:
+    """The number of the cycle, from 0, of a result that can be explained; else ValueError."""
     if "members" not in result:
         raise ValueError(
             "explain wants the ensemble: run assimilate(..., keep=('members',)), with a method "
@@ -134,39 +146,34 @@ def explain(
         if not whole and not (value is None and name == "component"):
             raise ValueError(f"{name} must be an integer from 0 to {size - 1}, met {value!r}")
     if not np.isfinite(result["ensemble_size"]):
-        raise ValueError(
-            "this method has no ensemble here, or its case failed: nothing to explain"
-        )
-    k = int(time) % K
-    one = result.isel(time=k)
-    p = _prior(one, problem.validated(), k, localization)
-    where = f"Cycle {k}, time {one['time'].values}"
-    columns: dict[str, Any] = {"innovation": p.d, "spread": p.s, "error": p.r}
-    if component is None:
-        shift = one["predicted"].sel(stage="analysis") - one["predicted"].sel(stage="forecast")
-        gain = p.s**2 / (p.s**2 + p.r**2)
-        together, increment = p.HBH @ np.linalg.solve(p.S, p.d), shift.values[p.seen]
-        columns |= {"gain": gain, "alone": gain * p.d, "together": together}
-        columns |= {"increment": increment}
-        words = [_by_itself(*row) for row in zip(p.d, p.s, p.r, together, strict=True)]
-        verdict = _overall(p, together, increment)
-    else:
-        i = int(component) % problem.n
-        spread = float(one["std"].sel(stage="forecast")[i])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            correlation = p.BH[i] / (spread * p.s)
-        gain = np.linalg.solve(p.S, p.taper[i] * p.BH[i])
-        columns |= {"correlation": correlation, "taper": p.taper[i], "gain": gain}
-        columns |= {"increment": gain * p.d}
-        N = int(one["ensemble_size"])
-        rows = zip(p.d, p.s, p.r, correlation, p.taper[i], strict=True)
-        words = [_on_component(*row, N) for row in rows]
-        x = one["mean"].isel(x=i)
-        actual = float(x.sel(stage="analysis") - x.sel(stage="forecast"))
-        verdict = _component(p, i, spread, correlation, float((gain * p.d).sum()), actual, N)
-    columns["verdict"] = words
-    table = pd.DataFrame(columns, index=pd.Index(p.seen, name="y"))
-    return Explanation(f"{where}: {verdict}", table)
+        raise ValueError("no ensemble to explain: another kind of method, or its case failed")
+    return int(time) % K
+
+
+def _of_all(p: _Prior, one: xr.Dataset) -> tuple[dict[str, Any], str]:
+    """The columns and the verdict where every observation moves its own prediction."""
+    shift = one["predicted"].sel(stage="analysis") - one["predicted"].sel(stage="forecast")
+    gain = p.s**2 / (p.s**2 + p.r**2)
+    together, increment = p.HBH @ np.linalg.solve(p.S, p.d), shift.values[p.seen]
+    words = [_by_itself(*row) for row in zip(p.d, p.s, p.r, together, strict=True)]
+    columns = {"gain": gain, "alone": gain * p.d, "together": together, "increment": increment}
+    return columns | {"verdict": words}, _overall(p, together, increment)
+
+
+def _of_component(p: _Prior, one: xr.Dataset, i: int) -> tuple[dict[str, Any], str]:
+    """The columns and the verdict where the observations move component i."""
+    spread, N = float(one["std"].sel(stage="forecast")[i]), int(one["ensemble_size"])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = p.BH[i] / (spread * p.s)
+    gain = np.linalg.solve(p.S, p.taper[i] * p.BH[i])
+    rows = zip(p.d, p.s, p.r, correlation, p.taper[i], strict=True)
+    words = [_on_component(*row, N) for row in rows]
+    x = one["mean"].isel(x=i)
+    actual = float(x.sel(stage="analysis") - x.sel(stage="forecast"))
+    columns = {"correlation": correlation, "taper": p.taper[i], "gain": gain}
+    columns |= {"increment": gain * p.d, "verdict": words}
+    verdict = _component(p, i, spread, correlation, float((gain * p.d).sum()), actual, N)
+    return columns, verdict
 
 
 def _prior(one: xr.Dataset, problem: Problem, k: int, localization: Any) -> _Prior:
