@@ -169,10 +169,8 @@ def test_longest_first(monkeypatch):
 
 LIMIT = 40  # CPU seconds a page may take: a reader waits no longer, and neither does `make test`
 LONG = {  # pages that take longer: what they took while both cores were busy; only to be shortened
-    "filters/particles": 60,
     "foundations/dynamics-and-chaos": 45,
     "foundations/fields": 50,
-    "intro": 45,
     "variational/4d-var": 45,
 }
 
