@@ -48,7 +48,8 @@ def explore(
     Args:
         draw: returns a matplotlib Figure or Axes, or leaves one pyplot figure open. Every frame
             must have the same figsize; the figure is closed afterwards. Where matplotlib lays it
-            out, axes stand as in the start frame as long as the labels fit.
+            out, axes stand as in the start frame as long as the labels fit. It may return the same
+            figure each time, with other data in its lines and images, at half the cost.
         alt: the figure in words for those who do not see it; a string, or a function of the
             values, such as `"RMSE with {members} members".format`.
         start: the values to begin with, such as `{"members": 10}`; else each list's first.

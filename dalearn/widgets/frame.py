@@ -84,10 +84,13 @@ def figure_of(drawn: Any, fresh: set[int]) -> Figure:
 def painted(figure: Figure, dpi: int, layout: Layout | None) -> FigureCanvasAgg:
     """The figure on a canvas: in the layout of another frame where it fits, else in its own.
 
-    So axes stand still while the reader turns, and a frame costs a third less.
+    So axes stand still while the reader turns, and a frame costs a third less; half, where
+    `draw` moves the lines of one figure and returns it again.
     """
     figure.set_dpi(dpi)
-    canvas, engine = FigureCanvasAgg(figure), figure.get_layout_engine()
+    kept, engine = figure.canvas, figure.get_layout_engine()
+    # a figure that draws itself again, with other data, has a canvas that knows its letters
+    canvas = kept if type(kept) is FigureCanvasAgg else FigureCanvasAgg(figure)
     if layout and engine and len(layout) == len(figure.axes) and not around(figure):
         figure.set_layout_engine("none")
         for axes, (place, _) in zip(figure.axes, layout, strict=True):

@@ -229,6 +229,26 @@ def test_axes_stand_still_while_the_reader_turns():
     assert np.abs(places(alone) - places(start)).max() > 0.02  # by itself it had moved them
 
 
+def test_a_figure_that_moves_its_lines_gives_the_frames_of_new_figures():
+    def new(height):
+        figure, axes = plt.subplots(figsize=(3, 2), layout="constrained")
+        axes.plot([1, 2], [height, 1])
+        axes.set(ylim=(0.1, 1000), yscale="log", title=f"${height}$")
+        plt.close(figure)
+        return figure
+
+    once = new(10)
+
+    def moved(height):
+        (axes,) = once.axes
+        axes.lines[0].set_ydata([height, 1])
+        axes.set_title(f"${height}$")
+        return once
+
+    controls = {"height": [10, 100, 300], "alt": "a line"}
+    assert explore(moved, **controls).html == explore(new, **controls).html
+
+
 @pytest.mark.parametrize("dpi", [96, 192])
 @pytest.mark.parametrize("change", [{"highest": 1e5}, {"label": "state\nof it\nall"}])
 def test_a_frame_whose_labels_want_more_room_has_it(change, dpi):
