@@ -19,7 +19,7 @@ export TQDM_DISABLE := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-unexport JUPYTER_PATH PYTHONPATH PYTHONHOME
+unexport JUPYTER_PATH PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install pages book test check lint style types unit live browser nbval proofs
@@ -37,7 +37,9 @@ $(BIN)/python:
 	@echo '{"IPKernelApp": {"log_level": 40}}' > $(VENV)/etc/ipython/ipython_kernel_config.json
 
 # A reader needs the book's tools and what compares notebooks; the rest of the tests' is 0.6 GB.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Of 16 000 modules a quarter is ever imported: Python compiles each when it is.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
+  -c constraints.txt
 $(READER): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[book]" pytest nbval
 	@touch $@

@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -44,6 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BOOK = Path(os.environ.get("DALEARN_BOOK") or ROOT / "book").resolve()  # a test has its own
 CACHE = BOOK.parent / "_build" / ".jupyter_cache"  # where Jupyter Book looks
 RECORDS = CACHE / "records"
+RUNNING = re.compile(r"^:Running: (\d+) seconds", re.MULTILINE)
 TIMEOUT = 900  # seconds a cell: no page is near it, but a machine may be busy with other things
 
 # Run before a page and after it, outside its history. An audit hook cannot be taken away, but the
@@ -360,11 +362,11 @@ def forget_others() -> None:
 
 
 def longest_first(some: Iterable[Path]) -> list[Path]:
-    """By what a page took last time; a page never run is taken for long, by its length."""
+    """By what a page took last time, or by the seconds that it tells its reader to expect."""
 
-    def cost(page: Path) -> tuple[float, int]:
-        record = recorded(page)
-        return (record.cpu if record else 1e9, page.stat().st_size)
+    def cost(page: Path) -> float:
+        record, told = recorded(page), RUNNING.search(page.read_text("utf8"))
+        return record.cpu if record else float(told[1]) if told else 30.0
 
     return sorted(some, key=cost, reverse=True)
 

@@ -69,7 +69,7 @@ def tab(desk):
 @pytest.mark.parametrize("name", PAGES or ["index.html"])
 def test_page(folder, tab, name):
     page, watch = tab
-    opens_fast(page, f"{folder}/{name}", redirects=REDIRECT in (SITE / name).read_text("utf-8"))
+    opens_fast(page, folder, name)
     assert page.title().strip()
     accessible(page)
     typeset(page)
@@ -84,23 +84,28 @@ def test_page(folder, tab, name):
 @pytest.mark.parametrize("name", PAGES or ["index.html"])
 def test_page_from_a_server(server, tab, name):
     page, watch = tab
-    page.goto(f"{server}/{name}")
-    page.wait_for_load_state("load")
-    if page.locator(".math").count():
-        page.wait_for_function("window.MathJax?.typesetPromise")
+    opens(page, server, name)
     watch.assert_clean(name)
 
 
-def opens_fast(page, address, redirects):
-    """The work of the main thread in seconds of its own time, and the elements that it made."""
-    meter = page.context.new_cdp_session(page)
-    meter.send("Performance.enable", {"timeDomain": "threadTicks"})
-    page.goto(address)
-    if redirects:
-        page.wait_for_url(lambda url: url != address)
+def opens(page, site, name):
+    """Until everything is there; a page that sends the reader on, until the other one is.
+
+    A tab that is closed between the two never answers.
+    """
+    page.goto(f"{site}/{name}")
+    if REDIRECT in (SITE / name).read_text("utf-8"):
+        page.wait_for_url(lambda url: url != f"{site}/{name}")
     page.wait_for_load_state("load")
     if page.locator(".math").count():
         page.wait_for_function("window.MathJax?.typesetPromise")
+
+
+def opens_fast(page, site, name):
+    """The work of the main thread in seconds of its own time, and the elements that it made."""
+    meter = page.context.new_cdp_session(page)
+    meter.send("Performance.enable", {"timeDomain": "threadTicks"})
+    opens(page, site, name)
     measured = {m["name"]: m["value"] for m in meter.send("Performance.getMetrics")["metrics"]}
     meter.detach()
     assert measured["TaskDuration"] < SLOWEST, f"{measured['TaskDuration']:.1f} s"
@@ -269,9 +274,7 @@ def answers_mouse(page, figure):
 
 def test_the_figure_of_the_front_page_is_above_the_fold(folder, tab):
     page, _ = tab
-    page.goto(f"{folder}/index.html")
-    if REDIRECT in (SITE / "index.html").read_text("utf-8"):
-        page.wait_for_url(lambda url: not url.endswith("/index.html"))
+    opens(page, folder, "index.html")
     figures = page.locator("[data-widget]")
     assert figures.count(), "the front page has no figure that lives"
     box = figures.first.bounding_box()
