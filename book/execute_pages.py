@@ -45,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BOOK = Path(os.environ.get("DALEARN_BOOK") or ROOT / "book").resolve()  # a test has its own
 CACHE = BOOK.parent / "_build" / ".jupyter_cache"  # where Jupyter Book looks
 RECORDS = CACHE / "records"
-RUNNING = re.compile(r"^:Running: (\d+) seconds", re.MULTILINE)
+RUNNING = re.compile(r"^:Running: (\d+) seconds", re.MULTILINE)  # what a page tells its reader
 TIMEOUT = 900  # seconds a cell: no page is near it, but a machine may be busy with other things
 
 # Run before a page and after it, outside its history. An audit hook cannot be taken away, but the
@@ -362,7 +362,7 @@ def forget_others() -> None:
 
 
 def longest_first(some: Iterable[Path]) -> list[Path]:
-    """By what a page took last time, or by the seconds that it tells its reader to expect."""
+    """By what a page took last time, else by what it tells its reader, else in the middle."""
 
     def cost(page: Path) -> float:
         record, told = recorded(page), RUNNING.search(page.read_text("utf8"))

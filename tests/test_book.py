@@ -4,8 +4,10 @@ The first half reads the sources. The second reads `_build/html` (`make book`), 
 where there is no site; with CI=true it fails instead.
 """
 
+import ast
 import os
 import re
+import symtable
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -111,6 +113,38 @@ def test_cells_are_short(page):
     assert not long, f"cells of more than {MAX_LINES} lines"
     wide = [line for c in shown for line in c.source.splitlines() if len(line) > MAX_WIDTH]
     assert not wide, f"lines of more than {MAX_WIDTH} characters are cut on the page"
+
+
+def names_of(source):
+    """What Python knows of the names in a piece of code."""
+    return symtable.symtable(source, "cell", "exec")
+
+
+def read_by(function, functions):
+    """The names that a function reads from the page, itself and through others of the page."""
+    own = {s.get_name() for s in function.get_symbols() if s.is_global()}
+    rest = {name: f for name, f in functions.items() if f is not function}
+    inner = [f for name, f in rest.items() if name in own]
+    return own.union(*(read_by(f, rest) for f in (*function.get_children(), *inner)))
+
+
+@each_page
+def test_what_a_live_figure_reads_is_not_bound_again(page):
+    """Beside a kernel a frame is drawn when the reader asks, after all the cells have run."""
+    magic = re.compile(r"^( *)%.*$", re.M)
+    cells = [magic.sub(r"\1pass", c.source) for c in code_cells(read_page(page))]
+    functions = {}
+    for i, cell in enumerate(cells):
+        functions |= {f.get_name(): f for f in names_of(cell).get_children()}
+        calls = (n for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.Call))
+        for call in (c for c in map(ast.unparse, calls) if re.match(r"(\w+\.)?explore\(", c)):
+            drawn = set(names_of(call).get_identifiers()) & set(functions)
+            said = [f for f in names_of(call).get_children() if f.get_name() == "lambda"]
+            figure = [functions[name] for name in drawn] + said
+            read = set().union(*(read_by(f, functions) for f in figure))
+            later = (s for c in cells[i + 1 :] for s in names_of(c).get_symbols())
+            again = read & {s.get_name() for s in later if s.is_assigned()}
+            assert not again, f"a later cell changes {again}, which this reads: {call}"
 
 
 @each_chapter

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def truth_of(result: xr.Dataset) -> xr.DataArray:
+    """The truth that the result holds; ValueError where it holds none."""
     if "truth" not in result:
         raise ValueError(
             "this score needs the truth, which the result does not hold; use innovations "

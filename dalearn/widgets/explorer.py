@@ -108,8 +108,7 @@ class Explorer:
             alt = self._alt(**values) if callable(self._alt) else self._alt
             if not isinstance(alt, str) or not alt.strip():
                 raise ValueError(f"alt is {alt!r}; describe the figure in words")
-            drawn = picture(self._draw, values, self._dpi, self._layout)
-            image, size, self._layout = drawn
+            image, size, self._layout = picture(self._draw, values, self._dpi, self._layout)
             first = self._frames.get(self.start)
             if first and size != first.size:
                 met = "{} x {} px at {}".format(*size, told(self.controls, index))

@@ -89,18 +89,18 @@ def painted(figure: Figure, dpi: int, layout: Layout | None) -> FigureCanvasAgg:
     """
     figure.set_dpi(dpi)
     kept, engine = figure.canvas, figure.get_layout_engine()
-    # a figure that draws itself again, with other data, has a canvas that knows its letters
+    # the canvas of a figure that comes again keeps its renderer, which has parsed the formulas
     canvas = kept if type(kept) is FigureCanvasAgg else FigureCanvasAgg(figure)
     if layout and engine and len(layout) == len(figure.axes) and not around(figure):
         figure.set_layout_engine("none")
         for axes, (place, _) in zip(figure.axes, layout, strict=True):
             axes.set_position(place, which="original")
-            axes.set_in_layout(True)  # again: the engine may be needed after all
+            axes.set_in_layout(True)  # again: set_position takes axes out
         canvas.draw()
+        figure.set_layout_engine(engine)  # for this frame, or the next of the same figure
         rooms = zip(layout_of(figure), layout, strict=True)
         if all((ours <= theirs + SLACK).all() for (_, ours), (_, theirs) in rooms):
             return canvas
-        figure.set_layout_engine(engine)
     canvas.draw()
     return canvas
 

@@ -142,10 +142,10 @@ def test_documented_scores(name):
     problem = case.problem(round(full(0.3, 1) * case.cycles), batch=16)
     for s in case.scores:
         found = case.score(da.assimilate(problem, s.method, progress=False))
-        # the scatter of a whole run, three times, and the rounding of what was printed; runs of
-        # 0.3 of the length have a variance more by 1 / 0.3, of which 0.3 is that of a whole run
-        # and 0.1 that of a median of 16. Between these quantiles lie two standard deviations, and
-        # one seed astray does not widen them
+        # Three standard deviations of the difference, and the rounding of what was printed. With
+        # the variance v of a seed's score here, that of the documented score is 0.3 v, since its
+        # run is 1 / 0.3 as long, and that of the median of 16 is 0.1 v. Two standard deviations
+        # lie between these quantiles, which one seed astray does not move
         low, high = np.quantile(found, (0.16, 0.84))
         slack = 3 * full(0.4, 1) ** 0.5 * (high - low) / 2 + 0.005
         assert abs(float(found.median()) - s.documented) <= slack, s

@@ -306,8 +306,9 @@ def test_beats_climatology_on_lorenz63(example):
         assert np.allclose(square, da.climatology(result) ** 2, rtol=1e-9)
         return
     assert float(error.median()) < 0.2 * float(da.climatology(result).median())
-    # EnVar4D has a run astray in one batch of three, for as long as the end of a short run is
-    assert int(da.lost(result).sum()) <= full(1, 0)
+    # the end of a short run is short: EnVar4D has a run astray there in one batch of three
+    short = full(isinstance(example.tracks or example.method, da.EnVar4D), False)
+    assert int(da.lost(result).sum()) <= int(short)
 
 
 @each

@@ -249,6 +249,21 @@ def test_a_figure_that_moves_its_lines_gives_the_frames_of_new_figures():
     assert explore(moved, **controls).html == explore(new, **controls).html
 
 
+def test_a_figure_that_comes_again_has_room_for_wider_labels_too():
+    once = two_axes()
+    painted(once, 192, None)
+    start, layout = places(once), layout_of(once)
+    painted(once, 192, layout)
+    once.axes[0].set_ylabel("state\nof it\nall")
+    painted(once, 192, layout)
+    wider = two_axes(label="state\nof it\nall")
+    painted(wider, 192, None)
+    np.testing.assert_allclose(places(once), places(wider), rtol=0, atol=1e-12)
+    once.axes[0].set_ylabel("state")
+    painted(once, 192, layout)
+    assert (places(once) == start).all()
+
+
 @pytest.mark.parametrize("dpi", [96, 192])
 @pytest.mark.parametrize("change", [{"highest": 1e5}, {"label": "state\nof it\nall"}])
 def test_a_frame_whose_labels_want_more_room_has_it(change, dpi):
