@@ -1,11 +1,12 @@
 """Run the book's pages, each once: `make pages`.
 
-A page is executed in a fresh kernel, with every frame of its figures drawn, and kept in the cache
-from which Jupyter Book builds the site and pytest compares the `check` cells (`replay.py`). Two
-pages run at a time, the longest first. Beside each execution stands a record: what it cost, and
-what it used, that is the files of this repository that its kernel opened, the modules of `dalearn`
-it imported and the versions of the packages. A page runs again when its code or something it used
-has changed; prose, words about a figure, README and modules it never saw cost nothing.
+A page is executed in a fresh kernel (from `nursery.py`), with every frame of its figures drawn,
+and kept in the cache from which Jupyter Book builds the site and pytest compares the `check` cells
+(`replay.py`). Two pages run at a time, the longest first. Beside each execution stands a record:
+what it cost, and what it used, that is the files of this repository that its kernel opened, the
+modules of `dalearn` it imported and the versions of the packages. A page runs again when its code
+or something it used has changed; prose, words about a figure, README and modules it never saw cost
+nothing.
 
     python book/execute_pages.py             what changed
     python book/execute_pages.py --compare   what changed; then compare all `check` cells
@@ -26,14 +27,14 @@ import re
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
-from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
+import nursery
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from myst_nb.core.read import read_myst_markdown_notebook
@@ -92,7 +93,7 @@ class Record:
     key: str  # the cache's key: a hash of the code cells and their metadata
     files: dict[str, str]  # path from the repository's root -> hash
     packages: dict[str, str]  # name -> version, Python's among them
-    cpu: float  # seconds of the kernel and its children
+    cpu: float  # seconds of the kernel and its children, without the nursery's imports
     wall: float
     slowness: float  # of the machine, at that time
 
@@ -291,6 +292,7 @@ def run(page: Path):
         notebook,
         timeout=TIMEOUT,
         kernel_name="python3",
+        kernel_manager_class=nursery.manager_class(),
         resources=where,
         coalesce_streams=True,
         record_timing=False,  # times in the cells would change the cache's key
@@ -371,24 +373,6 @@ def longest_first(some: Iterable[Path]) -> list[Path]:
     return sorted(some, key=cost, reverse=True)
 
 
-def tried(page: Path):
-    """What `run` gives or raises, as a value that a pool can send."""
-    try:
-        return run(page)
-    except PageError as error:
-        return error
-
-
-def outcomes(ordered: list[Path], jobs: int):
-    """Run pages, `jobs` at a time, and yield each as it is done; one page needs no pool."""
-    if min(jobs, len(ordered)) == 1:
-        yield from map(tried, ordered)
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(tried, page) for page in ordered]):
-            yield future.result()
-
-
 def run_all(some: list[Path], jobs: int) -> list[str]:
     """Execute pages and keep them; the errors of those that failed."""
     errors: list[str] = []
@@ -398,13 +382,16 @@ def run_all(some: list[Path], jobs: int) -> list[str]:
     os.environ.pop("DALEARN_STATIC", None)  # frames are drawn, whoever asks
     for page in ordered:
         record_path(page).unlink(missing_ok=True)  # so a failure is not taken for the last success
-    for outcome in outcomes(ordered, jobs):
-        if isinstance(outcome, PageError):
-            errors.append(str(outcome))
-            print(f"{str(outcome).partition(':')[0]}: FAILED", flush=True)
-        else:
-            keep(*outcome)
-            print(f"{outcome[1].page}: {outcome[1].cpu:.1f} CPU s", flush=True)
+    with ThreadPoolExecutor(jobs) as pool:  # the work is the kernels'
+        for future in as_completed([pool.submit(run, page) for page in ordered]):
+            try:
+                notebook, record = future.result()
+            except PageError as error:
+                errors.append(str(error))
+                print(f"{errors[-1].partition(':')[0]}: FAILED", flush=True)
+            else:
+                keep(notebook, record)
+                print(f"{record.page}: {record.cpu:.1f} CPU s", flush=True)
     return errors
 
 

@@ -12,6 +12,7 @@ sys.path[:0] = [str(ROOT / "book"), str(ROOT / "tests")]  # in every folder of t
 import bounds  # noqa: E402
 
 matplotlib.use("Agg")
+SITES = ("browser", "test_book.py", "test_execution.py", "test_site_pages.py")  # the Makefile's
 
 
 def pytest_configure(config):
@@ -24,4 +25,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "site" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.site)
+        if item.get_closest_marker("site") or item.get_closest_marker("browser"):
+            where = item.path.relative_to(ROOT / "tests").parts[0]
+            assert where in SITES, f"`make browser` does not run {item.nodeid}"
     items.sort(key=lambda item: -bounds.of(item.path))

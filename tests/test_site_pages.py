@@ -3,8 +3,10 @@
 Skipped where there is no site (`make book`); with CI=true it fails instead.
 """
 
+import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 from test_book import BOOK, SITE, code_cells, each_page, named, read_page, site, toc_pages  # noqa: F401
@@ -78,3 +80,23 @@ def test_figures_that_live_are_numbered(site, page):  # noqa: F811
     assert len(figures) == live
     assert all(numbers)
     assert len({n[1] for n in numbers}) == live
+
+
+@pytest.mark.site
+@each_page
+def test_each_control_changes_the_picture(site, page):  # noqa: F811
+    """Where the others stand at the start, no value of it shows the picture of its first one."""
+    html = (SITE / page.relative_to(BOOK).with_suffix(".html")).read_text("utf8")
+    states = re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)
+    assert len(states) == html.count('class="dalearn-explore"')
+    for state in map(json.loads, states):
+        scene = state["scene"]
+        shape = [len(control["texts"]) for control in scene["controls"]]
+        pictures = np.array([hash(frame) for frame in scene["frames"]]).reshape(shape)
+        start = np.unravel_index(state["index"], shape)
+        assert len(scene["alts"]) == pictures.size
+        for axis, control in enumerate(scene["controls"]):
+            where = (*start[:axis], slice(None), *start[axis + 1 :])
+            first, *others = pictures[where]
+            assert first not in others, control["label"]
+            assert len(set(control["texts"])) == len(control["texts"])

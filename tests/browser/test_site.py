@@ -74,8 +74,7 @@ def test_page(folder, tab, name):
     accessible(page)
     typeset(page)
     for figure in page.locator(".dalearn-explore").all():
-        answers_keys(page, figure)
-        answers_mouse(page, figure)
+        answers(page, figure)
     legible(page)
     fits(page)
     watch.assert_clean(name)
@@ -134,7 +133,8 @@ def accessible(page):
 
 
 # The contrast of thousands of words in a few dozen colours is asked once for each colour, size and
-# weight on each ground: axe takes ten milliseconds a word.
+# weight on each ground, and whether a link is told from its text once for each colour, line and
+# colour of the text: axe takes ten milliseconds a word.
 MARK_COLOURS = """() => {
   const grounds = new Map([[null, ""]]);
   const ground = (e) => {
@@ -149,27 +149,37 @@ MARK_COLOURS = """() => {
   const seen = new Set();
   for (const e of document.querySelectorAll("body *")) {
     delete e.dataset.contrast;
-    const text = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    const link = e.matches("a[href]");
+    const text = link || [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
     if (!text || !e.checkVisibility()) continue;
     const s = getComputedStyle(e);
-    const key = [s.color, s.fontSize, s.fontWeight, ground(e)].join();
+    const around = link ? [s.textDecorationLine, getComputedStyle(e.parentElement).color] : [];
+    const key = [s.color, s.fontSize, s.fontWeight, ground(e), ...around].join();
     if (!seen.has(key)) e.dataset.contrast = "";
     seen.add(key);
   }
   return seen.size;
 }"""
 ONE_OF_EACH = """;
-axe.configure({ rules: [{ id: "color-contrast", selector: "[data-contrast]" }] });"""
+axe.configure({ rules: [{ id: "color-contrast", selector: "[data-contrast]" },
+  { id: "link-in-text-block", selector: "a[href][data-contrast]" }] });"""
 
 
-def test_a_pale_word_among_thousands_is_found(watched):
+@pytest.mark.parametrize(
+    ("bad", "found"),
+    [
+        ('<i style="background: #eee"><b style="color: #999">p</b></i>', "contrast: <b .*p"),
+        ('say <a href="#" style="color: #222; text-decoration: none">so</a>', "block: <a .*so"),
+    ],
+)
+def test_a_bad_word_among_thousands_is_found(watched, bad, found):
     """The first of its colour is marked, wherever it stands."""
     with watched() as (context, _):
         page = context.new_page()
-        words = "<span>word</span> " * 50
-        pale = '<div style="background: #eee"><p><b style="color: #999">pale</b></p></div>'
-        page.set_content(f"<html lang=en><title>t</title><main><h1>h</h1>{words}{pale}{words}")
-        with pytest.raises(AssertionError, match=r"serious color-contrast: <b .*pale"):
+        words = '<span>word</span> <a href="#">link</a> ' * 50
+        text = f"<p>{words} words</p><p>{bad} words</p><p>{words} words</p>"
+        page.set_content(f"<html lang=en><title>t</title><main><h1>h</h1>{text}")
+        with pytest.raises(AssertionError, match=f"serious .*{found}"):
             accessible(page)
 
 
@@ -226,41 +236,37 @@ def wide(page):
 
 
 def shown(figure):
-    return figure.locator("img").get_attribute("src"), figure.get_by_role("status").text_content()
+    """The number of the picture, in the order in which pictures were met, and the words."""
+    return tuple(
+        figure.evaluate(
+            """f => { const met = f.met ??= [], picture = f.querySelector("img").src;
+            if (!met.includes(picture)) met.push(picture);
+            return [met.indexOf(picture), f.querySelector("[role=status]").textContent]; }"""
+        )
+    )
 
 
-def answers_keys(page, figure):
-    """Each control changes picture and words, the others as they were; Home brings them back."""
+def answers(page, figure):
+    """Keys and mouse bring the first frames and the last of each control.
+
+    `test_site_pages.py` looks at the frames between, which come in the same way: painting one
+    takes Chromium a tenth of a second.
+    """
     for control in figure.locator("input[type=range]:enabled, .segments").all():
         radio = control.get_attribute("role") == "radiogroup"
+        values = control.locator("input") if radio else None
+        count = values.count() if values else 1 + int(control.get_attribute("max"))
+        start = int(control.evaluate(PLACE))
         (control.locator("input:checked") if radio else control).focus()
-        start = control.evaluate(
-            "c => c.matches('input') ? +c.value : [...c.querySelectorAll('input')]"
-            ".findIndex(i => i.checked)"
+        first, second, last, before = (
+            (page.keyboard.press(key), shown(figure))[1]
+            for key in ("Home", "ArrowRight", "End", "ArrowLeft")
         )
-        page.keyboard.press("Home")
-        count = (
-            control.locator("input").count() if radio else 1 + int(control.get_attribute("max"))
-        )
-        pictures, words = set(), set()
-        for _ in range(count - 1):
-            page.keyboard.press("ArrowRight")
-            picture, said = shown(figure)
-            pictures.add(picture)
-            words.add(said)
-        assert len(words) == count - 1, f"{words} for {count} values"
-        page.keyboard.press("Home")
-        assert shown(figure)[0] not in pictures or count == 1
-        for _ in range(start):  # at time 0, say, another control may change nothing
-            page.keyboard.press("ArrowRight")
-
-
-def answers_mouse(page, figure):
-    """Clicks at both ends of each slider, or on the first and last button, are heard."""
-    for control in figure.locator("input[type=range]:enabled, .segments").all():
-        seen = []
-        for far in (False, True):
-            if control.get_attribute("role") == "radiogroup":
+        assert first[0] not in (second[0], last[0])
+        assert len({first[1], second[1], last[1]}) == min(count, 3)
+        assert before[0] == (first if count == 2 else second)[0] or count > 3
+        for far, wanted in ((False, first), (True, last)):
+            if radio:
                 labels = control.locator("label")
                 (labels.last if far else labels.first).click()
             else:
@@ -268,8 +274,17 @@ def answers_mouse(page, figure):
                 box = control.bounding_box()
                 x = box["width"] - 4 if far else 4
                 page.mouse.click(box["x"] + x, box["y"] + box["height"] / 2)
-            seen.append(shown(figure))
-        assert seen[0] != seen[1]
+            assert shown(figure)[0] == wanted[0]
+        control.evaluate(SET, start)  # at time 0, say, another control may change nothing
+
+
+PLACE = """c => c.matches('input') ? +c.value :
+  [...c.querySelectorAll('input')].findIndex(i => i.checked)"""
+SET = """(c, place) => {
+  if (!c.matches('input')) return c.querySelectorAll('input')[place].click();
+  c.value = place;
+  c.dispatchEvent(new Event('input'));
+}"""
 
 
 def test_the_figure_of_the_front_page_is_above_the_fold(folder, tab):
