@@ -90,7 +90,7 @@ nbval: $(STAMP)  ## run every notebook live and compare its `check` cells
 	DALEARN_STATIC=0 $(BIN)/python -m pytest --nbval --nbval-current-env -W default \
 	  -n 2 --dist loadfile book
 
-proofs: $(STAMP)  ## the slow tests at the lengths of the papers, all of them: an hour
+proofs: $(STAMP)  ## the slow tests at the lengths of the papers, all of them: ten minutes
 	DALEARN_PROOFS=1 $(UNIT) -m proof
 
 # The pages come first, two at a time: what waits for them is the longest path. Then the site and its

@@ -166,9 +166,9 @@ def adjoint_test(
             value, Ap = g(z), convert(tangent(x, convert(p, x)), z)
         q = convert(rng.standard_normal(tuple(value.shape)), z)
         if adjoint is None:
-            image = g(at := z.clone().requires_grad_())
-            detached = not image.requires_grad
-            Aq = 0 * z if detached else torch.autograd.grad(image, at, q, allow_unused=False)[0]
+            image, Aq = g(at := z.clone().requires_grad_()), 0 * z
+            if image.requires_grad:
+                Aq = torch.autograd.grad(image, at, q, materialize_grads=True)[0]
         else:
             Aq = convert(adjoint(x, convert(q, x)), z)
     except (TypeError, AttributeError, RuntimeError) as error:

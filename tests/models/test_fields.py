@@ -478,7 +478,7 @@ def test_a_reynolds_number_for_each_experiment_of_a_batch(kind):
 @pytest.mark.proof
 @pytest.mark.parametrize(
     ("n", "dt", "steps"),
-    [(64, 0.02, full(3000, 6000)), full((128, 0.01, 2000), (128, 0.005, 6000))],
+    [(64, 0.02, full(2000, 6000)), full((96, 0.0125, 1600), (128, 0.005, 6000))],
 )
 def test_turbulence_is_statistically_steady(n, dt, steps):
     """At Re = 1000: no blow-up, and two later windows have one spectrum within noise."""

@@ -750,14 +750,15 @@ def test_one_ensemble_may_be_the_prior_of_a_whole_batch(number, kind):
 @pytest.mark.proof
 def test_seven_members_track_lorenz96_with_a_radius_and_not_without():
     """LETKF N = 7, factor 1.04, radius 4, rotated: 0.22 (the setting of Sakov and Oke 2008)."""
-    nature, skip = lorenz96(cycles=full(600, 1500), batch=20), full(200, 400)
+    nature = lorenz96(cycles=full(600, 1500), batch=full(12, 20))
+    skip = full(200, 400)
     local = da.score(
         run(nature, da.LETKF(7, localization=RING, inflation=1.04, rotate="haar")), skip=skip
     ).sel(stage="analysis")
     assert int(local["lost"].sum()) == 0
-    # two digits, and 20 seeds of 400 cycles pin the median to 0.004, of 1100 to 0.002
+    # two digits, and 12 seeds of 400 cycles pin the median to 0.005, 20 of 1100 to 0.002
     assert abs(float(local["rmse"].median()) - 0.22) <= 0.01
     alone = da.score(run(nature, da.ETKF(7, inflation=1.04, rotate="haar")), skip=skip).sel(
         stage="analysis"
     )
-    assert int(alone["lost"].sum()) == 20
+    assert alone["lost"].all()
