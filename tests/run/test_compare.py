@@ -61,17 +61,23 @@ class Counted:
 
 @dataclass(frozen=True, eq=False)
 class Dies:
-    """Kills its process at the second cycle: `lives` times, which files in a folder count."""
+    """Kills its process at the second cycle: `lives` times, which files in a folder count.
+
+    dask's nanny starts a worker again that dies, but gives up one that dies before the nanny has
+    heard that it started: hence `wait`, in seconds.
+    """
 
     method: Any
     folder: str
     lives: int
+    wait: float = 0.0
 
     def run(self, problem, rng):
         for k, cycle in enumerate(self.method.run(problem, rng)):
             if k == 1:
                 spent = len(os.listdir(self.folder))
                 if spent < self.lives:
+                    time.sleep(self.wait)
                     Path(self.folder, str(spent)).touch()
                     os.kill(os.getpid(), signal.SIGKILL)
             yield cycle
@@ -280,12 +286,12 @@ def test_killed_dask_workers_cost_only_their_case(tmp_path, cluster):
     problem = lorenz63(cycles=6, batch=(6,))
     folder = tmp_path / "deaths"
     folder.mkdir()
-    once = {**PAIR, "dies": Dies(da.ETKF(10), str(folder), lives=1)}
+    once = {**PAIR, "dies": Dies(da.ETKF(10), str(folder), lives=1, wait=1.0)}
     with cluster.get_executor() as pool:
         result = compare(problem, once, executor=pool, chunk=1)
     assert len(list(folder.iterdir())) == 1  # dask runs it again on another worker
     assert_same(result, compare(problem, once, chunk=1))
-    always = {"dies": Dies(da.ETKF(10), str(folder), lives=99), **PAIR}
+    always = {"dies": Dies(da.ETKF(10), str(folder), lives=99, wait=1.0), **PAIR}
     with cluster.get_executor() as pool, pytest.warns(RuntimeWarning) as told:
         result = compare(problem, always, executor=pool, chunk=6)
     assert "1 of 3 cases failed" in str(told[-1].message)
@@ -302,12 +308,13 @@ def test_a_dask_worker_killed_from_outside_loses_nothing(tmp_path, cluster):
 
     def kill():
         for _ in range(600):
-            if log.exists() and log.read_text():
-                killed.append(int(log.read_text().split()[0]))
+            if log.exists() and len(begun := log.read_text().split()) >= 4:
+                killed.append(int(begun[-1]))
                 os.kill(killed[0], signal.SIGKILL)
                 return
             time.sleep(0.05)
 
+    cluster.wait_for_workers(2, timeout=60)  # those that the test before has killed
     thread = threading.Thread(target=kill)
     thread.start()
     with cluster.get_executor() as pool:
