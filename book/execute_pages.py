@@ -392,6 +392,7 @@ def run_all(some: list[Path], jobs: int) -> list[str]:
             else:
                 keep(notebook, record)
                 print(f"{record.page}: {record.cpu:.1f} CPU s", flush=True)
+    nursery.close()
     return errors
 
 
@@ -432,7 +433,9 @@ def compare() -> int:
     """Compare the committed notebooks with the executions, by nbval: `replay.py`."""
     import pytest
 
-    return int(pytest.main(["-q", "-W", "default", "-p", "replay", str(BOOK)]))
+    # jupyter_client leaves an event loop in each thread that ran a page
+    quiet = ("-W", "default", "-W", "ignore:unclosed event loop:ResourceWarning")
+    return int(pytest.main(["-q", *quiet, "-p", "replay", str(BOOK)]))
 
 
 if __name__ == "__main__":

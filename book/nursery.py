@@ -54,6 +54,13 @@ class Nursery:
 nursery = cache(Nursery)
 
 
+def close() -> None:
+    """End the nursery, if there is one; its kernels have ended, or end now."""
+    if nursery.cache_info().currsize:
+        with nursery().process:  # closes what it reads from, and waits for it
+            nursery.cache_clear()
+
+
 class Kernel:
     """A forked kernel, with what jupyter_client asks of a `subprocess.Popen`."""
 

@@ -127,10 +127,8 @@ def small_nursery(monkeypatch):
     """One that forks in a second: its kernels import what they need themselves."""
     monkeypatch.setattr(nursery, "IMPORTS", ("ipykernel.kernelapp",))
     nursery.nursery.cache_clear()
-    with nursery.nursery().process as process:
-        yield nursery.nursery()
-        process.terminate()
-    nursery.nursery.cache_clear()
+    yield nursery.nursery()
+    nursery.close()
 
 
 FAILS = {
