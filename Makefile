@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport JUPYTER_PATH PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install pages book test check lint style types unit live browser nbval proofs
+.PHONY: help install pages book test check quick lint style types unit live browser nbval proofs
 .PHONY: processor processors lab notebooks clean
 
 help:  ## say what there is
@@ -100,8 +100,10 @@ test: style pages | $(LOGS)  ## everything that CI runs
 	@$(MAKE) --no-print-directory -j2 -k -o pages --output-sync=target browser unit live types; status=$$?; \
 	for log in $(LOGS)/*.log; do echo "$$(basename $$log .log): $$(tail -n 1 $$log)"; done; exit $$status
 
-check: lint  ## what fits in three minutes: style, types, quick tests
-	$(UNIT) -m "not slow and not browser and not site"
+check: style  ## what fits in three minutes: style, types, quick tests
+	@$(MAKE) --no-print-directory -j2 -k --output-sync=target types quick
+quick: $(STAMP)
+	$(UNIT) -m "not slow and not proof and not browser and not site"
 
 # Arithmetic as on a processor of 2004: no AVX, no FMA, in OpenBLAS, NumPy, torch and MKL alike.
 AGED := OPENBLAS_CORETYPE=Prescott NPY_DISABLE_CPU_FEATURES=X86_V3 ATEN_CPU_CAPABILITY=default \

@@ -228,6 +228,7 @@ def python(root, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_the_contracts_run_on_new_parts(house):
     root = house[0]
     chosen = f"toy and ({' or '.join(CONTRACT)})"

@@ -100,6 +100,7 @@ def test_sections_report(name, monkeypatch):
     json.dumps(report.sections)
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_files(tmp_path):
     command = [sys.executable, "-m", "benchmarks.models", "--quick", "--only", "gpu"]
     subprocess.run([*command, "--out", str(tmp_path)], check=True, capture_output=True, cwd=ROOT)

@@ -91,6 +91,7 @@ def record(book):
     return execute_pages.Record(**json.loads(path.read_text("utf8")))
 
 
+@pytest.mark.slow
 def test_a_record_holds_what_the_page_used(record):
     assert {"dalearn/__init__.py", "dalearn/__init__.pyi"} <= set(record.files)
     assert any(name.endswith("kernels.py") for name in record.files)
@@ -101,12 +102,14 @@ def test_a_record_holds_what_the_page_used(record):
     assert record.slowness >= 1
 
 
+@pytest.mark.slow
 def test_a_page_draws_as_in_a_notebook(book, record):
     path = book.parent / f"_build/.jupyter_cache/executed/{record.key}/base.ipynb"
     code = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     assert "image/png" in code[1].outputs[0].data
 
 
+@pytest.mark.slow
 def test_a_changed_check_output_fails(book):
     """Executed pages are compared and not run again; one notebook says what its page did not."""
     notebook = book / "other.ipynb"
@@ -148,6 +151,7 @@ def test_a_page_that_fails_says_where(tmp_path, monkeypatch, small_nursery, how)
     assert said in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not nursery.FORKS, reason="kernels are forked on Linux only")
 def test_a_kernel_ends_with_the_one_who_asked(small_nursery, tmp_path):
     """However that one ended: what it spoke through is closed, and then the nursery is gone."""
@@ -176,6 +180,7 @@ def kept(book, record, monkeypatch):
     return why
 
 
+@pytest.mark.slow
 def test_what_makes_a_page_run_again(kept, record):
     assert kept() == ""
     files, packages = record.files, record.packages
@@ -196,6 +201,7 @@ def test_the_public_names_count_where_the_page_imported_their_module(tmp_path, m
     assert lines == ["a = dalearn.a", "f = dalearn.b.f"]
 
 
+@pytest.mark.slow
 def test_prose_leaves_an_execution_valid(kept, book):
     page = book / "page.md"
     text = page.read_text("utf8")
@@ -248,6 +254,7 @@ def test_a_page_runs_in_its_limit(page):
     assert record.cpu / record.slowness <= limit * (2 if busy else SCATTER)
 
 
+@pytest.mark.slow
 def test_a_test_file_that_takes_too_long_fails_the_run(tmp_path):
     (tmp_path / "conftest.py").write_text("import bounds\n\nbounds.USUAL = 0.1\n", "utf8")
     busy = (

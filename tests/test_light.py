@@ -102,6 +102,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", CHANGES)
 def test_the_classical_half_runs_without_torch_and_processes(page):
     out = python(BARE, page, json.dumps(CHANGES[page]))

@@ -100,3 +100,24 @@ def test_each_control_changes_the_picture(site, page):  # noqa: F811
             first, *others = pictures[where]
             assert first not in others, control["label"]
             assert len(set(control["texts"])) == len(control["texts"])
+
+
+def test_a_changed_page_is_built_anew_without_a_warning(tmp_path, monkeypatch):
+    """Sphinx's own search index is gone by then, which it must not miss."""
+    monkeypatch.syspath_prepend(str(BOOK / "_ext"))
+    import site_search
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    (tmp_path / "conf.py").write_text('extensions = ["site_search"]\n', "utf8")
+    (tmp_path / "index.rst").write_text("One\n===\n\n.. toctree::\n\n   other\n", "utf8")
+    for word in ("sea", "lake"):
+        (tmp_path / "other.rst").write_text(f"Two\n===\n\nThe {word}.\n", "utf8")
+        places = (tmp_path, tmp_path, tmp_path / "html", tmp_path / "trees", "html")
+        with docutils_namespace():
+            app = Sphinx(*map(str, places), status=None, warningiserror=True)
+            app.build()
+        assert app.statuscode == 0
+        site_search.write(app)
+        assert word in (tmp_path / "html/_static/search-data.js").read_text("utf8")
+        assert not (tmp_path / "html/searchindex.js").exists()

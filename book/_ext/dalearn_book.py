@@ -127,6 +127,7 @@ def setup(app: Sphinx) -> dict:
     remove_thebe(app)
     drop_hooks(app, "sphinx-mathjax-offline")
     app.config.mathjax_path = "mathjax/startup.js"
+    site_search.setup(app)
     app.add_transform(live_figures.NumberLiveFigures)
     app.connect("html-page-context", offer_notebook, priority=900)
     app.connect("build-finished", finish)

@@ -85,3 +85,16 @@ def write(app: Sphinx) -> None:
     for name in SPHINX:
         for old in (site / name, site / "_static" / name):
             old.unlink(missing_ok=True)
+
+
+def keep_no_index(app: Sphinx) -> None:
+    """Sphinx collects no words for its own index, and does not miss one when pages change."""
+    if app.builder.format == "html":
+        app.builder.load_indexer = lambda names: None
+        app.builder.index_page = lambda *page: None
+        app.builder.dump_search_index = lambda: None
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("builder-inited", keep_no_index)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

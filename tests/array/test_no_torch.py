@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 import dalearn as da
 from dalearn.array.derivative import finite_difference, pushforward, transpose
@@ -66,6 +67,7 @@ np.savez(sys.argv[1], **found)
 """
 
 
+@pytest.mark.slow
 def test_filters_without_torch(tmp_path):
     """Against the same script with torch, where derivatives are exact."""
     for name, code in (("without", CODE), ("with", CODE.replace(REFUSE, "import sys, torch"))):
