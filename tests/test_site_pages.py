@@ -110,7 +110,8 @@ def test_a_changed_page_is_built_anew_without_a_warning(tmp_path, monkeypatch):
     from sphinx.util.docutils import docutils_namespace
 
     (tmp_path / "conf.py").write_text('extensions = ["site_search"]\n', "utf8")
-    (tmp_path / "index.rst").write_text("One\n===\n\n.. toctree::\n\n   other\n", "utf8")
+    (tmp_path / "index.rst").write_text("One\n===\n\n.. toctree::\n\n   other\n   third\n", "utf8")
+    (tmp_path / "third.rst").write_text("Three\n=====\n\nThe coast.\n", "utf8")
     for word in ("sea", "lake"):
         (tmp_path / "other.rst").write_text(f"Two\n===\n\nThe {word}.\n", "utf8")
         places = (tmp_path, tmp_path, tmp_path / "html", tmp_path / "trees", "html")
