@@ -100,7 +100,7 @@ test: style pages | $(LOGS)  ## everything that CI runs
 	@$(MAKE) --no-print-directory -j2 -k -o pages --output-sync=target browser unit live types; status=$$?; \
 	for log in $(LOGS)/*.log; do echo "$$(basename $$log .log): $$(tail -n 1 $$log)"; done; exit $$status
 
-check: style  ## what fits in three minutes: style, types, quick tests
+check: style  ## style, types and quick tests: three and a half minutes on two cores
 	@$(MAKE) --no-print-directory -j2 -k --output-sync=target types quick
 quick: $(STAMP)
 	$(UNIT) -m "not slow and not proof and not browser and not site"

@@ -1,4 +1,4 @@
-"""Kernels that are forked, so that what every page imports is imported once for all pages.
+"""Forked kernels, so that what every page imports is imported once.
 
 torch, matplotlib, SciPy and xarray take a kernel seven seconds to import, and each of some twenty
 pages has a kernel of its own. Here one process, the nursery, imports them and forks for every

@@ -29,7 +29,7 @@ def slowness(tries: int = 3) -> float:
     """Time of `work` on this machine over the reference, the best of a few tries; at least 1."""
     times = []
     for _ in range(tries):
-        start = time.thread_time()
+        start = time.thread_time()  # other threads wait for pages meanwhile
         work()
         times.append(time.thread_time() - start)
     return max(1.0, min(times) / REFERENCE)

@@ -154,7 +154,7 @@ def test_a_page_that_fails_says_where(tmp_path, monkeypatch, small_nursery, how)
 @pytest.mark.slow
 @pytest.mark.skipif(not nursery.FORKS, reason="kernels are forked on Linux only")
 def test_a_kernel_ends_with_the_one_who_asked(small_nursery, tmp_path):
-    """However that one ended: what it spoke through is closed, and then the nursery is gone."""
+    """The nursery ends when its input is closed, as by a process that was killed; they follow."""
     pid = small_nursery.fork(["-f", str(tmp_path / "connection.json")], str(tmp_path))
     kernel = nursery.Kernel(pid)
     assert kernel.poll() is None

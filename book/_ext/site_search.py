@@ -88,7 +88,7 @@ def write(app: Sphinx) -> None:
 
 
 def keep_no_index(app: Sphinx) -> None:
-    """Sphinx collects no words for its own index, and does not miss one when pages change."""
+    """Switch off Sphinx's own index: `write` removes it, and a later build would warn of that."""
     if app.builder.format == "html":
         app.builder.load_indexer = lambda names: None
         app.builder.index_page = lambda *page: None

@@ -252,16 +252,18 @@ def answers(page, figure):
     `test_site_pages.py` looks at the frames between, which come in the same way: painting one
     takes Chromium a tenth of a second.
     """
+
+    def after(key):
+        page.keyboard.press(key)
+        return shown(figure)
+
     for control in figure.locator("input[type=range]:enabled, .segments").all():
         radio = control.get_attribute("role") == "radiogroup"
         values = control.locator("input") if radio else None
         count = values.count() if values else 1 + int(control.get_attribute("max"))
         start = int(control.evaluate(PLACE))
         (control.locator("input:checked") if radio else control).focus()
-        first, second, last, before = (
-            (page.keyboard.press(key), shown(figure))[1]
-            for key in ("Home", "ArrowRight", "End", "ArrowLeft")
-        )
+        first, second, last, before = map(after, ("Home", "ArrowRight", "End", "ArrowLeft"))
         assert first[0] not in (second[0], last[0])
         assert len({first[1], second[1], last[1]}) == min(count, 3)
         assert before[0] == (first if count == 2 else second)[0] or count > 3
