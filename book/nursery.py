@@ -8,6 +8,7 @@ cannot fork safely (all but Linux), kernels start in the usual way; so they do u
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 IMPORTS = (
-    "dask.array",
+    "dask.array",  # which xarray imports where it is installed: not for readers
     "ipykernel.kernelapp",
     "ipywidgets",
     "matplotlib.pyplot",
@@ -57,7 +58,8 @@ nursery = cache(Nursery)
 def close() -> None:
     """End the nursery, if there is one; its kernels have ended, or end now."""
     if nursery.cache_info().currsize:
-        with nursery().process:  # closes what it reads from, and waits for it
+        # leaving the process closes what it reads from, and waits for it; it may have died before
+        with contextlib.suppress(BrokenPipeError), nursery().process:
             nursery.cache_clear()
 
 
@@ -136,7 +138,8 @@ def main(names: list[str]) -> None:
     os.environ["MPLBACKEND"] = BACKEND  # as a kernel has it before anything is imported
     sys.path.pop(0)  # this folder, which no kernel should see
     for name in names:
-        __import__(name)
+        with contextlib.suppress(ImportError):  # a page that wants it will say that it is missing
+            __import__(name)
     sys.modules.pop("__mp_main__", None)  # what multiprocessing calls this file
     while line := sys.stdin.readline():
         child = os.fork()

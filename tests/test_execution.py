@@ -127,8 +127,8 @@ def test_a_changed_check_output_fails(book):
 
 @pytest.fixture
 def small_nursery(monkeypatch):
-    """One that forks in a second: its kernels import what they need themselves."""
-    monkeypatch.setattr(nursery, "IMPORTS", ("ipykernel.kernelapp",))
+    """One that forks in a second: its kernels import what they need, and one module is missing."""
+    monkeypatch.setattr(nursery, "IMPORTS", ("no_such_module", "ipykernel.kernelapp"))
     nursery.nursery.cache_clear()
     yield nursery.nursery()
     nursery.close()
@@ -149,6 +149,17 @@ def test_a_page_that_fails_says_where(tmp_path, monkeypatch, small_nursery, how)
         execute_pages.run(tmp_path / "page.md")
     assert str(error.value).startswith("page: ")
     assert said in str(error.value)
+
+
+def test_a_dead_nursery_is_told_and_closed(small_nursery, tmp_path, monkeypatch):
+    monkeypatch.setattr(execute_pages, "BOOK", tmp_path)
+    (tmp_path / "page.md").write_text(f"{HEADER}\n```{{code-cell}}\n1\n```\n", "utf8")
+    small_nursery.process.kill()
+    small_nursery.process.wait()
+    with pytest.raises(execute_pages.PageError, match=r"page: BrokenPipeError|has died"):
+        execute_pages.run(tmp_path / "page.md")
+    nursery.close()
+    assert not nursery.nursery.cache_info().currsize
 
 
 @pytest.mark.slow
