@@ -317,7 +317,8 @@ def test_search_from_a_folder(folder, tab, asked, first):
     page.keyboard.press("Enter")
     results = page.locator("#search-results section")
     results.first.wait_for()
-    assert first in results.first.locator("h2").text_content()
+    assert first in results.first.locator("h2").inner_text()  # which is empty where it is hidden
+    assert all(h.is_visible() for h in results.locator("h2").all())
     marks = {m.lower() for m in results.first.locator("mark").all_text_contents()}
     assert marks == set(asked.lower().split())
     link = results.first.locator("li a").first
