@@ -23,7 +23,8 @@ from ..array import (
 from ..covariances.base import Covariance
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border
-from .checks import check_call, check_kind, check_model
+from .calls import check_call, check_model
+from .checks import check_kind
 from .observe import Moving, Observation
 from .problem import Problem
 

@@ -28,7 +28,7 @@ from ...array import convert_tree, is_module, is_tensor, no_grad
 from ...covariances.base import Covariance
 from ...covariances.matrices import Diagonal, as_covariance
 from ...problem.belief import Belief, Ensemble
-from ...problem.checks import check_call
+from ...problem.calls import check_call
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation, identity
 from ...problem.problem import Problem
