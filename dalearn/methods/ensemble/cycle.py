@@ -17,7 +17,9 @@ from .checks import check_ensemble
 from .inflation import Evidence, begin
 from .localization import check_localization
 from .tapering import Tapers, tapers
-from .transform import check_rotation
+from .transform import check_rotation, factored, replaced, steep
+
+LARGE = 2**20  # numbers of an ensemble from which a pass through memory costs as much as a product
 
 Analysis = Ensemble | tuple[Ensemble, dict[str, Any]]
 
@@ -84,27 +86,84 @@ def stacked(S: Array, d: Array) -> Array:
     return xp.concat([xp.broadcast_to(a, (*lead, *a.shape[-2:])) for a in (S, d)], axis=-2)
 
 
+def weights(d: Array, S: Array) -> tuple[Array, Any]:
+    """Rows of innovations `d (..., k, m)` as weights of the anomalies, `(..., k, N)`; and `ok`.
+
+    d S^T (S S^T + (N - 1) I)^-1 = d (S^T S + (N - 1) I)^-1 S^T, whichever is smaller to solve.
+    """
+    xp = array_namespace(d, S)
+    N, m = S.shape[-2:]
+    small = min(N, m)
+    A, ok = sane((S @ S.mT if m >= N else S.mT @ S) + (N - 1) * eye(small, S))
+    rare = float(xp.max(A)) > steep(N, A) / small  # errors far smaller than the spread?
+    hidden = xp.linalg.trace(A) > steep(N, A)
+    A = xp.where(hidden[..., None, None], eye(small, A), A) if rare else A
+    W = solve(A, S @ d.mT).mT if m >= N else d @ solve(A, S.mT)
+    if rare and bool(xp.any(hidden)):
+        lead = np.broadcast_shapes(tuple(W.shape[:-2]), tuple(hidden.shape))
+        (W,) = replaced(xp.broadcast_to(hidden, lead), lambda *a: factored(*a)[:1], (S, d), (W,))
+    return W, ok
+
+
+def moved(E: Array, W: Array) -> Array:
+    """Members each moved by a combination of the anomalies: E + W X, `(..., N, n)`.
+
+    As the rows of X sum to 0, W may have its own mean taken off, and then E - c stands for X with
+    any c. For a large state one product (W + I) E is all: its round-off is that of the members.
+    """
+    xp = array_namespace(E, W)
+    N, n = E.shape[-2:]
+    W = W - xp.mean(W, axis=-1, keepdims=True) + eye(N, W)
+    if N * n >= LARGE and E.dtype == xp.float64:
+        return W @ E
+    return E[..., :1, :] + W @ (E - E[..., :1, :])
+
+
 def correction(d: Array, S: Array, X: Array, tapers: Tapers | None = None) -> tuple[Array, Any]:
     """Rows of innovations `d (..., k, m)` times the ensemble's gain, `(..., k, n)`; and `ok`.
 
     d (S^T S + (N - 1) I)^-1 S^T X with whitened `S (..., N, m)`, anomalies `X (..., N, n)`. With
-    tapers both products are multiplied by them, entry by entry (Schur); without, the system
-    solved has min(N, m) unknowns.
+    tapers both products are multiplied by them, entry by entry (Schur); without, they are
+    `weights` of the anomalies.
     """
+    if tapers is None:
+        W, ok = weights(d, S)
+        return W @ X, ok
     N, m = S.shape[-2:]
-    if tapers is not None:
-        A, ok = sane(tapers.observed * (S.mT @ S) + (N - 1) * eye(m, S))
-        if tapers.indefinite and not definite(A):
-            warnings.warn(
-                "the tapered H B H^T + R is indefinite, and the analysis meaningless: the taper "
-                "is no correlation function; wanted gaspari_cohn with a reach below half of the "
-                "period, or a filter without this need (LETKF, EnSRF)",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        return d @ solve(A, tapers.state * (S.mT @ X)), ok
-    if m >= N:  # the same from the members' side
-        A, ok = sane(S @ S.mT + (N - 1) * eye(N, S))
-        return (d @ S.mT) @ solve(A, X), ok
-    A, ok = sane(S.mT @ S + (N - 1) * eye(m, S))
-    return d @ solve(A, S.mT @ X), ok
+    A, ok = sane(tapers.observed * (S.mT @ S) + (N - 1) * eye(m, S))
+    if tapers.indefinite and not definite(A):
+        warnings.warn(
+            "the tapered H B H^T + R is indefinite, and the analysis meaningless: the taper "
+            "is no correlation function; wanted gaspari_cohn with a reach below half of the "
+            "period, or a filter without this need (LETKF, EnSRF)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    B, xp = tapers.state * (S.mT @ X), array_namespace(S)
+    step = d @ solve(A, B)
+    hidden = xp.max(A, axis=(-2, -1)) > steep(N, A)
+    if not tapers.indefinite and bool(xp.any(hidden)):
+        lead = np.broadcast_shapes(tuple(step.shape[:-2]), tuple(hidden.shape))
+        given = d, B, S, tapers.observed
+        (step,) = replaced(xp.broadcast_to(hidden, lead), _by_root, given, (step,))
+    return step, ok
+
+
+def _by_root(d: Array, B: Array, S: Array, taper: Array) -> tuple[Array]:
+    """d (taper o S^T S + (N - 1) I)^-1 B without that sum, in which good data hide the others.
+
+    With taper = L L^T it is U^T U, where U is the triangle of a QR of the rows L^T diag(s_i), for
+    each row s_i of S, and of (N - 1)^1/2 I.
+    """
+    xp = array_namespace(d, S)
+    N, m = S.shape[-2:]
+    e, L = xp.linalg.eigh(taper)
+    L = L * xp.clip(e, 0, None)[..., None, :] ** 0.5
+    rows = xp.reshape(L.mT[..., None, :, :] * S[..., :, None, :], (*S.shape[:-2], N * m, m))
+    own = xp.broadcast_to((N - 1) ** 0.5 * eye(m, S), (*S.shape[:-2], m, m))
+    U = xp.linalg.qr(xp.concat((rows, own), axis=-2)).R
+    both = xp.linalg.solve(  # turned around, U^T is a triangle that LU leaves as it is
+        xp.flip(U.mT, axis=(-2, -1)), xp.flip(xp.concat((d.mT, B), axis=-1), axis=-2)
+    )
+    k = d.shape[-2]
+    return (both[..., :k].mT @ both[..., k:],)

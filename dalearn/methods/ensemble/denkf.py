@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from ...array import Array, where_ok
+from ...array import Array, eye, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
-from .cycle import check_settings, correction, stacked, tapered_cycles
+from .cycle import check_settings, correction, stacked, tapered_cycles, weights
 from .localization import Localization
 from .tapering import Tapers
 
@@ -45,9 +45,14 @@ def denkf(
         ValueError: when N or m disagree.
     """
     prior, S, d = whitened(E, Y, y, R)
-    step, ok = correction(stacked(-0.5 * S, d), S, prior.anomalies, tapers)
+    rows, X = stacked(-0.5 * S, d), prior.anomalies
+    if tapers is None:
+        W, ok = weights(rows, S)
+        T, w = where_ok(ok, W[..., :-1, :] + eye(S.shape[-2], S)), where_ok(ok, W[..., -1:, :])
+        return Ensemble.of(prior._mean + w @ X, T @ X)
+    step, ok = correction(rows, S, X, tapers)
     step = where_ok(ok, step)
-    return Ensemble.of(prior._mean + step[..., -1:, :], prior.anomalies + step[..., :-1, :])
+    return Ensemble.of(prior._mean + step[..., -1:, :], X + step[..., :-1, :])
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import prior_of
-from .cycle import check_settings, correction, tapered_cycles
+from .cycle import check_settings, correction, moved, tapered_cycles, weights
 from .localization import Localization
 from .tapering import Tapers
 
@@ -56,9 +56,12 @@ def enkf(
     if D.shape[-2:] != Y.shape[-2:]:
         N, m = Y.shape[-2:]
         raise ValueError(f"met D {tuple(D.shape)}, wanted (..., {N}, {m}): one error per member")
-    X = prior.anomalies
-    S = R.whiten(X if Y is prior.members else Y - row_mean(Y))
-    step, ok = correction(R.whiten(y[..., None, :] + D - Y), S, X, tapers)
+    S = R.whiten(prior.anomalies if Y is prior.members else Y - row_mean(Y))
+    d = R.whiten(y[..., None, :] + D - Y)
+    if tapers is None:
+        W, ok = weights(d, S)
+        return where_ok(ok, moved(prior.members, W))
+    step, ok = correction(d, S, prior.anomalies, tapers)
     return where_ok(ok, prior.members + step)
 
 

@@ -33,7 +33,7 @@ from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
 from .cycle import check_settings, ensemble_cycles
-from .transform import ahead, decomposed, rotations
+from .transform import ahead, decomposed, replaced, rotations, steep
 
 LARGEST_FACTOR = 1e3  # on the prior anomalies, up to which it is sought
 
@@ -52,12 +52,17 @@ def dual_terms(square: Array, N: int, xN: Any = 1.0) -> tuple[Array, Array]:
 
 
 def dual_cost(zeta: Array, square: Array, c: Array, eps: Any, L: Any) -> Array:
-    """D, less |d|^2, at `zeta (..., k, 1)`.
+    """D, less what no zeta changes, at `zeta (..., k, 1)`.
 
-    `square`, `c (..., 1, N)`: eigenvalues of S S^T and d S^T in its eigenvectors.
+    `square`, `c (..., 1, N)`: eigenvalues of S S^T and d S^T in its eigenvectors. What is left of
+    d (I + S^T S / zeta)^-1 d^T is zeta sum c^2 / (square (zeta + square)), positive in each term.
     """
     xp = array_namespace(zeta, square)
-    return eps * zeta - L * xp.log(zeta) - xp.linalg.vecdot(c, c / (zeta + square))[..., None]
+    seen = square > 0
+    a = xp.where(seen, c / xp.where(seen, square, 1.0), 0.0)
+    return (
+        eps * zeta - L * xp.log(zeta) + zeta * xp.linalg.vecdot(a, c / (zeta + square))[..., None]
+    )
 
 
 def dual_slope(zeta: Array, square: Array, c: Array, eps: Any, L: Any) -> tuple[Array, Array]:
@@ -95,6 +100,28 @@ def least_dual(square: Array, c: Array, N: int, eps: Array, L: Array) -> Array:
     return xp.exp(t)
 
 
+def of_hessian(v: Array, u: Array, weight: Array) -> tuple[Array, Array, Any]:
+    """Of diag(v) - weight u^T u: eigenvalues `(..., 1, N)`, eigenvectors; and `ok`."""
+    xp, N = array_namespace(v), v.shape[-1]
+    full, ok = sane(v * eye(N, v) - weight * (u.mT @ u))
+    s, W = xp.linalg.eigh(full)
+    s = s[..., None, :]
+    large = s[..., 0, -1] > steep(N, s)
+    if bool(xp.any(large)):
+        s, W = replaced(large, _of_root, (v, u, weight), (s, W))
+    return xp.clip(s, (N - 1) / LARGEST_FACTOR**2, None), W, ok  # positive, but for round-off
+
+
+def _of_root(v: Array, u: Array, weight: Array) -> tuple[Array, Array]:
+    """The same of large v, by singular values of a root of the matrix: (I - b a^T a) v^1/2."""
+    xp = array_namespace(v)
+    a = u / v**0.5
+    size = a @ a.mT
+    b = weight / (1 + xp.clip(1 - weight * size, 0, None) ** 0.5)
+    _, t, W = xp.linalg.svd((eye(v.shape[-1], v) - b * (a.mT @ a)) * v**0.5)
+    return t[..., None, :] ** 2, W.mT
+
+
 def enkf_n(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, xN: Any = 1.0, hessian: bool = False
 ) -> tuple[Ensemble, Array]:
@@ -120,23 +147,17 @@ def enkf_n(
     """
     prior, S, d = whitened(E, Y, y, R)
     xp, N = array_namespace(S), S.shape[-2]
-    A, ok = sane(S @ S.mT + (N - 1) * eye(N, S))
-    s, V, c = decomposed(A, d @ S.mT)
-    square = s - (N - 1)
-    unseen = square < 2 * N * float(xp.finfo(s.dtype).eps) * s[..., -1:]  # round-off
-    square, c = xp.where(unseen, 0.0, square), xp.where(unseen, 0.0, c)
+    s, V, c, ok = decomposed(S, d)
+    square, eps, largest = s - (N - 1), 2 * N * float(xp.finfo(s.dtype).eps), s[..., -1:]
+    root = largest > steep(N, s)  # then not squares were summed, but their roots found
+    unseen = square < eps * xp.where(root, xp.maximum(eps * largest, N - 1 + 0 * s), largest)
+    square, c = xp.where(unseen, 0.0, square), xp.where(unseen, 0.0, c)  # of round-off
     eps, L = dual_terms(square, N, xN)
     zeta = least_dual(square, c, N, eps, L)
     u = c / (square + zeta)
     if hessian:
-        full = square * eye(N, S) + zeta * eye(N, S) - 2 * zeta**2 / L * (u.mT @ u)
-        full, fine = sane(full)
-        s, W = xp.linalg.eigh(full)
-        s = xp.clip(
-            s[..., None, :], (N - 1) / LARGEST_FACTOR**2, None
-        )  # positive, but for round-off
-        V, T = V @ W, ((N - 1) / s) ** 0.5
-        u = u @ W
+        s, W, fine = of_hessian(square + zeta, u, 2 * zeta**2 / L)
+        V, T, u = V @ W, ((N - 1) / s) ** 0.5, u @ W
         ok = fine if ok is True else ok if fine is True else ok & fine
     else:
         T = ((N - 1) / (square + zeta)) ** 0.5

@@ -48,7 +48,7 @@ def gauss_newton(
     """
     xp = array_namespace(Z.members, Y, y)
     check_update(Z.members, Y, y, R)
-    N, one = Y.shape[-2], eye(Y.shape[-2], Y)
+    one = eye(Y.shape[-2], Y)
     w = 0 * (R.whiten(y[..., None, :] - row_mean(Y)) @ (0 * Y).mT)
     T = inverse = w + one
     count = 0 * w[..., 0, 0]
@@ -57,15 +57,15 @@ def gauss_newton(
         if i:
             Y = image(Z._mean + (w + T) @ Z.anomalies)
         h = row_mean(Y)
-        S = inverse @ R.whiten(Y - h)
-        b = R.whiten(y[..., None, :] - h) @ S.mT - (N - 1) * w
-        A, ok = sane(S @ S.mT + (N - 1) * one)
+        S, d = inverse @ R.whiten(Y - h), R.whiten(y[..., None, :] - h)
+        gram = S @ S.mT, d @ S.mT
+        ok = sane(gram[0])[1]
         if ok is not True:
             good, active = good & ok, active & ok
             if not bool(xp.any(active)):
                 break
         count = count + xp.astype(active, Y.dtype)
-        step, U, V, length = newton(A, b, active)
+        step, U, V, length = newton(S, d, w, gram, active)
         w, now = w + step, active[..., None, None]
         T, inverse = xp.where(now, U, T), xp.where(now, V, inverse)
         active = active & (length > tolerance)
@@ -74,14 +74,23 @@ def gauss_newton(
     return where_ok(good, w), where_ok(good, T), count
 
 
-def newton(A: Array, b: Array, active: Array) -> tuple[Array, Array, Array, Array]:
-    """b A^-1, ((N - 1) A^-1)^1/2, its inverse, (b A^-1 b^T)^1/2; of the active ones only."""
-    xp = array_namespace(A, b)
-    N, every = A.shape[-1], bool(xp.all(active))
-    s, V, c = decomposed(A, b) if every else decomposed(A[active], b[active])
+def newton(
+    S: Array, d: Array, w: Array, gram: tuple[Array, Array], active: Array
+) -> tuple[Array, ...]:
+    """b A^-1, ((N - 1) A^-1)^1/2, its inverse, (b A^-1 b^T)^1/2; of the active ones only.
+
+    b = d S^T - (N - 1) w; `gram`: S S^T and d S^T. Only round-off moves the sum of the weights.
+    """
+    xp = array_namespace(S, d)
+    N, every = S.shape[-2], bool(xp.all(active))
+    if not every:
+        S, d, w, gram = S[active], d[active], w[active], (gram[0][active], gram[1][active])
+    s, V, c, _ = decomposed(S, d, w, gram)
     r = ((N - 1) / s) ** 0.5
-    found = [(c / s) @ V.mT, (V * r) @ V.mT, (V / r) @ V.mT]
-    found += [xp.sum(c * c / s, axis=(-2, -1)) ** 0.5]
+    step = (c / s) @ V.mT
+    step = step - xp.mean(step, axis=-1, keepdims=True)
+    length = xp.sum((step @ V) ** 2 * s, axis=(-2, -1)) ** 0.5
+    found = [step, (V * r) @ V.mT, (V / r) @ V.mT, length]
     if not every:  # back to their places
         rank = xp.cumulative_sum(xp.astype(xp.reshape(active, (-1,)), xp.int64))
         place = xp.reshape(xp.clip(rank - 1, 0, None), active.shape)

@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...array import Array, array_namespace, check_count, convert, eye, is_tensor, sane, where_ok
+from ...array import Array, array_namespace, check_count, convert, is_tensor, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
@@ -126,9 +126,10 @@ def _transformed(X: Array, rows: Array, block: Block) -> tuple[Array, Array]:
     xp = array_namespace(X)
     N, (P, C) = X.shape[-1], block.components.shape
     Z = rows[..., block.index, :] * block.root[..., None]  # (..., P, p, N + 1)
-    G = Z.mT @ Z
-    A, ok = sane(G[..., :N, :N] + (N - 1) * eye(N, X))
-    s, V, c = decomposed(A, G[..., N:, :N])
+    G, rows = Z.mT @ Z, Z.mT
+    s, V, c, ok = decomposed(
+        rows[..., :N, :], rows[..., N:, :], None, (G[..., :N, :N], G[..., N:, :N])
+    )
     lead = tuple(G.shape[:-2])
     U = xp.reshape(X[..., block.components.reshape(-1), :], (*X.shape[:-2], P, C, N)) @ V
     shift = xp.sum(U * (c / s), axis=-1)
