@@ -214,7 +214,7 @@ def test_ranks_of_a_calibrated_ensemble_are_uniform():
 
 def test_lost_tells_a_useless_filter_from_a_useful_one():
     good = lorenz63(cycles=120, batch=(3,))
-    bad = dataclasses.replace(good, data=np.full_like(good.data, np.nan))
+    bad = dataclasses.replace(good, data=np.roll(good.data, 1, axis=0))  # of another truth
     assert not da.lost(da.assimilate(good, da.ETKF(10, inflation=1.05), progress=False)).any()
     assert da.lost(da.assimilate(bad, da.ETKF(10), progress=False)).all()
 

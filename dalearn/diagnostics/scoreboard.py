@@ -6,25 +6,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .scores import check_scheme, climatology, crps, from_cycle, rmse, spread
+from .scores import check_scheme, crps, from_cycle, rmse, spread, truth_of
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
 
-def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> xr.DataArray:
-    """Which experiments lost the truth: their analysis is useless, finite or not.
+CLAIMED = 2.0  # times its own spread: an error up to which a run knows how wrong it is
 
-    True where the mean analysis RMSE exceeds `fraction` of the error of the climatological mean,
-    or is not finite. On the set-ups of this book a filter that tracks has a fifth of the
-    climatological error or less, and one that lost the truth about all of it or more, so the
-    fraction hardly matters.
+USELESS = 1.5  # times the error of the climatological mean: that of a run that knows nothing
+
+LARGEST = 2.0  # the same, for one component: beyond it no component counts more
+
+
+def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> xr.DataArray:
+    """Which experiments lost the truth: their analysis is wrong without knowing it, or useless.
+
+    With e the error and s the spread of the analysis, over the cycles that count and all of x,
+    each component in units of its climatological deviation (2 at most), an experiment is lost if
+    e is not finite, or e > 1.5, or both e > fraction and e > 2 s. So a filter of few or bad data
+    that errs as much as it says is not lost; one that collapsed is; and no unit matters.
+
+        e^2 = mean_x min(4, mean_t (mean - truth)^2 / var_t truth),   s^2 with std^2 likewise
+
+    Components whose truth never changes have no climate, and do not count.
 
     Args:
         result: the Dataset of `assimilate` or `compare`.
         skip: the first cycle that counts; by default the last quarter counts.
-        fraction: of the climatological error.
+        fraction: of the climatological error; below it no experiment is lost.
 
     Returns:
         DataArray of bool `(case...)`.
@@ -32,11 +43,24 @@ def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> 
     Raises:
         ValueError: no truth, or `skip` leaves no cycle.
     """
-    error = rmse(result).sel(stage="analysis")
-    skip = 3 * error.sizes["time"] // 4 if skip is None else skip
-    mean = from_cycle(error, skip).mean("time", skipna=False)
-    limit = fraction * climatology(result)
-    return (~(mean <= limit) & ((limit != 0) | ~np.isfinite(mean))).rename("lost")
+    truth = truth_of(result).astype(float)
+    skip = 3 * result.sizes["time"] // 4 if skip is None else skip
+    late = from_cycle(result.sel(stage="analysis"), skip)
+    round_off = 16 * np.finfo(truth_of(result).dtype).eps * abs(truth).max("time")
+    climate = truth.var("time")
+    climate = climate.where(climate > round_off**2)
+
+    def size(square: xr.DataArray) -> xr.DataArray:
+        each = square.mean("time", skipna=False) / climate
+        return (
+            each.where(~(each > LARGEST**2), LARGEST**2).where(climate.notnull()).mean("x") ** 0.5
+        )
+
+    error = late["mean"] - from_cycle(truth, skip)
+    finite = np.isfinite(error).all(("time", "x"))
+    e, s = size(error**2), size(late["std"] ** 2)
+    bad = (e > USELESS) | ((e > fraction) & ~(e <= CLAIMED * s))
+    return (bad | ~finite).rename("lost")
 
 
 def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:

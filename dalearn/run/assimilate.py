@@ -18,6 +18,7 @@ from ..methods.ensemble.tapering import tapers
 from ..problem.belief import Belief, Ensemble
 from ..problem.problem import Problem
 from .innovations import agreement
+from .ranks import ranks, ties
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +48,8 @@ def assimilate(
     - `diverged (case...)`, whether anything became non-finite, and `diverged_at`, its cycle or -1;
     - `ranks`, `members` and `ensemble_size` if kept. Members of a particle filter have `weights
       (..., member)`, and as rank the weight below the truth, times N + 1, rounded down (the usual
-      rank where weights are equal);
+      rank where weights are equal). Where members equal the truth, one of the ranks that it may
+      have among them is drawn, from a stream of its own;
     - with "innovation" also `chi2` and `dfs (case..., time)`, see `innovation_chi2`.
     Time is in the model's units, `cycle` its number. attrs hold the method, seed, shape of a
     state, wall-clock seconds and versions.
@@ -72,7 +74,8 @@ def assimilate(
     """
     problem, keep = checked(problem, [method], keep)
     local = getattr(method, "localization", None)  # some take a Covariance: no taper of members
-    record = Recorder(problem, keep, None if isinstance(local, Covariance) else local)
+    local = None if isinstance(local, Covariance) else local
+    record = Recorder(problem, keep, local, ties(seed, problem.batch) if "ranks" in keep else None)
     start = time.perf_counter()
     cycles = method.run(problem, streams(1, seed, problem.batch))
     bar = progress_bar(cycles, progress=progress, total=len(problem), delay=2.0, leave=False)
@@ -127,8 +130,10 @@ def _version(package: str) -> str:
 class Recorder:
     """What is kept of each cycle, in arrays made once; the labels come at the end."""
 
-    def __init__(self, problem: Problem, keep: Sequence[str], localization: Any = None):
-        self.problem, self.keep = problem, keep
+    def __init__(
+        self, problem: Problem, keep: Sequence[str], localization: Any = None, ties: Any = None
+    ):
+        self.problem, self.keep, self.ties = problem, keep, ties
         self.tapers = tapers(problem, localization) if "innovation" in keep else None
         self.length = self.size = 0
         self.members = "members" in keep or "ranks" in keep
@@ -179,16 +184,8 @@ class Recorder:
             if belief.weights is not None:
                 self._put("weights", k, s, belief.weights)
         if "ranks" in self.keep and self.problem.truth is not None:
-            xp = array_namespace(belief.members)
-            below = belief.members < self.problem.truth[..., k, :][..., None, :]
-            rank = xp.sum(xp.astype(below, xp.int32), axis=-2)
-            if belief.weights is not None:  # equal weights r / N below: r again
-                share = belief.weights[..., None, :] @ xp.astype(below, belief.members.dtype)
-                share = xp.where(xp.isfinite(share), share, 0.0)
-                rank = xp.astype(share[..., 0, :] * (self.size + 1), xp.int32)
-                rank = xp.clip(rank, 0, self.size)
-            finite = xp.all(xp.isfinite(belief.members), axis=-2)
-            self._put("ranks", k, s, xp.where(finite, rank, -1))  # -1: no rank among NaN
+            truth = self.problem.truth[..., k, :][..., None, :]
+            self._put("ranks", k, s, ranks(belief, truth, self.ties, self.problem.batch))
 
     def _put(self, name: str, k: int, s: int, value: Array) -> None:
         store = self.values.get(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...array import Array, array_namespace, check_count, row_mean
+from ...array import Array, array_namespace, check_count, row_mean, to_numpy
 from ...covariances.base import Covariance
 from ...covariances.matrices import Diagonal
 from ...problem.belief import Ensemble
@@ -53,6 +53,28 @@ def whitened(
         h = row_mean(Y)
         Z = Y - h
     return prior, R.whiten(Z), R.whiten(y[..., None, :] - h)
+
+
+def blind(R: Covariance) -> Array | None:
+    """Which experiments saw nothing, `(...)`; None where each saw something."""
+    if R.seen is None:
+        return None
+    none = ~array_namespace(R.seen).any(R.seen, axis=-1)
+    return none if to_numpy(none).any() else None
+
+
+def unless(which: Array | None, forecast: Ensemble, analysis: Ensemble) -> Ensemble:
+    """The analysis, and in the experiments of `which (...)`, to the bit, the forecast."""
+    if which is None:
+        return analysis
+    xp, here = array_namespace(analysis.members), which[..., None, None]
+    mean, X, members = (
+        xp.where(here, getattr(forecast, part), getattr(analysis, part))
+        for part in ("_mean", "anomalies", "members")
+    )
+    kept = Ensemble.of(mean, X)
+    kept.__dict__["members"] = members  # mean and anomalies give them up to round-off
+    return kept
 
 
 def check_independent(R: Covariance) -> None:

@@ -13,10 +13,10 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation
 from ..base import Cycle
-from .checks import check_ensemble
+from .checks import blind, check_ensemble, unless
 from .inflation import Evidence, begin
 from .localization import check_localization
-from .tapering import Tapers, tapers
+from .tapering import Tapers, out_of_reach, remembered, tapers
 from .transform import check_rotation, factored, replaced, steep
 
 LARGE = 2**20  # numbers of an ensemble from which a pass through memory costs as much as a product
@@ -39,10 +39,13 @@ def ensemble_cycles(
     members: int,
     inflation: Any,
     update: Callable[[Ensemble, Array, Array, Observation], Analysis],
+    beyond: Callable[[Observation], Array | None] | None = None,
 ) -> Iterator[Cycle]:
     """Forecast, `update(forecast, Y, y, observe)`, inflate: one Cycle for each observation time.
 
-    `Y = H(E) (..., N, m)`; `update` returns the analysis, or (analysis, info).
+    `Y = H(E) (..., N, m)`; `update` returns the analysis, or (analysis, info). Where an experiment
+    saw nothing, the analysis is the forecast, and components `beyond(observe) (..., n)` of the
+    reach of all that was seen are not inflated.
     """
     like = problem.like
     with no_grad(like):
@@ -55,8 +58,19 @@ def ensemble_cycles(
             Y = observe(forecast.members)
             new = update(forecast, Y, y, observe)
             analysis, info = new if isinstance(new, tuple) else (new, {})
-            analysis, more = inflate(forecast, analysis, Evidence(Y, y, observe.noise))
+            inflated, more = inflate(forecast, analysis, Evidence(Y, y, observe.noise))
+            if beyond is not None and inflated is not analysis:
+                inflated = sparing(beyond(observe), analysis, inflated)
+            analysis = unless(blind(observe.noise), forecast, inflated)
         yield Cycle(forecast, analysis, info | more)
+
+
+def sparing(which: Array | None, analysis: Ensemble, inflated: Ensemble) -> Ensemble:
+    """The inflated anomalies, and in the components of `which (..., n)` those of the analysis."""
+    if which is None:
+        return inflated
+    xp, X = array_namespace(inflated.members), inflated.anomalies
+    return Ensemble.of(inflated._mean, xp.where(which[..., None, :], analysis.anomalies, X))
 
 
 def tapered_cycles(
@@ -76,7 +90,16 @@ def tapered_cycles(
     def tapered(forecast: Ensemble, Y: Array, y: Array, observe: Observation) -> Analysis:
         return update(forecast, Y, y, observe, tapers_of(observe))
 
-    return ensemble_cycles(problem, rng, method.members, method.inflation, tapered)
+    @remembered
+    def ever(observe: Observation) -> Array | None:
+        return out_of_reach(tapers_of(observe), None)
+
+    def beyond(observe: Observation) -> Array | None:
+        seen = observe.noise.seen
+        return ever(observe) if seen is None else out_of_reach(tapers_of(observe), seen)
+
+    settings = problem, rng, method.members, method.inflation
+    return ensemble_cycles(*settings, tapered, None if method.localization is None else beyond)
 
 
 def stacked(S: Array, d: Array) -> Array:

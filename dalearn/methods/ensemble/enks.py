@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from ...array import Array, array_namespace, check_count, no_grad
+from ...array import Array, array_namespace, check_count, eye, no_grad
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import whitened
+from .checks import blind, whitened
 from .cycle import check_settings, ensemble_cycles
 from .transform import Root, ahead, roots, symmetric_root
 
@@ -133,6 +133,9 @@ class EnKS:
 
         def update(forecast, Y, y, observe):
             analysis, W = enks(forecast, Y, y, observe.noise, next(chosen))
+            none = blind(observe.noise)
+            if none is not None:  # nor do its members turn
+                W = array_namespace(W).where(none[..., None, None], eye(self.members, W), W)
             latest[:] = [W]
             return analysis
 

@@ -36,6 +36,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike, Stepwise, stepwise
 from ...problem.observe import Observation
 from ..base import Cycle
+from .checks import blind, unless
 from .cycle import check_settings
 from .gauss_newton import gauss_newton
 from .inflation import Evidence, begin
@@ -174,6 +175,7 @@ class IEnKS:
                 w, T, count = gauss_newton(Z, image, Y, y, observe.noise, *stop)
                 Z_a = next(turns)(Ensemble.of(Z._mean + w @ Z.anomalies, T @ Z.anomalies))
                 Z_a, info = inflate(Z, Z_a, Evidence(Y, y, observe.noise))
+                Z_a = unless(blind(observe.noise), Z, Z_a)
                 states = lag.analyse(Z_a.members)
                 analysis = Ensemble.unchecked(states[-1])
                 waiting.append(Cycle(forecast, analysis, {"iterations": count, **info}))

@@ -29,7 +29,7 @@ from ..base import Cycle
 from .checks import check_independent, whitened
 from .cycle import check_settings, ensemble_cycles, stacked
 from .localization import Localization, Neighbours, check_localization, reached
-from .tapering import locations, remembered
+from .tapering import beyond_of, locations, remembered
 from .transform import ahead, decomposed, rotations
 
 CACHED_NUMBERS = 2**17  # of the local images that are worked on at once: a core's cache
@@ -179,13 +179,18 @@ class LETKF:
         @remembered
         def near(observe):
             found = self.localization.near(locations(observe, self.localization, problem))
-            return blocks(found, self.members, problem.like, experiments)
+            ever = beyond_of(found, None, problem.like)
+            return blocks(found, self.members, problem.like, experiments), found, ever
+
+        def beyond(observe):
+            (_, found, ever), seen = near(observe), observe.noise.seen
+            return ever if seen is None else beyond_of(found, seen, problem.like)
 
         with ThreadPoolExecutor(self.workers) as pool:
             run = map if self.workers == 1 else pool.map
 
             def update(forecast, Y, y, observe):
-                analysis = letkf(forecast, Y, y, observe.noise, near(observe), run)
+                analysis = letkf(forecast, Y, y, observe.noise, near(observe)[0], run)
                 return next(turns)(analysis)
 
-            yield from ensemble_cycles(problem, rng, self.members, self.inflation, update)
+            yield from ensemble_cycles(problem, rng, self.members, self.inflation, update, beyond)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...array import Array, broadcasts, convert, to_numpy
+from ...array import Array, array_namespace, broadcasts, convert, to_numpy
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation, is_selection
 from .checks import check_independent
-from .localization import Localization, check_localization
+from .localization import Localization, Neighbours, check_localization
 
 
 def locations(
@@ -59,6 +59,26 @@ class Tapers(NamedTuple):
     state: Array  # (..., m, n)
     observed: Array  # (..., m, m)
     indefinite: bool = False  # whether `observed` has an eigenvalue below 0: no correlation
+
+
+def out_of_reach(tapers: Tapers, seen: Array | None) -> Array | None:
+    """Which components no datum `seen (..., m)` reaches, `(..., n)`; None where all are."""
+    xp, near = array_namespace(tapers.state), tapers.state > 0
+    none = ~xp.any(near if seen is None else near & seen[..., None], axis=-2)
+    return none if bool(xp.any(none)) else None
+
+
+def beyond_of(near: list[Neighbours], seen: Array | None, like: Array) -> Array | None:
+    """The same of the observations near each point."""
+    given = None if seen is None else to_numpy(seen)
+    places = np.concatenate([group.components.reshape(-1) for group in near])
+    parts = []
+    for components, index, weight in near:
+        none = ~((weight > 0) & (True if given is None else given[..., index])).any(-1)
+        parts.append(np.repeat(none, components.shape[-1], axis=-1))
+    lead = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
+    none = np.concatenate([np.broadcast_to(p, (*lead, p.shape[-1])) for p in parts], axis=-1)
+    return convert(none[..., np.argsort(places)], like) if none.any() else None
 
 
 def tapers(

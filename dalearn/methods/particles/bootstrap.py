@@ -35,7 +35,7 @@ from ...array import (
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from ..ensemble.checks import check_ensemble
+from ..ensemble.checks import blind, check_ensemble
 from .resampling import effective_size, members_at, repeated, reweight, systematic
 
 
@@ -108,10 +108,14 @@ class ParticleFilter:
             with no_grad(like):
                 forecast = Ensemble.unchecked(problem.forecast(E, k, rng), xp.exp(log_w))
                 observe, y = problem.at(k)
+                none, before = blind(observe.noise), log_w
                 log_w = reweight(log_w, observe(forecast.members), y, observe.noise)
+                if none is not None:
+                    log_w = xp.where(none[..., None], before, log_w)
                 analysis = Ensemble.unchecked(forecast.members, xp.exp(log_w))
                 size = effective_size(analysis.weights)
-                E, log_w = self._resampled(analysis, log_w, size <= share * N, width, rng)
+                due = size <= share * N if none is None else (size <= share * N) & ~none
+                E, log_w = self._resampled(analysis, log_w, due, width, rng)
             yield Cycle(forecast, analysis, {"effective_size": size})
 
     def _resampled(

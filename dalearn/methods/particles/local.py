@@ -35,7 +35,7 @@ from ..base import Cycle
 from ..ensemble.checks import check_independent, prior_of
 from ..ensemble.cycle import check_settings, ensemble_cycles
 from ..ensemble.localization import Localization, Neighbours, check_localization, reached
-from ..ensemble.tapering import locations, remembered
+from ..ensemble.tapering import beyond_of, locations, remembered
 from .resampling import systematic
 
 CACHED_NUMBERS = 2**17  # of the local misfits that are worked on at once: a core's cache
@@ -162,13 +162,22 @@ class LocalParticleFilter:
 
         @remembered
         def near(observe):
-            return self.localization.near(locations(observe, self.localization, problem))
+            found = self.localization.near(locations(observe, self.localization, problem))
+            return found, beyond_of(found, None, problem.like)
+
+        def beyond(observe):
+            (found, ever), seen = near(observe), observe.noise.seen
+            return ever if seen is None else beyond_of(found, seen, problem.like)
 
         def update(forecast, Y, y, observe):
-            E, size = local_particle(forecast, Y, y, observe.noise, near(observe))
+            E, size = local_particle(forecast, Y, y, observe.noise, near(observe)[0])
             if moves:
                 z = normal(rng, (N, N), E)
-                E = E + width / (N - 1) ** 0.5 * ((z - row_mean(z)) @ forecast.anomalies)
+                noise = width / (N - 1) ** 0.5 * ((z - row_mean(z)) @ forecast.anomalies)
+                none = beyond(observe)
+                if none is not None:
+                    noise = array_namespace(E).where(none[..., None, :], 0.0, noise)
+                E = E + noise
             return Ensemble.unchecked(E), {"effective_size": size}
 
-        return ensemble_cycles(problem, rng, N, self.inflation, update)
+        return ensemble_cycles(problem, rng, N, self.inflation, update, beyond)
