@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import inspect
 import re
+from enum import Enum
 
 import pytest
 
@@ -105,7 +106,7 @@ def problems(thing):
         entries(parts.get("Raises", ()))
     except AssertionError as error:
         return [*wrong, str(error)]
-    wanted = [] if is_protocol(thing) or issubclass_of_enum(thing) else parameters(thing)
+    wanted = [] if is_protocol(thing) or has_no_arguments(thing) else parameters(thing)
     if listed != wanted:
         wrong.append(f"Args lists {listed}, the signature has {wanted}")
     if inspect.isfunction(thing):
@@ -120,8 +121,8 @@ def problems(thing):
     return wrong
 
 
-def issubclass_of_enum(thing):
-    return inspect.isclass(thing) and issubclass(thing, (tuple, Exception))
+def has_no_arguments(thing):
+    return inspect.isclass(thing) and issubclass(thing, (tuple, Exception, Enum))
 
 
 def in_force(name, thing):

@@ -22,13 +22,23 @@ from .library import (
 )
 from .linalg import definite, inverse_root, sane, solve, where_ok
 from .protocols import Jacobian, Model, Operator, Random
-from .random import Streams, TorchStreams, normal, streams, uniform
+from .random import (
+    Purpose,
+    Streams,
+    TorchStreams,
+    generator,
+    normal,
+    streams,
+    torch_seed,
+    uniform,
+)
 
 __all__ = [
     "Array",
     "Jacobian",
     "Model",
     "Operator",
+    "Purpose",
     "Random",
     "Streams",
     "TorchStreams",
@@ -47,6 +57,7 @@ __all__ = [
     "device",
     "eye",
     "fft",
+    "generator",
     "inverse_root",
     "is_array",
     "is_float",
@@ -63,6 +74,7 @@ __all__ = [
     "solve",
     "streams",
     "to_numpy",
+    "torch_seed",
     "uniform",
     "where_ok",
 ]

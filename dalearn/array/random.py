@@ -1,26 +1,77 @@
-"""Random numbers: one stream for each experiment of a batch."""
+"""Random numbers: one stream for each experiment of a batch, none of them a user's own.
+
+Whatever dalearn draws comes from `default_rng([ENTROPY, purpose, seed])`. The constant keeps its
+numbers apart from those of a user who writes `default_rng(seed)`: NumPy fills entropy up with
+zeros, so that `default_rng([0, 1])` would be the user's `default_rng(0)` in other words, a member
+of an ensemble could equal the truth, and a filter would look perfect.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
 from .library import Array, convert, is_tensor, to_numpy
 
+ENTROPY = 0xC9CD1FEED38BCF42582D1FD9C6E18FB4  # the first 128 bits of SHA-256("dalearn")
+
+
+class Purpose(IntEnum):
+    """What a stream is used for: with one for two uses, a member could equal the truth."""
+
+    TWIN = 0
+    ASSIMILATION = 1
+    SIMULATION = 2
+    PARAMETERS = 3  # what true parameters do with time
+    LANDSCAPE = 4
+    PROJECTION = 5  # of a randomised singular value decomposition
+    SPLIT = 6  # of trajectories into training, validation and test
+    WEIGHTS = 7  # at the start of a training
+    TRAINING = 8
+    TEST = 9  # the directions of derivative tests
+    NORMALISATION = 10
+    CASE = 11  # data sets of the cases
+
+
+def generator(purpose: int, *numbers: int) -> np.random.Generator:
+    """The generator of one stream.
+
+    Args:
+        purpose: a Purpose, what the stream is used for.
+        *numbers: non-negative integers, the seed first.
+
+    Returns:
+        `numpy.random.default_rng([ENTROPY, purpose, *numbers])`.
+    """
+    return np.random.default_rng([ENTROPY, int(purpose), *map(int, numbers)])
+
+
+def torch_seed(purpose: int, *numbers: int) -> int:
+    """A seed for a generator of torch, one that nobody writes.
+
+    Args:
+        purpose: a Purpose, what the stream is used for.
+        *numbers: non-negative integers, the seed first.
+
+    Returns:
+        An integer below 2^63. (Torch on a CPU uses its last 32 bits.)
+    """
+    return int(generator(purpose, *numbers).integers(2**63))
+
 
 class Streams:
     """Random numbers for a batch of experiments, each with a stream of its own.
 
-    Experiment b draws from `numpy.random.default_rng([purpose, seed + b])`, so that one
-    experiment of a batch sees the numbers it would see alone. Purpose 0 is the twin's nature,
-    1 the assimilation: with one shared stream a member could equal the truth.
+    Experiment b draws from `default_rng([ENTROPY, purpose, seed + b])`, so that one experiment of
+    a batch sees the numbers it would see alone.
 
     Args:
-        purpose: a number for what the stream is used for.
+        purpose: a Purpose, what the streams are used for.
         seed: a non-negative integer, or one per experiment.
         batch: the axes `(...)` of independent experiments.
 
@@ -37,7 +88,7 @@ class Streams:
         if len(seeds) != count:
             raise ValueError(f"met {len(seeds)} seeds, wanted {count}: one per experiment {batch}")
         self.batch = tuple(batch)
-        self.generators = [np.random.default_rng([purpose, s]) for s in seeds]
+        self.generators = [generator(purpose, s) for s in seeds]
 
     def normal(self, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
         """Standard normal numbers, the same ones whatever the library.
@@ -141,7 +192,7 @@ def streams(purpose: int, seed: Any, batch: tuple[int, ...] = ()) -> Streams | T
     """The streams of a batch of experiments.
 
     Args:
-        purpose: a number for what the streams are used for.
+        purpose: a Purpose, what the streams are used for.
         seed: a non-negative integer, or one per experiment; or a `torch.Generator`.
         batch: the axes `(...)` of independent experiments.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import Purpose, generator
 from ..models import Lorenz63
 from ..run.simulate import simulate
 
@@ -35,7 +36,7 @@ def states(count: int = 64, times: int = 200) -> tuple[np.ndarray, Split]:
     """Trajectories `(count, times, 3)` on the attractor, 0.05 time units apart; the split."""
     from ..neural.data import split
 
-    x0 = np.random.default_rng(0).normal([0, 0, 25], 5, (count, 3))
+    x0 = generator(Purpose.CASE, 0).normal([0, 0, 25], 5, (count, 3))
     runs = simulate(Lorenz63(), x0, STEP * (times + 199), every=STEP, progress=False)
     return runs[:, 200:], split(count, (0.7, 0.15, 0.15), seed=0)
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import Purpose, generator
 from ..models import ShallowWater
 from ..run.simulate import simulate
 
@@ -109,7 +110,7 @@ def model() -> ShallowWater:
 
 def centres(count: int = TRAJECTORIES) -> np.ndarray:
     """Where the bumps of `states` stand, x and y in m: `(count, 2)`."""
-    return np.random.default_rng(0).uniform(2.5e5, 5e5, (count, 2))
+    return generator(Purpose.CASE, 0).uniform(2.5e5, 5e5, (count, 2))
 
 
 def released(at: np.ndarray, steps: int = STEPS, *, progress: bool = False) -> np.ndarray:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import Purpose, generator, torch_seed
 from ..covariances.matrices import Dense
 from ..models import History
 from ..problem.belief import Gaussian
@@ -85,10 +86,10 @@ def latent_twin(cycles: int = 10, batch: int = 12, seed: int = 0) -> LatentTwin:
     runs, parts = water.states()
     memory = water.WINDOW
     model = History(nets.forecast, memory)
-    dice = torch.Generator().manual_seed(seed)
+    dice = torch.Generator().manual_seed(torch_seed(Purpose.TWIN, seed))
 
     def reported(index: np.ndarray, seed: int) -> Tensor:
-        off = OFF * np.random.default_rng(seed).standard_normal((len(index), 2))
+        off = OFF * generator(Purpose.TWIN, seed).standard_normal((len(index), 2))
         run = water.released(water.centres()[index] + off, 2 * (water.FIRST + memory - 1))
         return nets.velocity.encode(torch.from_numpy(run)[:, :memory, 1:2].double())
 

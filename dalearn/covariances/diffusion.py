@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array import Array, check_count, to_numpy
+from ..array import Array, Purpose, check_count, generator, to_numpy
 from ..array.derivative import linear
 from .grids import positive
 from .on_grid import OfFields, closed
@@ -173,7 +173,7 @@ class Operator:
         """The standard deviation of A^(-M/2) z, `shape`, exactly or from draws; 1 on land."""
         n, shape = self.wet.size, self.wet.shape
         square: Numbers = np.zeros(n)
-        rng = np.random.default_rng(0)
+        rng = generator(Purpose.NORMALISATION, 0)
         count = self.samples or n
         block = max(1, min(256, 2**22 // n))
         for start in range(0, count, block):

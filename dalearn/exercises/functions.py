@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..array import Purpose, generator
 from .numbers import Feedback, alike, as_numbers, near, not_yet, quote, show, unsolved
 
 
@@ -183,7 +184,7 @@ def inputs(reference: Callable, case: tuple) -> str:
 
 def draw(*shape: int) -> np.ndarray:
     """Normal numbers, the same for the same shape."""
-    return np.random.default_rng(shape).standard_normal(shape)
+    return generator(Purpose.TEST, *shape).standard_normal(shape)
 
 
 def spd(n: int) -> np.ndarray:

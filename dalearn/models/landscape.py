@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..array import Purpose, generator
+
 WAYS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]  # cells north, cells east
 
 
@@ -67,7 +69,7 @@ class Landscape:
 
         Args:
             shape: (rows, columns), at least 8 x 8.
-            seed: of `numpy.random.default_rng`.
+            seed: of the country, a non-negative integer.
             cell: the side of a cell, m.
             relief: highest minus lowest point, m.
             river: whether there is one, which no fire can cross.
@@ -83,7 +85,7 @@ class Landscape:
             raise ValueError(f"Landscape.synthetic wants at least 8 x 8 cells, met {h} x {w}")
         if not (cell > 0 and relief > 0):
             raise ValueError(f"wanted cell and relief positive, met {cell} and {relief}")
-        rng = np.random.default_rng(seed)
+        rng = generator(Purpose.LANDSCAPE, seed)
         north, east = cell * np.arange(h)[:, None], cell * np.arange(w)
 
         hills = _noise(rng, shape, 350 / cell, 3)

@@ -17,9 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from ..array import Array, array_namespace, as_floats, check_count, convert
+from ..array import Array, Purpose, array_namespace, as_floats, check_count, convert, generator
 from .coders import check_states, reconstruction_error
 
 LARGE = 1000  # snapshots and components from which on the random projection may pay
@@ -235,7 +233,7 @@ def _check_scale(scale: Array, n: int) -> None:
 def _projected(A: Array, c: int, seed: int) -> tuple[Array, Array]:
     """About the first c right singular vectors `(c, n)` and values `(c,)` of `A (S, n)`."""
     xp = array_namespace(A)
-    draws = np.random.default_rng(seed).standard_normal((A.shape[0], c))
+    draws = generator(Purpose.PROJECTION, seed).standard_normal((A.shape[0], c))
     Q = xp.linalg.qr(A.mT @ convert(draws, A))[0]  # (n, c)
     for _ in range(POWERS):
         Q = xp.linalg.qr(A.mT @ xp.linalg.qr(A @ Q)[0])[0]

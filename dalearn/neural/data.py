@@ -18,9 +18,11 @@ import numpy as np
 
 from ..array import (
     Array,
+    Purpose,
     array_namespace,
     check_count,
     convert,
+    generator,
     is_array,
 )
 
@@ -68,7 +70,7 @@ def split(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15), *, seed: i
     while sizes[0] < 1:  # rounding and minima together may have given too much away
         sizes[1 + int(np.argmax(sizes[1:]))] -= 1
         sizes[0] += 1
-    order = np.random.default_rng(seed).permutation(count)
+    order = generator(Purpose.SPLIT, seed).permutation(count)
     cuts = np.cumsum(sizes)[:-1]
     return Split(*(np.sort(part) for part in np.split(order, cuts)))
 

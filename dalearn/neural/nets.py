@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..array import check_count
+from ..array import Purpose, check_count, torch_seed
 
 Activation = Callable[[], nn.Module]
 
@@ -36,7 +36,7 @@ def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
         The module.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(torch_seed(Purpose.WEIGHTS, seed))
         return make(*args, **settings)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..array import check_count
+from ..array import Purpose, check_count, generator, torch_seed
 from ..files.progress import progress_bar
 from .checkpoint import Checkpoint, request_of
 
@@ -146,7 +146,7 @@ def fit(
     run = Training(module, optimiser or adam(), schedule)
     file = None if checkpoint is None else Checkpoint(checkpoint, request_of(run, task), every)
     with torch.random.fork_rng(devices=[run.where] if run.where.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(torch_seed(Purpose.TRAINING, seed))
         if file is not None:
             file.load(run)
         settings = {"total": epochs, "initial": run.epoch, "desc": "training", "unit": "epoch"}
@@ -222,7 +222,7 @@ class Training:
     def train(self, task: Task) -> float:
         """One pass over the data in the order that belongs to this epoch; the mean loss."""
         self.module.train()
-        rng = np.random.default_rng([task.seed, self.epoch])
+        rng = generator(Purpose.TRAINING, task.seed, self.epoch)
         order = torch.from_numpy(rng.permutation(len(task.data[0])))
         total = 0.0
         for rows in order.split(task.batch):

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..array import (
     Operator,
+    Purpose,
     array_namespace,
     is_array,
     is_module,
@@ -33,7 +34,7 @@ def check_model(problem: Any, name: str) -> None:
     if not problem.stochastic:
         return check_call(problem.step, problem, name, problem.n)
     _check_module(problem.model, problem.like, name)
-    rng = streams(1, 0, problem.batch)  # thrown away: the run's own numbers stay as they are
+    rng = streams(Purpose.ASSIMILATION, 0, problem.batch)  # thrown away: a run has its own
     a, b, c = _states(problem)
     rows = array_namespace(problem.like).concat((a, b), axis=-2)
     calls = Calls(lambda x: problem.carry(x, rng), problem, name, problem.n)

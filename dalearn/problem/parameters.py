@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..array import (
+    Purpose,
     array_namespace,
     convert_tree,
     streams,
@@ -233,7 +234,7 @@ def _beliefs(problem: Problem, theta: Belief, seed: Any) -> Belief:
         weights = [b.weights for b in ensembles if b.weights is not None]
         if len(weights) > 1:
             raise ValueError("both ensembles have weights; wanted them in one: resample the other")
-        rng = streams(2, seed, batch)  # 0 and 1 are the twin's and the assimilation's
+        rng = streams(Purpose.PARAMETERS, seed, batch)
         E = concatenated(
             *(b.members if isinstance(b, Ensemble) else b.sample(rng, sizes[0]) for b in both)
         )

@@ -11,6 +11,7 @@ import numpy as np
 from ..array import (
     Model,
     Operator,
+    Purpose,
     array_namespace,
     check_count,
     convert,
@@ -81,7 +82,7 @@ def twin(
     blank = np.full((*batch, cycles, getattr(observation, "m", 1)), np.nan)
     problem = Problem(model, observation, prior, blank, steps, noise, shape).validated()
     batch, like = problem.batch, problem.like
-    rng = streams(0, seed, batch)
+    rng = streams(Purpose.TWIN, seed, batch)
     nature, view = _nature(problem, truth_model, truth_prior, truth_view)
     xp = array_namespace(like)
     prior = nature.prior

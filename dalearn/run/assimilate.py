@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, library, no_grad, streams, to_numpy
+from ..array import Array, Purpose, array_namespace, library, no_grad, streams, to_numpy
 from ..covariances.base import Covariance
 from ..files.progress import progress_bar
 from ..methods.base import Cycle, Method
@@ -77,7 +77,7 @@ def assimilate(
     local = None if isinstance(local, Covariance) else local
     record = Recorder(problem, keep, local, ties(seed, problem.batch) if "ranks" in keep else None)
     start = time.perf_counter()
-    cycles = method.run(problem, streams(1, seed, problem.batch))
+    cycles = method.run(problem, streams(Purpose.ASSIMILATION, seed, problem.batch))
     bar = progress_bar(cycles, progress=progress, total=len(problem), delay=2.0, leave=False)
     with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported, not warned of
         for k, cycle in enumerate(bar):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..array import (
     Array,
+    Purpose,
     Streams,
     array_namespace,
     as_floats,
@@ -33,8 +34,6 @@ FORMAT = 1  # of the request: what another version writes is not gone on with
 NUMBERS = 2**23  # of the states in a block, 64 MB in double precision
 
 ROWS = 4096  # trajectories in a block: enough for arrays of small states to be fast
-
-PURPOSE = 2  # of the random streams: 0 is the twin's nature, 1 the assimilation
 
 
 def check_dtype(name: str, dtype: Any) -> np.dtype:
@@ -160,7 +159,7 @@ class Plan:
             return None
         each = self.seeds.ravel().tolist()
         seeds = [each[b] if self.seeds.ndim else each[0] + b for b in block]
-        return Streams(PURPOSE, seeds, (len(block),))
+        return Streams(Purpose.SIMULATION, seeds, (len(block),))
 
     def step(self, block: range, rng: Streams | None) -> Callable:
         """One step of these trajectories, `(b, *core) -> (b, *core)`."""

@@ -13,7 +13,7 @@ from bits import same_bits
 from examples import Rotation, linear_gaussian
 
 import dalearn as da
-from dalearn.array import Streams, array_namespace, convert_tree, uniform
+from dalearn.array import Purpose, Streams, array_namespace, convert_tree, generator, uniform
 from dalearn.models import Kolmogorov
 from dalearn.models.two_scale import Lorenz96TwoScale
 
@@ -550,7 +550,7 @@ def test_the_check_spends_none_of_the_runs_numbers():
 def test_the_old_twin_is_bit_for_bit_the_same():
     """A twin without any of the new settings draws what it always drew."""
     problem = linear_gaussian(cycles=1)
-    rng = np.random.default_rng([0, 0])
+    rng = generator(Purpose.TWIN, 0)
     x = problem.prior.mean + problem.prior.cov.color(rng.standard_normal((1, 3)))
     for _ in range(2):
         x = problem.model(x) + problem.noise.color(rng.standard_normal((1, 3)))

@@ -234,7 +234,7 @@ def test_seeds_reproduce(country):
 
 def test_a_batch_is_its_experiments_alone(country):
     fire = da.Wildfire.latent_assimilation(country)
-    x = fire.ignite([[[20, 5]], [[10, 30]], [[30, 8]]])
+    x = fire.ignite([[[20, 5]], [[10, 30]], [[30, 14]]])
     members = np.stack([x, x], axis=1)
     rng, alone = Streams(1, 5, (3,)), [Streams(1, 5 + b) for b in range(3)]
     y = members

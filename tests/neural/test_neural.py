@@ -282,7 +282,7 @@ def test_fit_learns_a_linear_map_exactly():
 def test_fit_keeps_the_best_weights_and_stops_early():
     data, valid = task(20), task(100, seed=1)
     net = small()
-    record = fit(net, data, valid, epochs=400, optimiser=adam(2e-2), patience=15, progress=False)
+    record = fit(net, data, valid, epochs=1500, optimiser=adam(2e-2), patience=15, progress=False)
     assert record.ended == "patience"
     assert len(record.validation) == record.best + 16
     assert record.validation[record.best] == min(record.validation)

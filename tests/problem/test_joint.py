@@ -288,17 +288,20 @@ def misses(result, joint):
     return ((last["mean"] - last["truth"]) / last["std"]).values, last["std"].values
 
 
+HAAR = da.ETKF(30, inflation=1.02, rotate="haar")  # unrotated, one of 64 runs loses the truth
+
+
 @pytest.mark.parametrize(
     ("problem", "name", "prior", "noise", "method", "narrow"),
     [
-        (lorenz63(80, batch=8), "rho", 26.0, 1e-4, da.ETKF(30, inflation=1.02), 0.5),
+        (lorenz63(80, batch=8), "rho", 26.0, 1e-4, HAAR, 0.5),
         (lorenz63(80, batch=8), "rho", 26.0, 1e-4, da.EnKF(60, inflation=1.02), 0.5),
         (
             lorenz63(80, batch=2),
             "rho",
             26.0,
             1e-3,
-            da.ExtendedKF(1.3, jacobian=da.finite_difference),
+            da.ExtendedKF(1.1, jacobian=da.finite_difference),
             1.5,
         ),
         (lorenz96(60, batch=8), "forcing", 6.0, 1e-4, da.ETKF(45, inflation=1.02), 0.2),

@@ -18,12 +18,11 @@ import pytest
 import torch
 
 import dalearn as da
-from dalearn.array import Streams, is_array, uniform
+from dalearn.array import Purpose, Streams, is_array, uniform
 from dalearn.files.fingerprint import describe
 from dalearn.run import sidecar
 from dalearn.run import simulate as run
 from dalearn.run import trajectories as files
-from dalearn.run.plan import PURPOSE
 
 simulate = functools.partial(da.simulate, progress=False)
 ENDS = ["npy", "zarr"]
@@ -160,7 +159,7 @@ def test_a_trajectory_draws_the_same_numbers_in_any_block(model):
 
 def test_noise_is_added_after_each_step():
     x, Q = waves(3), da.Dense(np.eye(40) + 0.5)
-    rng = Streams(PURPOSE, 0, (3,))
+    rng = Streams(Purpose.SIMULATION, 0, (3,))
     for expected in simulate(da.Lorenz96(), x, 4, noise=Q).swapaxes(0, 1)[1:]:
         x = da.Lorenz96()(x) + Q.color(rng.normal((1, 40), x))[:, 0]
         assert np.array_equal(x, expected)

@@ -287,7 +287,9 @@ def test_a_model_that_hardly_errs_is_the_strong_constraint():
     strong = da.trajectory(model, least_squares(residuals, prior), 75)[[25, 50, 75]]
     gaps = []
     for q in (1e-3, 1e-4, 1e-5):
-        got = run(problem, da.WeakVar4D(Q=q * np.ones(3), tolerance=1e-4)).sel(stage="analysis")
+        got = run(problem, da.WeakVar4D(Q=q * np.ones(3), tolerance=1e-4, iterations=60)).sel(
+            stage="analysis"
+        )
         gaps.append(float(abs(got["mean"] - strong).max()))
     assert gaps[0] / gaps[1] == pytest.approx(10, rel=0.1)
     assert gaps[1] / gaps[2] == pytest.approx(10, rel=0.1)
