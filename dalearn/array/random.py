@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     TEST = 9  # the directions of derivative tests
     NORMALISATION = 10
     CASE = 11  # data sets of the cases
+    RANKS = 12  # which of the ranks that a tie allows
 
 
 def generator(purpose: int, *numbers: int) -> np.random.Generator:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..array import Array, array_namespace, streams, uniform
+from ..array import Array, Purpose, array_namespace, streams, uniform
 from ..problem.belief import Ensemble
 
 
 def ties(seed: Any, batch: tuple[int, ...]) -> Any:
     """The stream that breaks ties in ranks: no other result depends on it."""
     known = seed.initial_seed() if hasattr(seed, "initial_seed") else seed  # of torch: not drawn
-    return streams(2, known, batch)
+    return streams(Purpose.RANKS, known, batch)
 
 
 def ranks(belief: Ensemble, truth: Array, rng: Any, batch: tuple[int, ...]) -> Array:

@@ -32,7 +32,7 @@ def test_a_users_pair_of_numbers_is_no_stream():
     """`default_rng([1, s])` was once the stream of the assimilation."""
     own = {float(generator(p, s).random()) for p in Purpose for s in range(10)}
     assert not own & {
-        float(np.random.default_rng([p, s]).random()) for p in range(12) for s in range(10)
+        float(np.random.default_rng([p, s]).random()) for p in range(13) for s in range(10)
     }
 
 
