@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from bits import same_bits
-from examples import METHODS, Bare, Rotation, linear_gaussian, lorenz63
+from examples import METHODS, Bare, MethodExample, Rotation, linear_gaussian, lorenz63
 from lengths import full
 
 import dalearn as da
@@ -263,6 +263,68 @@ def test_no_observation_at_all_is_a_forecast(example):
     result = run(empty, da.EnKF(12) if isinstance(example.method, da.EnKF) else example.method)
     gap = result["mean"].sel(stage="analysis") - result["mean"].sel(stage="forecast")
     assert abs(gap).max() < 1e-10
+
+
+# Types that still measure by the largest component: whoever mends one takes it out.
+UNSCALED = (da.UKF, da.OI, da.Climatology, da.Var3D, da.Var4D)
+
+INFLATED = tuple(
+    MethodExample(method)
+    for method in (
+        da.ETKF(6, inflation=da.RTPS(0.4)),
+        da.EnSRF(6, inflation=da.RTPP(0.4)),
+        da.DEnKF(6, inflation=da.Adaptive()),
+        da.IEnKS(6, lag=0, inflation=da.Adaptive()),
+        da.ParticleFilter(12, regularization=1.0, resample_below=1.0),
+        da.ParticleFilter(3, regularization=1.0, resample_below=1.0),
+    )
+)
+
+
+def rescaled(problem, D, E):
+    """The same linear problem for D x and E y."""
+    A = problem.model.A * D[:, None] / D
+    H = problem.observation.operator.matrix * E[:, None] / D
+    R, B, Q = (
+        da.Dense.unchecked(C.matrix() * np.outer(s, s))
+        for C, s in ((problem.observation.noise, E), (problem.prior.cov, D), (problem.noise, D))
+    )
+    if isinstance(problem.observation.noise, da.Diagonal):
+        R = da.Diagonal(R.values.diagonal())
+    return da.Problem(
+        Rotation(A),
+        da.Observation(H, R, problem.observation.locations),
+        da.Gaussian(problem.prior.mean * D, B),
+        problem.data * E,
+        problem.steps,
+        noise=Q,
+        truth=problem.truth * D,
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "example",
+    [*(e for e in METHODS if not (e.fixed or isinstance(e.method, UNSCALED))), *INFLATED],
+    ids=str,
+)
+def test_units_change_nothing_but_units(example, dtype):
+    """x -> D x and y -> E y over twelve orders of magnitude, in float32 over six.
+
+    Without Latent: its coder has units of its own.
+    """
+    power = 6 if dtype is np.float64 else 3
+    D, E = 10.0 ** np.array([-power, 0, power]), 10.0 ** np.array([power, -power])
+    problem, like = linear_gaussian(cycles=3, local=example.local), np.zeros(1, dtype)
+    a = run(problem.to(like), example.method)
+    b = run(rescaled(problem, D, E).to(like), example.method)
+    assert b["mean"].dtype == dtype
+    differenced = getattr(example.method, "jacobian", None) is da.finite_difference
+    # round-off of a few cycles, in standard deviations; differences have a step of its root
+    slack = (1e-8, 1e-8)[differenced] if dtype is np.float64 else (1e-3, 1e-2)[differenced]
+    unit = a["std"].max("stage")  # after the data a few particles may have none
+    assert np.allclose((b["mean"] / D - a["mean"]) / unit, 0, atol=slack)
+    assert np.allclose((b["std"] / D - a["std"]) / unit, 0, atol=slack)
 
 
 # Types whose inflation does not yet wait for data: whoever mends one takes it out.

@@ -42,13 +42,15 @@ from .resampling import effective_size, members_at, repeated, reweight, systemat
 def kernel(belief: Ensemble, z: Array) -> Array:
     """Noise `(..., N, n)` with the covariance of the weighted members, from normal numbers `z`.
 
+    The root is the symmetric one of their correlations: no component's unit matters to another's.
     `z (..., N, min(n, N))`. Where one member has all the weight (up to 1e-10, or the round-off of
     the numbers), they count equally: else there would be no noise where it is needed most.
     """
     xp = array_namespace(z)
     w: Any = belief.weights
     N, n = belief.members.shape[-2:]
-    rest = 1 - xp.linalg.vecdot(w, w)[..., None]
+    before = xp.cumulative_sum(w, axis=-1)[..., :-1]
+    rest = 2 * xp.linalg.vecdot(before, w[..., 1:])[..., None]  # 1 - sum w^2, however small
     alone = rest < max(1e-10, 8 * float(xp.finfo(w.dtype).eps))
     w = xp.where(alone, 1 / N, w)[..., None]
     E = belief.members
@@ -56,11 +58,17 @@ def kernel(belief: Ensemble, z: Array) -> Array:
     X = X * (w / xp.where(alone, 1 - 1 / N, rest)[..., None]) ** 0.5
     if n > N:
         return z @ X
+    unit = xp.max(xp.abs(X), axis=-2, keepdims=True)  # its square might be too small a number
+    unit = xp.where(unit > 0, unit, 1.0)
+    X = X / unit
+    std = xp.linalg.vecdot(X, X, axis=-2)[..., None, :] ** 0.5
+    std = xp.where(std > 0, std, 1.0)
+    X = X / std
     C, ok = sane(X.mT @ X)
     s, V = xp.linalg.eigh(C)
     s = s[..., None, :]
     s = xp.where(s > n * float(xp.finfo(s.dtype).eps) * s[..., -1:], s, 0.0)  # round-off
-    return where_ok(ok, z @ ((V * s**0.5) @ V.mT))
+    return where_ok(ok, z @ ((V * s**0.5) @ V.mT) * std * unit)
 
 
 @dataclass(frozen=True, eq=False)
