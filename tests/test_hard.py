@@ -278,7 +278,12 @@ def test_what_has_diverged_has_not_converged(method):
     assert b["diverged"].values.tolist() == [False, True, False]
     assert not (b["converged"][1, 2:] == 1).any()
     for name in ("mean", "std", "cost", "iterations", "converged"):
-        np.testing.assert_array_equal(a[name][[0, 2]], b[name][[0, 2]])
+        one, other = a[name][[0, 2]], b[name][[0, 2]]
+        if name == "std" and isinstance(getattr(method, "solver", None), da.IncrementalCG):
+            # its space has the size of the batch's largest: singular values to round-off
+            np.testing.assert_allclose(one, other, rtol=1e-14)
+        else:
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("B", [1.0, 1e8])

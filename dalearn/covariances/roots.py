@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..array import Array, array_namespace
+from ..array import Array, array_namespace, eye
 from .base import Covariance, check_controls
 from .matrices import Dense
+
+LARGEST = 1 << 22  # numbers of a matrix that is made where sums would lose a small variance
 
 
 class Spanned(Covariance):
@@ -108,17 +110,23 @@ class Updated(Covariance):
     def whiten(self, x: Array) -> Array:
         return self._along(self.cov.whiten(x), self.theta**0.5 - 1)
 
-    def _removed(self) -> Array:
-        """Rows W with C = L L^T - W^T W."""
-        return self.cov.color((1 - 1 / self.theta)[..., None] ** 0.5 * self.vectors)
-
     def variance(self) -> Array:
-        W = self._removed()
-        return self.cov.variance() - array_namespace(W).sum(W * W, axis=-2)
+        """Diagonal of C `(..., n)`; of large ones (`LARGEST`) to round-off of that of `cov`."""
+        xp, before, U = (
+            array_namespace(self.theta),
+            self.cov.variance(),
+            self.cov.color(self.vectors),
+        )
+        left = before - xp.sum(U * U, axis=-2)  # of the directions that are no eigenvectors
+        few = self.controls * self.n <= LARGEST
+        if few and not bool(xp.all(left > float(xp.finfo(left.dtype).eps) ** 0.5 * before)):
+            V = self.color(eye(self.controls, self.theta))  # where data are far too good for sums
+            return xp.sum(V * V, axis=-2)
+        return xp.clip(left, 0.0, None) + xp.sum(U * U / self.theta[..., None], axis=-2)
 
     def matrix(self) -> Array:
-        W = self._removed()
-        return self.cov.matrix() - W.mT @ W
+        V = self.color(eye(self.controls, self.theta))
+        return V.mT @ V
 
     def __getitem__(self, b: Any) -> Updated:
         cov = self.cov[b] if self.cov.batch else self.cov

@@ -1,66 +1,157 @@
-"""Conjugate gradients, and the eigenvectors that their residuals hold (Lanczos).
+"""Conjugate gradients by bidiagonalization, and what they still have to gain.
 
-For A x = b with A >= I symmetric, known only by its products. The residuals, made orthogonal to
-all earlier ones, are a basis in which A is tridiagonal; its eigenvectors there (Ritz vectors)
-approach the leading ones of A.
+The least |d - G x|^2 + |v + x|^2 over x, with a G known only by its products. It is A x = b with
+A = I + G^T G and b = G^T d - v. Vectors that span the Krylov space of A and b, each orthogonal to
+all before, turn K = (G; I) into a matrix with two diagonals (Golub and Kahan), from which LSQR
+reads the gain of each step. No product with A is made: its round-off would hide what ordinary data
+say beside data 1e8 times better.
 
-Hestenes and Stiefel, J. Res. Nat. Bur. Stand. 49, 1952; Lanczos, ibid. 45, 1950.
+What is still to gain is bounded from above, as no eigenvalue of A is below 1 (Gauss-Radau): the
+error e of x has |e|_A^2 = e A e^T <= g |r|^2, with r the residual and g at most 1. It is measured
+in standard deviations of the answer, whatever the units are and whatever |b| is.
+
+Paige and Saunders, LSQR, ACM Trans. Math. Softw. 8, 1982; Golub and Kahan, SIAM J. Numer. Anal. 2,
+1965; Meurant and Tichy, On computing quadrature-based bounds for the A-norm of the error in
+conjugate gradients, Numer. Algorithms 62, 2013.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
-from ...array import Array, array_namespace, eye, sane
+from ...array import Array, array_namespace
+from .hessian import decomposed
 from .solver import squares
 
+LEAST = 0.9  # taken for the least eigenvalue, which is 1: round-off must not make the bound 0
 
-def conjugate_gradients(
-    product: Callable[[Array], Array], b: Array, count: int, tolerance: float
-) -> tuple:
-    """x with A x = b for rows `b (..., 1, c)`, and the leading eigenvectors of A.
 
-    `product(p)` is A p for rows p. Each experiment stops when its residual is `tolerance` times
-    |b|, or after `count` products. Returns x, how many products `(...)`, and the Ritz vectors
-    `(..., r, c)` and values `(..., r)`; 1 where a direction was not needed.
+class Linear(Protocol):
+    """A linear map G, known by its products."""
+
+    def forward(self, p: Array) -> Array:
+        """p G^T for rows `p (..., 1, c)`: `(..., 1, M)`."""
+        ...
+
+    def back(self, u: Array) -> Array:
+        """u G for rows `u (..., 1, M)`: `(..., 1, c)`."""
+        ...
+
+
+class Krylov(NamedTuple):
+    """What conjugate gradients have learned of G: `basis` V and `images` V G^T.
+
+    Args:
+        basis: orthonormal rows `(..., k, c)`, zero where an experiment had ended.
+        images: their images under G, `(..., k, M)`.
+        products: how many products with G and its transpose `(...)`.
+        left: an upper bound of |e|_A `(...)`, the error in standard deviations.
+        slope: |b|, the length of the gradient at first `(...)`.
+        closed: whether the rows span all that can be reached `(...)`.
     """
-    xp, length = array_namespace(b), squares(b) ** 0.5
-    b = b / xp.where(length > 0, length, xp.ones_like(length))[..., None, None]
-    x, r, p, old = xp.zeros_like(b), b, b, squares(b)  # of length 1: no overflow in float32
-    limit, products = tolerance**2 * old, xp.zeros_like(old)
-    active, basis, diagonal, beside = old > 0, [], [], []
-    alpha_before, beta = xp.ones_like(old), xp.zeros_like(old)
-    for _ in range(min(count, b.shape[-1])):
-        unit = xp.where(active, old, xp.ones_like(old)) ** -0.5
-        basis.append(xp.where(active, unit, 0 * unit)[..., None, None] * r)
-        Ap = product(p)
-        curvature = xp.sum(p * Ap, axis=(-2, -1))
-        alpha = xp.where(active, old / xp.where(active, curvature, xp.ones_like(old)), 0 * old)
-        safe = xp.where(active, alpha, xp.ones_like(old))
-        diagonal.append(xp.where(active, 1 / safe + beta / alpha_before, xp.ones_like(old)))
-        x, r = x + alpha[..., None, None] * p, r - alpha[..., None, None] * Ap
-        Q = xp.concat(basis, axis=-2)
-        r = r - (r @ Q.mT) @ Q
-        products = products + xp.astype(active, b.dtype)
-        new = squares(r)
-        beta = xp.where(active, new / xp.where(active, old, xp.ones_like(old)), 0 * old)
-        active, alpha_before, old = active & (new > limit), safe, new
+
+    basis: Array
+    images: Array
+    products: Array
+    left: Array
+    slope: Array
+    closed: Array
+
+
+def krylov(
+    tangent: Linear,
+    d: Array,
+    v: Array,
+    count: int,
+    accuracy: float,
+    relative: bool = False,
+) -> Krylov:
+    """The space in which conjugate gradients find the least |d - G x|^2 + |v + x|^2.
+
+    Args:
+        tangent: gives products with G.
+        d: whitened innovations `(..., 1, M)`.
+        v: the control `(..., 1, c)`.
+        count: products at most.
+        accuracy: an experiment ends when its error is less, in standard deviations of the answer.
+        relative: whether in units of the length of x instead, where that is more than 1.
+
+    Returns:
+        The space; each experiment stops on its own.
+    """
+    xp, eps = array_namespace(d), float(array_namespace(d).finfo(d.dtype).eps)
+    left_over = (squares(d) + squares(v)) ** 0.5
+    u, w = over(d, left_over), over(-v, left_over)
+    q = tangent.back(u) + w
+    alpha = squares(q) ** 0.5
+    q, rho_bar, phi_bar = over(q, alpha), alpha, left_over
+    active = (left_over * alpha > accuracy) & xp.isfinite(alpha)
+    left = slope = first = left_over * alpha  # |b|, as A is at least the identity
+    gamma = xp.ones_like(alpha) / LEAST
+    products, gain, size = xp.zeros_like(alpha), xp.zeros_like(alpha), alpha
+    basis, images = [], []
+    for _ in range(min(count, v.shape[-1])):
         if not bool(xp.any(active)):
             break
-        beside.append(xp.where(active, -(beta**0.5) / safe, 0 * beta))
-        p = r + beta[..., None, None] * p
-    vectors, values = ritz(xp.concat(basis, axis=-2), diagonal, beside[: len(basis) - 1])
-    return x * length[..., None, None], products, vectors, values
+        q = xp.where(active[..., None, None], q, xp.zeros_like(q))
+        basis.append(q)
+        V, g = xp.concat(basis, axis=-2), tangent.forward(q)
+        images.append(g)
+        u, w = g - alpha[..., None, None] * u, q - alpha[..., None, None] * w
+        beta = (squares(u) + squares(w)) ** 0.5
+        size = xp.maximum(size, beta)
+        beta = xp.where(beta > 8 * eps * size, beta, xp.zeros_like(beta))
+        u, w = over(u, beta), over(w, beta)
+        q = tangent.back(u) + w - beta[..., None, None] * q
+        q = q - (q @ V.mT) @ V
+        q = q - (q @ V.mT) @ V
+        alpha = squares(q) ** 0.5
+        alpha = xp.where(alpha > 8 * eps * size, alpha, xp.zeros_like(alpha))
+        q = over(q, alpha)
+        rho = (rho_bar**2 + beta**2) ** 0.5
+        rho = xp.where(active, rho, xp.ones_like(rho))
+        c, s = rho_bar / rho, beta / rho
+        phi, rho_bar, phi_bar = c * phi_bar, -c * alpha, s * phi_bar
+        before, slope = slope, xp.abs(phi_bar * alpha * c)
+        rest = xp.clip(gamma - rho**-2, 0.0, None)
+        share = (slope / xp.where(before > 0, before, xp.ones_like(before))) ** 2
+        down = LEAST * rest + share
+        gamma = xp.where(down > 0, rest / xp.where(down > 0, down, xp.ones_like(down)), 0 * down)
+        products = products + xp.astype(active, d.dtype)
+        now = xp.clip(gamma, None, 1.0) ** 0.5 * slope
+        left = xp.where(active, now, left)
+        gain = gain + phi**2  # |x|_A^2
+        enough = accuracy * xp.clip(gain, 1.0, None) ** 0.5 if relative else accuracy
+        active = active & (left > enough)
+    if not basis:
+        basis, images = [0 * v], [0 * d]
+    closed = left == 0
+    return Krylov(
+        xp.concat(basis, axis=-2), xp.concat(images, axis=-2), products, left, first, closed
+    )
 
 
-def ritz(Q: Array, diagonal: list[Array], beside: list[Array]) -> tuple[Array, Array]:
-    """Eigenvectors `(..., r, c)` and values `(..., r)` on the basis `Q`, from Lanczos' matrix."""
-    xp, r = array_namespace(Q), len(diagonal)
-    T = xp.stack(diagonal, axis=-1)[..., None] * eye(r, Q)
-    if beside:
-        b = xp.stack(beside, axis=-1)[..., None]
-        shifted = eye(r, Q)
-        T = T + xp.concat((b * shifted[1:], 0 * T[..., :1, :]), axis=-2)
-        T = T + xp.concat((0 * T[..., :1, :], b * shifted[:-1]), axis=-2)
-    values, S = xp.linalg.eigh(sane(T)[0])
-    return S.mT @ Q, xp.clip(values, 1.0, None)
+def over(x: Array, size: Array) -> Array:
+    """`x (..., 1, k)` over its length `(...)`; 0 where that is 0."""
+    xp = array_namespace(x)
+    good = size > 0
+    inverse = xp.where(good, 1 / xp.where(good, size, xp.ones_like(size)), xp.zeros_like(size))
+    return inverse[..., None, None] * x
+
+
+def spectrum(space: Krylov) -> tuple[Array, Array]:
+    """Eigenvectors `(..., r, c)` and values `(..., r)` of an A' <= A that the space knows exactly.
+
+    A' = I + G^T Y^T Y G sees the data along the rows of Y alone, orthonormal and in the span of
+    the images, those whose G^T Y^T lies in the space again: all, or all but the last. As A' <= A,
+    its inverse is nowhere less than that of A: no variance is too small.
+    """
+    xp, V, F = array_namespace(space.images), space.basis, space.images
+    i = xp.arange(F.shape[-2], dtype=F.dtype, device=F.device)
+    last = xp.sum(xp.astype(xp.any(V != 0, axis=-1), F.dtype), axis=-1) - 1
+    known = (i != last[..., None]) | space.closed[..., None]
+    Y, s = decomposed(xp.where(known[..., None], F, xp.zeros_like(F)))[2:0:-1]
+    least = F.shape[-2] * float(xp.finfo(F.dtype).eps) * s[..., :1]
+    Y = xp.where((s > least)[..., None], Y, xp.zeros_like(Y))
+    X, s, _ = decomposed(F @ Y.mT)
+    return X.mT @ V, 1 + s * s

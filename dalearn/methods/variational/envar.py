@@ -43,7 +43,8 @@ from ..ensemble.checks import check_ensemble
 from ..ensemble.inflation import Evidence, begin
 from ..ensemble.transform import check_rotation, rotations
 from .cost import Cost
-from .gauss_newton import GaussNewton, Hessian
+from .gauss_newton import GaussNewton
+from .hessian import Hessian
 from .paths import Increments, Window
 from .solver import Found, count_unconverged, warn_unconverged
 
@@ -171,5 +172,5 @@ def perturbed(cost: Cost, found: Found, own: list[Rows], rng: Any, jacobian: Jac
     Y = cost.sensitivity(found.states, [r.values for r in own], jacobian)
     e = normal(rng, (N, Y.shape[-1]), Y)
     e = (e - row_mean(e)) / (N - 1) ** 0.5  # whitened
-    v = Hessian(T).solve((e - Y) @ T.mT)
+    v = Hessian(T).step(e - Y, 0 * T[..., None, :, 0])
     return [r.values + root.color(v) for r, root in zip(own, path.roots, strict=True)]

@@ -4,8 +4,7 @@ Gauss-Newton solves the problem that is linear in the control exactly: with d th
 innovations at v and G their sensitivity,
     (I + G^T G) dv = G^T d - v,    v <- v + dv,
 which is incremental 4D-Var, one linear problem for each outer loop. The inverse of the Hessian
-I + G^T G is the covariance of v given the data. It is solved in the smaller of the two spaces, of
-controls or of observations. A step that raises J is halved.
+I + G^T G is the covariance of v given the data (see hessian.py). A step that raises J is halved.
 
 Lawless, Gratton and Nichols, An investigation of incremental 4D-Var using non-tangent linear
 models, Q. J. R. Meteorol. Soc. 131, 2005.
@@ -15,74 +14,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from functools import cached_property
 
-import numpy as np
-
-from ...array import Array, Jacobian, array_namespace, eye, sane, solve, where_ok
+from ...array import Array, Jacobian, array_namespace, eye
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.border import has_parameters
 from .cost import Cost
+from .hessian import Hessian
 from .solver import (
     Found,
+    as_promised,
     check_stop,
     first_iterate,
     has_moved,
     line_search,
+    round_off,
     squares,
     summary,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Hessian:
-    """I + G^T G from `transposed`, G^T `(..., c, M)`, in the smaller of the two spaces."""
-
-    transposed: Array
-
-    @property
-    def _dual(self) -> bool:
-        return self.transposed.shape[-1] < self.transposed.shape[-2]
-
-    @cached_property
-    def _gram(self) -> Array:
-        T = self.transposed
-        return T.mT @ T if self._dual else T @ T.mT
-
-    def solve(self, b: Array) -> Array:
-        """(I + G^T G)^-1 b^T for rows `b (..., j, c)`, as rows."""
-        T = self.transposed
-        A, ok = sane(self._gram + eye(self._gram.shape[-1], T))
-        if self._dual:
-            return where_ok(ok, b - solve(A, T.mT @ b.mT).mT @ T.mT)
-        return where_ok(ok, solve(A, b.mT).mT)
-
-    def half(self) -> Array:
-        """A square root W of the inverse, W^T W, `(..., c, c)`: the cheapest one."""
-        if self._dual:
-            return self.root()
-        one = eye(self._gram.shape[-1], self._gram)
-        A, ok = sane(self._gram + one)
-        try:
-            L = array_namespace(A).linalg.cholesky(A)
-        except (np.linalg.LinAlgError, RuntimeError):  # round-off, where data are far too good
-            return self.root()
-        return where_ok(ok, solve(L, one))
-
-    def root(self) -> Array:
-        """The symmetric square root of the inverse, `(..., c, c)`."""
-        T = self.transposed
-        xp = array_namespace(T)
-        S, ok = sane(self._gram)
-        s, U = xp.linalg.eigh(S)
-        s = xp.clip(s, 0.0, None)
-        f = (1 + s) ** -0.5
-        if not self._dual:
-            return where_ok(ok, (U * f[..., None, :]) @ U.mT)
-        V, f = T @ U, -f / (1 + (1 + s) ** 0.5)  # (f - 1) / s, without 0 / 0
-        return where_ok(ok, eye(T.shape[-2], T) + (V * f[..., None, :]) @ V.mT)
 
 
 def where_going(going: Array, jacobian: Jacobian, cost: Cost) -> Jacobian:
@@ -109,8 +59,9 @@ def where_going(going: Array, jacobian: Jacobian, cost: Cost) -> Jacobian:
 class GaussNewton:
     """Gauss-Newton with matrices: for some thousands of controls, or of observations.
 
-    A quadratic cost is solved by one step. The covariance found is that of the last linearization,
-    one step before the minimum.
+    A quadratic cost is solved by one step, and by a second where its round-off hides whether the
+    first has reached the minimum: data far better than the background. The covariance found is
+    that of the last linearization, one step before the minimum.
 
     Args:
         iterations: linearizations at most, an integer >= 1.
@@ -138,27 +89,33 @@ class GaussNewton:
         at = before = first_iterate(cost)
         xp, one = array_namespace(at.v), eye(cost.controls, at.v)
         count = 0 * at.cost
-        step = gradient = count
-        going = xp.ones_like(count) > 0
+        step = gradient = floor = count
+        going, proved = xp.ones_like(count) > 0, xp.ones_like(count) < 0
         rows: list[Array] = []
-        for _ in range(1 if cost.linear else self.iterations):
+        hessian = Hessian(one)
+        for _ in range(max(2, self.iterations) if cost.linear else self.iterations):
             jacobian = where_going(going, self.jacobian, cost)
             new = cost.path.rows(at.states, one, jacobian)
             new = [*new, cost.sensitivity(at.states, new, jacobian)]
             still = going[..., None, None]  # what has stopped keeps what it had
             rows = [xp.where(still, a, b) for a, b in zip(new, rows, strict=False)] or new
-            b = at.d @ rows[-1].mT - at.v
-            dv = Hessian(rows[-1]).solve(b)
-            count = count + xp.astype(going, b.dtype)
-            old, at = at, line_search(cost, at, dv, xp.astype(going, b.dtype))
-            size, slope = (dv @ b.mT)[..., 0, 0] ** 0.5, squares(b) ** 0.5
+            hessian = Hessian(rows[-1])
+            dv = hessian.step(at.d, at.v)
+            slope = squares(at.d @ rows[-1].mT - at.v) ** 0.5
+            size = (squares(dv) + squares(dv @ rows[-1])) ** 0.5
+            count = count + xp.astype(going, size.dtype)
+            old, at = at, line_search(cost, at, dv, xp.astype(going, size.dtype))
             step = xp.where(going, size, step)
             gradient = xp.where(going, slope, gradient)
-            going = going & (size > self.tolerance) & (not cost.linear) & has_moved(old, at)
+            floor = xp.where(going, round_off(hessian.largest, dv), floor)
+            if cost.linear:
+                proved = proved | (going & as_promised(old, at, size, self.tolerance))
+            going = going & (size > self.tolerance) & ~proved & has_moved(old, at)
             if not bool(xp.any(going)):
                 break
-        W = Hessian(rows[-1]).half()
-        info = summary(at, gradient, step, count, cost.linear | (step <= self.tolerance))
+        W = hessian.half()
+        near = (step <= self.tolerance) & (floor <= self.tolerance)
+        info = summary(at, gradient, step, count, proved | near)
 
         def posterior(root: Covariance) -> Rows:
             return Rows(W @ (root.values if isinstance(root, Rows) else root.color(one)))

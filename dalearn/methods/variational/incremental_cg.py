@@ -2,8 +2,8 @@
 
 They need only products with the tangent G of the window's innovations and its transpose. A reverse
 pass gives u G; as it is linear in u, a second one through it gives G p: no tangent code, and no
-forward mode, which costs eager torch ten times more. The residuals of the conjugate gradients hold
-the leading eigenvectors of the Hessian, which say what the data leave of the background's errors.
+forward mode, which costs eager torch ten times more. The space of the conjugate gradients holds
+the leading eigenvectors of the Hessian: what the data leave of the background's errors.
 
 Fisher and Courtier, Estimating the covariance matrices of analysis and forecast error in
 variational data assimilation, ECMWF Tech. Memo. 220, 1995.
@@ -11,19 +11,22 @@ variational data assimilation, ECMWF Tech. Memo. 220, 1995.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from ...array import Array, array_namespace, check_count, where_ok
 from ...covariances.base import Covariance
 from ...covariances.roots import Updated
-from .conjugate_gradients import conjugate_gradients
+from .conjugate_gradients import krylov, spectrum
 from .cost import BROKEN, Cost
+from .hessian import Hessian
 from .solver import (
     Found,
     check_stop,
     first_iterate,
     has_moved,
     line_search,
+    round_off,
     squares,
     summary,
 )
@@ -51,36 +54,31 @@ class Tangent:
                 raise TypeError(f"no tangent of the window ({error}); {BROKEN}") from error
 
     def back(self, u: Array) -> Array:
-        """The transpose applied to `u (..., 1, M)`: `(..., 1, c)`."""
-        return self._grad(self.d, self.v, u, retain_graph=True)[0]
+        """u G for `u (..., 1, M)`: `(..., 1, c)`."""
+        return -self._grad(self.d, self.v, u, retain_graph=True)[0]
 
-    def along(self, p: Array) -> Array:
-        """The change of d along `p (..., 1, c)`: `(..., 1, M)`."""
-        return self._grad(self.g, self.u, p, retain_graph=True)[0]
-
-    def gradient(self) -> Array:
-        """The gradient of J, `(..., 1, c)`."""
-        return self.v.detach() + self.back(self.d.detach())
-
-    def hessian(self, p: Array) -> Array:
-        """(I + G^T G) p."""
-        return p + self.back(self.along(p))
+    def forward(self, p: Array) -> Array:
+        """p G^T, what is seen of a change `p (..., 1, c)`: `(..., 1, M)`."""
+        return -self._grad(self.g, self.u, p, retain_graph=True)[0]
 
 
 @dataclass(frozen=True, eq=False)
 class IncrementalCG:
     """Gauss-Newton without matrices: each linear problem by conjugate gradients.
 
-    The analysis covariance comes from the leading eigenvectors of the last Hessian; with too few
-    of them the variance is overestimated. Errors are not carried by the model within a window:
-    every observation time has those of the start.
+    The analysis covariance comes from the leading eigenvectors of a Hessian: an upper bound of the
+    variance, near it where the products have found all that the data say. Errors are not carried
+    by the model within a window: every observation time has those of the start.
 
     Args:
         iterations: outer loops (linearizations) at most, an integer >= 1.
-        tolerance: length of the last step, as in GaussNewton.
+        tolerance: length of the last step, as in GaussNewton; what its linear problem may still
+            have to gain counts as a part of it.
         inner: products with the Hessian in each outer loop, at most. A product is a forward and a
             backward pass of the window.
-        accuracy: the residual at which they end, over the gradient's length, in (0, 1).
+        accuracy: how near to the minimum of each linear problem they end, in standard deviations
+            of the analysis over all directions, in (0, 1); in a window that is not linear, in
+            units of a step that is longer than 1.
 
     Raises:
         ValueError: for a setting out of its range.
@@ -109,22 +107,23 @@ class IncrementalCG:
         kept: list[Array] = []
         for _ in range(self.iterations):
             tangent = Tangent(cost, at.v)
-            b = -tangent.gradient()
-            slope = xp.where(going, squares(b) ** 0.5, slope)
-            usable = (going & xp.isfinite(slope))[..., None, None]
-            b = xp.where(usable, b, xp.zeros_like(b))
-            solved = conjugate_gradients(tangent.hessian, b, self.inner, self.accuracy)
-            dv, products, *leading = solved
-            dv = where_ok(xp.isfinite(at.cost), dv)
+            usable = going & xp.isfinite(at.cost)
+            d, v = (xp.where(usable[..., None, None], x, 0 * x) for x in (at.d, at.v))
+            space = krylov(tangent, d, v, self.inner, self.accuracy, not cost.linear)
             del tangent  # and its graph
-            more = going & (products >= most)  # a gradient of round-off tells nothing
-            kept = merged(more, leading, kept) if kept else leading
-            most = xp.where(more, products, most)
-            size = xp.sum(dv * b, axis=(-2, -1)) ** 0.5
-            count, work = count + xp.astype(going, b.dtype), work + products
-            step = xp.where(going, size, step)
-            old, at = at, line_search(cost, at, dv, xp.astype(going, b.dtype))
-            done = (size <= self.tolerance) | ((products < self.inner) & cost.linear)
+            hessian = Hessian(space.images)
+            y = hessian.step(d, v @ space.basis.mT)
+            dv = where_ok(xp.isfinite(at.cost), y @ space.basis)
+            more = going & (space.products >= most)  # a gradient of round-off tells nothing
+            kept = merged(more, spectrum(space), kept) if kept else list(spectrum(space))
+            most = xp.where(more, space.products, most)
+            size = (squares(dv) + squares(y @ space.images) + space.left**2) ** 0.5
+            count, work = count + xp.astype(going, d.dtype), work + space.products
+            step, slope = xp.where(going, size, step), xp.where(going, space.slope, slope)
+            old, at = at, line_search(cost, at, dv, xp.astype(going, d.dtype))
+            left = space.left + round_off(hessian.largest, dv)
+            whole = xp.all(at.v == old.v + dv, axis=(-2, -1)) & cost.linear
+            done = (left <= self.tolerance) & (whole | (size <= self.tolerance))
             ended = xp.where(going, done, ended)
             going = going & ~done & has_moved(old, at)
             if not bool(xp.any(going)):
@@ -138,12 +137,12 @@ class IncrementalCG:
         return Found(at.v, states, first, [cost.path.root] * len(states), posterior, info)
 
 
-def merged(now: Array, new: list[Array], old: list[Array]) -> list[Array]:
+def merged(now: Array, new: Sequence[Array], old: Sequence[Array]) -> list[Array]:
     """The new eigenvectors and values where `now (...)`, else the old, padded to one size."""
     xp = array_namespace(now)
     r = max(new[1].shape[-1], old[1].shape[-1])
 
-    def padded(pair: list[Array]) -> list[Array]:
+    def padded(pair: Sequence[Array]) -> Sequence[Array]:
         U, theta = pair
         more = r - theta.shape[-1]
         if not more:

@@ -46,9 +46,9 @@ class NotConverged(UserWarning):
 
 
 def count_unconverged(info: Mapping[str, Array]) -> int:
-    """How many experiments have a finite cost and have not converged."""
+    """How many experiments have not converged; NaN is another matter, it has diverged."""
     cost, converged = to_numpy(info["cost"]), to_numpy(info["converged"])
-    return int((np.isfinite(cost) & (converged == 0)).sum())
+    return int((~np.isnan(cost) & (converged == 0)).sum())
 
 
 def warn_unconverged(failed: int, solver: Any) -> None:
@@ -119,6 +119,27 @@ def line_search(cost: Cost, at: Iterate, dv: Array, going: Array, slope: Any = 0
             break
         share = xp.where(worse, share / 2 if i + 1 < HALVINGS else 0 * share, share)
     return new
+
+
+def as_promised(old: Iterate, new: Iterate, size: Array, tolerance: float) -> Array:
+    """Where J has fallen as it does in a quadratic cost, by half the square of the step, `(...)`.
+
+    `size` is the step's length in standard deviations of the answer. What is missing is half the
+    square of the error, which is then less than the tolerance; False where round-off hides it.
+    """
+    hidden = 32 * float(array_namespace(new.v).finfo(new.v.dtype).eps) * old.cost
+    missing = abs(new.cost - (old.cost - size * size / 2))
+    return (missing <= tolerance**2 / 2) & (hidden <= tolerance**2 / 2)
+
+
+def round_off(largest: Array, dv: Array) -> Array:
+    """The error of a step dv, in standard deviations of the answer, by round-off: `(...)`.
+
+    `largest` is the largest singular value of G: how much better the data are than the background.
+    The next step mends it.
+    """
+    xp = array_namespace(dv)
+    return 4 * float(xp.finfo(dv.dtype).eps) * largest * squares(dv) ** 0.5
 
 
 def has_moved(old: Iterate, new: Iterate) -> Array:

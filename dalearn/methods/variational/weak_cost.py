@@ -70,15 +70,32 @@ class WeakCost:
             slopes[t] = slopes[t] - (d @ G.mT)[..., 0, :]
         return xp.stack(blocks, axis=-3), below, xp.stack(slopes, axis=-2)
 
+    def rows(self, X: Array, jacobian: Jacobian = linearize) -> tuple[Any, Array, Array, dict]:
+        """The rows of J, whose A is J^T J: of the background `(n, n)`, or None, and of the model.
+
+        Those of the model at step t are W x_{t+1} - F_t x_t with W `(n, n)`, F `(..., T, n, n)`;
+        those of the data a dict, for each time t a list of `(..., m, n)`.
+        """
+        _, _, M, data = self._misfits(X, jacobian)
+        F, W = self._whitened(M)
+        found: dict[int, list[Array]] = {}
+        for t, _, G in data:
+            found.setdefault(t, []).append(G.mT)
+        return None if self.B is None else self._root[0], W[..., 0, :, :].mT, F.mT, found
+
+    def _whitened(self, M: Array) -> tuple[Array, Array]:
+        """M^T Q^-T/2 `(..., T, n, n)` and Q^-T/2 `(..., 1, n, n)`."""
+        xp, n = array_namespace(M), M.shape[-1]
+        F = xp.reshape(M.mT, (*M.shape[:-3], M.shape[-3] * n, n))
+        F = xp.reshape(self.Q.whiten(F), M.shape)
+        return F, self.Q.whiten(eye(n, M))[..., None, :, :]
+
     def _model_term(self, e: Array, M: Array) -> tuple[list[Array], Array, list[Array]]:
         """The model's term: diagonal blocks of its Hessian, those below, and its gradient.
 
         `e (..., T, n)` are the whitened misfits, `M (..., T, n, n)` the model's Jacobians.
         """
-        xp, n, T = array_namespace(M), M.shape[-1], e.shape[-2]
-        F = xp.reshape(M.mT, (*M.shape[:-3], T * n, n))
-        F = xp.reshape(self.Q.whiten(F), M.shape)  # M^T Q^-T/2
-        W = self.Q.whiten(eye(n, M))[..., None, :, :]  # Q^-T/2
+        T, (F, W) = e.shape[-2], self._whitened(M)
         here, below, after = F @ F.mT, -(W @ F.mT), W @ W.mT
         g, pull = -(F @ e[..., None])[..., 0], e @ W[..., 0, :, :].mT
         after = after + 0 * here

@@ -23,6 +23,7 @@ from ...covariances.base import Covariance
 from ...covariances.matrices import Dense
 from ...problem.belief import Gaussian
 from .weak_cost import WeakCost
+from .weak_root import factored
 
 HALVINGS = 12  # of a step that raises the cost, at most
 
@@ -102,7 +103,7 @@ def _minimised(
     going = good = xp.isfinite(J)
     for i in range(iterations + 1):
         D, O, g = cost.linearized(X, jacobian)
-        factor = block_cholesky(D, O)
+        factor = factored(cost, X, D, O, jacobian)
         dX = factor.solve(-g)
         size = xp.abs(xp.sum(g * dX, axis=(-2, -1))) ** 0.5
         going = going & ~(size <= tolerance) & (xp.isfinite(size) | (weight > 0))

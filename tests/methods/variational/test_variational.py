@@ -160,18 +160,34 @@ def test_a_hybrid_covariance_is_the_sum_of_its_parts(solver):
         assert np.allclose(a["std"], b["std"], rtol=0, atol=1e-9)
 
 
+class Matrix:
+    """G by its products."""
+
+    def __init__(self, G):
+        self.G = G
+
+    def forward(self, p):
+        return p @ self.G.mT
+
+    def back(self, u):
+        return u @ self.G
+
+
 def test_conjugate_gradients_learn_the_posterior_covariance():
     from dalearn.covariances.roots import Updated
-    from dalearn.methods.variational.conjugate_gradients import conjugate_gradients
+    from dalearn.methods.variational.conjugate_gradients import krylov, spectrum
+    from dalearn.methods.variational.hessian import Hessian
 
     rng = np.random.default_rng(0)
     G = torch.as_tensor(rng.normal(size=(2, 4, 9)))
     A = torch.eye(9, dtype=torch.float64) + G.mT @ G
-    b = torch.as_tensor(rng.normal(size=(2, 1, 9)))
-    x, count, vectors, theta = conjugate_gradients(lambda p: p @ A, b, 9, 1e-13)
-    assert torch.allclose(x @ A, b, rtol=0, atol=1e-10)
+    d, v = (torch.as_tensor(rng.normal(size=(2, 1, k))) for k in (4, 9))
+    space = krylov(Matrix(G), d, v, 9, 1e-13)
+    x = Hessian(space.images).step(d, v @ space.basis.mT) @ space.basis
+    assert torch.allclose(x @ A, d @ G - v, rtol=0, atol=1e-10)
     # A has four eigenvalues above 1 and five at 1: five products, whatever n is
-    assert count.tolist() == [5.0, 5.0]
+    assert space.products.tolist() == [5.0, 5.0]
+    vectors, theta = spectrum(space)
     left = Updated(da.Diagonal(torch.ones(9, dtype=torch.float64)), vectors, theta)
     assert torch.allclose(left.matrix(), torch.linalg.inv(A), rtol=0, atol=1e-10)
     z = torch.eye(9, dtype=torch.float64)
