@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import sys
 from typing import Any, cast
 
@@ -271,3 +272,18 @@ def no_grad(like: Array) -> contextlib.AbstractContextManager[Any]:
 
         return torch.no_grad()
     return np.errstate(over="ignore", invalid="ignore")
+
+
+def _one_thread() -> None:
+    """In a forked process, leave torch one thread: the others stayed with the parent.
+
+    A child that `fork` makes, such as a worker of a ProcessPoolExecutor on Linux, has the list of
+    OpenMP's threads and not the threads, and would wait for them for ever.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_thread)

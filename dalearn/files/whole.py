@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +12,19 @@ from pathlib import Path
 
 
 def part_of(path: Path) -> Path:
-    """Where what belongs at `path` stands until it is whole."""
-    return path.with_name(path.name + ".part")
+    """A place for what belongs at `path` until it is whole: a name that nothing else has."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
+
+
+def remove_parts(path: Path) -> None:
+    """Remove what writers that were killed have left of `path`.
+
+    Only by somebody who holds its lock: the parts of a living writer look the same.
+    """
+    ours = re.compile(re.escape(path.name) + r"\.[0-9a-f]{12}\.part")
+    for found in path.parent.iterdir() if path.parent.is_dir() else ():
+        if ours.fullmatch(found.name):
+            remove(found)
 
 
 @contextmanager
@@ -48,7 +61,7 @@ def whole(path: str | os.PathLike, part: Path | None = None) -> Iterator[Path]:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

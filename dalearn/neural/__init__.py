@@ -3,7 +3,8 @@
     nets         MLP, CNN, LSTM: small, of known shapes
     autoencoder  fields to a few numbers and back
     data         trajectories -> training sets; splits by trajectory; normalisation
-    train        one loop, `fit`: early stop, resume to the same bits; `checkpoint` is its file
+    train        one loop, `fit`: early stop, resume to the same bits; `checkpoint` is its file,
+                 `losses` what it minimises, `draws` the random numbers of a run
     weights      trained weights in files that hold numbers only, each with a card of its origin
 
 What comes out of it is a `torch.nn.Module`: the model or the operator of a Problem like any other
@@ -13,8 +14,9 @@ shipped with the package, by `python -m dalearn.cases.lorenz63` and the like.
 
 from .autoencoder import Autoencoder
 from .data import Normalisation, Split, pairs, split, windows
+from .losses import mean_square
 from .nets import CNN, LSTM, MLP, Normalised, parameters, seeded
-from .train import Record, fit, mean_square
+from .train import Record, fit
 from .weights import Card, load_weights, read_card, save_weights, shipped
 
 __all__ = [

@@ -1,21 +1,25 @@
 """Checkpoints of a training run: all that its next step depends on, in a file that is whole.
 
 A checkpoint holds the weights, the optimiser, the schedule, the random state and the best weights
-so far, and the request that the run answers. It is read without unpickling objects.
+so far, and the request that the run answers. It is read without unpickling objects, and sealed: a
+file of which one bit has changed is refused.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..files.fingerprint import digest
+from ..files.fingerprint import describe, digest
+from ..files.lock import one_writer
+from ..files.sealed import Damaged, check_seal, seal
 from ..files.whole import whole
 
 if TYPE_CHECKING:
@@ -35,6 +39,18 @@ class Checkpoint:
         self.path, self.request, self.every = Path(path), request, every
         self.saved = time.monotonic()
 
+    @contextmanager
+    def opened(self, run: Training) -> Iterator[None]:
+        """Load the run, and be its only writer in the block; a run that has ended needs none."""
+        self.load(run)
+        if run.record.ended:
+            yield
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with one_writer(self.path):
+            self.load(run)  # whoever wrote until now may have gone further
+            yield
+
     def load(self, run: Training) -> None:
         """Put the state of the file into the run; without a file, leave it at its start."""
         if not self.path.exists():
@@ -44,17 +60,19 @@ class Checkpoint:
         run.optimiser.load_state_dict(state["optimiser"])
         if run.schedule is not None:
             run.schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["random"])
-        if state["gpu"] is not None and run.where.type == "cuda":
-            torch.cuda.set_rng_state(state["gpu"], run.where)
+        run.draws.state = state["random"]
         vars(run.record).update(state["record"])
         run.epoch, run.best = state["epoch"], state["best"]
 
     def _read(self) -> dict[str, Any]:
         advice = "wanted another path, or the file away"
         try:  # weights_only: numbers, texts and plain containers; no object is unpickled
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            with open(self.path, "rb") as f:
+                check_seal(f, self.path, advice)
+                state = torch.load(f, map_location="cpu", weights_only=True)
             known = state["request"]
+        except (Damaged, OSError):
+            raise
         except Exception as error:
             raise ValueError(
                 f"{self.path} is not a checkpoint that fit wrote, or it is damaged "
@@ -80,12 +98,12 @@ class Checkpoint:
             "best": run.best,
             "optimiser": run.optimiser.state_dict(),
             "schedule": None if run.schedule is None else run.schedule.state_dict(),
-            "random": torch.get_rng_state(),
-            "gpu": torch.cuda.get_rng_state(run.where) if run.where.type == "cuda" else None,
+            "random": run.draws.state,
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(self.path) as part, open(part, "wb") as f:
-            torch.save(state, f)
+        with whole(self.path) as part:
+            with open(part, "wb") as f:
+                torch.save(state, f)
+            seal(part)
         self.saved = time.monotonic()
 
 
@@ -93,14 +111,17 @@ def request_of(run: Training, task: Task) -> dict[str, Any]:
     """What makes this run another one than that of a checkpoint, as plain values."""
     groups = [{k: v for k, v in g.items() if k != "params"} for g in run.optimiser.param_groups]
     groups = [{k: v for k, v in g.items() if k != "initial_lr"} for g in groups]
+    schedule = {} if run.schedule is None else vars(run.schedule)
+    about = {k: v for k, v in schedule.items() if k != "optimizer" and not k.startswith("_")}
     return {
         "module": repr(run.module),
+        "code and attributes": describe(run.module, weights=False),
         "weights": [f"{k} {tuple(v.shape)} {v.dtype}" for k, v in run.module.state_dict().items()],
         "data": fingerprint(task.data),
         "validation": fingerprint(task.validation),
-        "loss": getattr(task.loss, "__qualname__", type(task.loss).__qualname__),
+        "loss": describe(task.loss),
         "optimiser": f"{type(run.optimiser).__name__} {groups}",
-        "schedule": type(run.schedule).__name__,
+        "schedule": f"{type(run.schedule).__name__} {describe(about)}",
         "epochs": task.epochs,
         "batch": task.batch,
         "patience": task.patience,

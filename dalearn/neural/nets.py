@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..array import Purpose, check_count, torch_seed
+from .draws import Draws
 
 Activation = Callable[[], nn.Module]
 
@@ -24,7 +25,8 @@ def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
 
         net = seeded(0, MLP, 3, 3, (32, 32))
 
-    torch draws them from a state that the whole process shares; it is put back afterwards.
+    torch draws them from a state that the whole process shares; it is put back afterwards, and
+    threads that do so wait for each other.
 
     Args:
         seed: an integer.
@@ -35,9 +37,16 @@ def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
     Returns:
         The module.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch_seed(Purpose.WEIGHTS, seed))
-        return make(*args, **settings)
+    hidden = torch_seed(Purpose.WEIGHTS, seed)
+    asleep = torch.backends.cuda.is_built() and not torch.cuda.is_initialized()
+    gpus = torch.cuda.device_count() if torch.cuda.is_initialized() else 0
+    with Draws(hidden, [torch.device("cuda", i) for i in range(gpus)]).turn():
+        if asleep:  # `make` may wake the GPUs
+            torch.cuda.manual_seed_all(hidden)
+        made = make(*args, **settings)
+    if asleep:  # as torch.manual_seed or torch itself had left them
+        torch.cuda.manual_seed_all(torch.initial_seed())
+    return made
 
 
 def parameters(module: nn.Module) -> int:

@@ -15,6 +15,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +26,8 @@ from torch import Tensor, nn
 from ..array import Purpose, check_count, generator, torch_seed
 from ..files.progress import progress_bar
 from .checkpoint import Checkpoint, request_of
-
-Loss = Callable[..., Tensor]
-
+from .draws import Draws, draws
+from .losses import Loss, check_finite, loss_of, mean_square
 
 Make = Callable[[Any], Any]
 
@@ -54,29 +54,6 @@ class Record:
         at = f", best {min(self.validation):.3g} at epoch {self.best}" if self.validation else ""
         last = f"{self.train[-1]:.3g}" if self.train else "none"
         return f"Record({len(self.train)} epochs, training loss {last}{at}, {self.seconds:.0f} s)"
-
-
-def mean_square(module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The mean square error of a regression, mean |f(inputs) - targets|^2.
-
-    Args:
-        module: f.
-        inputs: `(b, ...)`.
-        targets: `(b, ...)`, of the shape of f(inputs).
-
-    Returns:
-        A tensor `()`.
-
-    Raises:
-        ValueError: outputs of another shape than the targets.
-    """
-    outputs = module(inputs)
-    if outputs.shape != targets.shape:
-        raise ValueError(
-            f"the module returned {tuple(outputs.shape)} for targets {tuple(targets.shape)}; "
-            "wanted the same shape (broadcast, the loss would compare all with all)"
-        )
-    return ((outputs - targets) ** 2).mean()
 
 
 def adam(rate: float = 1e-3) -> Make:
@@ -127,7 +104,8 @@ def fit(
         seed: of the order of the rows and of whatever the module draws in training.
         device: where to train: the module and, batch by batch, the data move there.
         checkpoint: a file. Called again with the same arguments, `fit` goes on from there to the
-            same bits, and returns at once when the run was done.
+            same bits, and returns at once when the run was done. A damaged file is refused, and a
+            second writer.
         every: seconds between two writings of it; 0: after each epoch.
         progress: a bar over the epochs.
 
@@ -143,12 +121,10 @@ def fit(
     task = Task(data, validation, loss, epochs, batch, patience, clip, seed)
     if device is not None:
         module.to(device)
-    run = Training(module, optimiser or adam(), schedule)
+    hidden = torch_seed(Purpose.TRAINING, seed)
+    run = Training(module, optimiser or adam(), schedule, hidden)
     file = None if checkpoint is None else Checkpoint(checkpoint, request_of(run, task), every)
-    with torch.random.fork_rng(devices=[run.where] if run.where.type == "cuda" else []):
-        torch.manual_seed(torch_seed(Purpose.TRAINING, seed))
-        if file is not None:
-            file.load(run)
+    with nullcontext() if file is None else file.opened(run):
         settings = {"total": epochs, "initial": run.epoch, "desc": "training", "unit": "epoch"}
         start = time.monotonic() - run.record.seconds
         with progress_bar(progress=progress, **settings) as bar:
@@ -188,9 +164,10 @@ class Training:
         module: the network to train, in place.
         optimiser: makes one from the parameters.
         schedule: makes one from the optimiser, or None.
+        seed: of the random numbers that the module and the loss draw.
     """
 
-    def __init__(self, module: nn.Module, optimiser: Make, schedule: Make | None):
+    def __init__(self, module: nn.Module, optimiser: Make, schedule: Make | None, seed: int):
         self.module = module
         self.where = next(module.parameters()).device
         self.learned = [p for p in module.parameters() if p.requires_grad]
@@ -199,6 +176,7 @@ class Training:
         self.optimiser = optimiser(self.learned)
         self.schedule = None if schedule is None else schedule(self.optimiser)
         self.record, self.epoch, self.best = Record(), 0, self.weights()
+        self.draws = Draws(seed, [self.where] if self.where.type == "cuda" else [])
 
     def epochs(self, task: Task) -> Iterator[float]:
         """Train one epoch after another, until the record says that the run has ended.
@@ -206,12 +184,14 @@ class Training:
         Yields the loss after each: that on the validation data, or the training loss.
         """
         record = self.record
+        chance = draws(self.module) or task.loss is not mean_square
         while self.epoch < task.epochs and not record.ended:
-            record.train.append(self.train(task))
-            losses = record.train
-            if task.validation is not None:
-                losses = record.validation
-                losses.append(self.score(task))
+            with self.draws.turn() if chance else nullcontext():
+                record.train.append(self.train(task))
+                losses = record.train
+                if task.validation is not None:
+                    losses = record.validation
+                    losses.append(self.score(task))
             if task.validation is None or losses[-1] < min(losses[:-1], default=math.inf):
                 self.best, record.best = self.weights(), self.epoch
             if self.schedule is not None:
@@ -230,7 +210,7 @@ class Training:
 
             def closure(part=part):
                 self.optimiser.zero_grad()
-                value = task.loss(self.module, *part)
+                value = loss_of(task.loss, self.module, part)
                 check_finite(value, "training", self.epoch)
                 value.backward()
                 if task.clip is not None:
@@ -249,7 +229,7 @@ class Training:
         with torch.no_grad():
             for rows in torch.arange(len(data[0])).split(max(task.batch, 256)):
                 part = [d[rows.to(d.device)].to(self.where) for d in data]
-                value = task.loss(self.module, *part)
+                value = loss_of(task.loss, self.module, part)
                 check_finite(value, "validation", self.epoch)
                 total += float(value) * len(rows)
         return total / len(data[0])
@@ -282,14 +262,3 @@ def checked(
             )
         found.append(parts)
     return found[0], found[1]
-
-
-def check_finite(value: Tensor, name: str, epoch: int) -> None:
-    value = value.detach()
-    if value.ndim or not bool(torch.isfinite(value)):
-        if value.ndim:
-            raise ValueError(f"the loss must be one number, met shape {tuple(value.shape)}")
-        raise FloatingPointError(
-            f"the {name} loss is {float(value)} in epoch {epoch}; look for NaN in the data, then "
-            "try a lower rate (optimiser=adam(1e-4)), clip=1.0, or normalised data"
-        )

@@ -2,8 +2,8 @@
 
 The format is safetensors: a header of names, shapes and types, then the bytes. Reading one never
 runs code, which reading a pickle does. The card stands in the header: the command, data and seed
-that made the weights, what was measured on them, on what, with which versions, and a hash of all
-that was stored.
+that made the weights, what was measured on them, on what, with which versions, a hash of the
+numbers, and the seal, a hash of the card itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ..files.fingerprint import digest
+from ..files.lock import one_writer
+from ..files.sealed import text_seal
 from ..files.whole import whole
 
 
@@ -28,7 +30,7 @@ from ..files.whole import whole
 class Card:
     """Where weights come from.
 
-    `save_weights` fills in the last three.
+    `save_weights` fills in the last four.
 
     Args:
         command: makes them again.
@@ -40,6 +42,7 @@ class Card:
         network: the network's own text.
         versions: of Python and torch.
         sha256: a hash of the weights.
+        seal: a hash of the card, with all that stands above.
     """
 
     command: str
@@ -51,6 +54,7 @@ class Card:
     network: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     sha256: str = ""
+    seal: str = ""
 
 
 def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card:
@@ -67,7 +71,7 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
         Card: the card, completed.
 
     Raises:
-        ValueError: weights that are not finite.
+        ValueError: weights that are not finite, or a file that somebody else is writing.
     """
     from safetensors.torch import save
 
@@ -80,9 +84,11 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "sha256": _hash(tensors),
     }
+    given = json.loads(json.dumps(given))  # as it will be read
+    given["seal"] = _seal(given)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
+    with one_writer(path), whole(path) as part:
         part.write_bytes(save(tensors, {"card": json.dumps(given)}))
     return Card(**given)
 
@@ -156,11 +162,18 @@ def read_card(path: str | os.PathLike) -> Card:
                 raise ValueError("its header is longer than 16 MB")
             header = json.loads(f.read(size))
         card = json.loads(header["__metadata__"]["card"])
-        names = {f.name for f in fields(Card)}
-        return Card(**{k: v for k, v in card.items() if k in names})
-    except FileNotFoundError:
+        if set(card) == {f.name for f in fields(Card)} - {"seal"}:
+            raise ValueError(
+                "an earlier version of dalearn wrote it, which did not seal the card; if you "
+                "trust it: module.load_state_dict(safetensors.torch.load_file(path)), and "
+                "save_weights again"
+            )
+        if card["seal"] != _seal(card):
+            raise ValueError("the card is not as it was sealed")
+        return Card(**card)
+    except OSError:
         raise
-    except (struct.error, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 
@@ -177,11 +190,10 @@ def shipped(name: str) -> Path:
         ValueError: another name; the message lists those there are.
     """
     folder = Path(str(resources.files("dalearn.data"))) / "weights"
-    path = folder / f"{name}.safetensors"
-    if not path.is_file():
-        there = sorted(p.stem for p in folder.glob("*.safetensors"))
+    there = sorted(p.stem for p in folder.glob("*.safetensors"))
+    if name not in there:
         raise ValueError(f"no weights {name!r} are shipped with dalearn; there are {there}")
-    return path
+    return folder / f"{name}.safetensors"
 
 
 def _damaged(path: Any, error: Any) -> ValueError:
@@ -189,6 +201,10 @@ def _damaged(path: Any, error: Any) -> ValueError:
         f"{path} is not a file of weights that save_weights wrote, or it is damaged ({error}); "
         "wanted a fresh copy, or run the command again that made it"
     )
+
+
+def _seal(card: dict[str, Any]) -> str:
+    return text_seal({k: v for k, v in card.items() if k != "seal"})
 
 
 def _hash(tensors: dict[str, Tensor]) -> str:

@@ -67,7 +67,9 @@ def compare(
             here, one after another.
         to: a path that ends in .zarr (needs the package zarr). Each case is written as it is done,
             whole or not at all: called again with the same arguments, a sweep that was killed goes
-            on with the cases that it lacks. One process at a time may write.
+            on with the cases that it lacks. Each has checksums, compared before it is read: a
+            damaged case is named in a warning, and run again. One process at a time may write; a
+            second is refused.
         chunk: seeds in a case; all seeds of a method run as one batch if None. (Settings with one
             entry per seed need None.)
         keep: as in `assimilate`.
@@ -93,8 +95,9 @@ def compare(
     cases = cases_of(by_label, chosen, None if chunk is None else int(chunk))
     shared = given(good if good.batch else good.expand((len(chosen),)), ("seed",))
     request = {} if to is None else request_of(problem, cases, keep)
-    store = MemoryStore() if to is None else ZarrStore(to, request, shared)
-    failed = _run(problem, cases, store, executor, keep, progress)
+    store = MemoryStore() if to is None else ZarrStore(to, request, shared, cases)
+    with store.writing():
+        failed = _run(problem, cases, store, executor, keep, progress)
     if len(failed) == len(cases):
         first = failed[0].error
         first.add_note(f"every case failed, the first with this:\n{failed[0].trace}")

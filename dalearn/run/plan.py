@@ -29,7 +29,7 @@ from ..covariances.matrices import as_covariance
 from ..files.fingerprint import describe, digest, entries
 from ..problem.checks import check_kind
 
-FORMAT = 1  # of the request: what another version writes is not gone on with
+FORMAT = 2  # of the request: what another version writes is not gone on with
 
 NUMBERS = 2**23  # of the states in a block, 64 MB in double precision
 

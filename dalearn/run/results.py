@@ -2,18 +2,27 @@
 
 A store `sweep.zarr` holds a group for each case that is done, such as `case-000012`, and a group
 `problem` with observations and truth. A group is written beside the store and moved into it
-when it is whole. The store's attributes hold the request that it answers.
+when it is whole. The store's attributes hold the request that it answers. Store and groups are
+sealed: see `files.manifest`.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files.fingerprint import describe, differences, entries
+from ..files.lock import one_writer
+from ..files.manifest import HEAD, check_group, foreign, seal_group, sealed_head
+from ..files.sealed import Damaged, text_seal
 from ..files.whole import part_of, remove, whole
 from ..problem.problem import Problem
 from .jobs import Case
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2**28  # bytes of a chunk: codecs do not take 2^31
 
-FORMAT = 1  # of the store: what another version writes is not gone on with
+FORMAT = 2  # of the store: what another version writes is not gone on with
 
 
 def request_of(problem: Problem, cases: Sequence[Case], keep: Sequence[str]) -> dict[str, str]:
@@ -49,6 +58,10 @@ class MemoryStore:
     def __contains__(self, index: int) -> bool:
         return index in self.results
 
+    def writing(self) -> nullcontext[None]:
+        """Nobody else writes here."""
+        return nullcontext()
+
     def put(self, case: Case, result: xr.Dataset) -> None:
         """Keep the result of a case."""
         self.results[case.index] = _bare(case, result)
@@ -65,12 +78,23 @@ class MemoryStore:
 class ZarrStore:
     """Results in the groups of a zarr store; what is there of an earlier call stays.
 
-    Raises ValueError rather than write into a store that answers another request, or is none.
+    Each group is sealed, and checked once, when the store is opened: what is read after that, at
+    once or when it is used, is what was written. Raises ValueError rather than write into a store
+    that answers another request, or is none.
     """
 
-    def __init__(self, path: Any, request: dict[str, str], shared: Mapping[str, tuple]):
-        self.path = Path(path)
-        self.part = part_of(self.path)
+    def __init__(
+        self,
+        path: Any,
+        request: dict[str, str],
+        shared: Mapping[str, tuple],
+        cases: Sequence[Case],
+    ):
+        self.path, self.request, self.given = Path(path), request, shared
+        self.groups = {"problem": {"problem": text_seal(request)}}
+        self.groups |= {_group(c.index): _about(c, request) for c in cases}
+        self.good: set[str] = set()  # groups that are there, as they were sealed
+        self.damaged: dict[str, Damaged] = {}
         try:
             import zarr
         except ImportError as error:
@@ -84,56 +108,127 @@ class ZarrStore:
             raise FileNotFoundError(
                 f"there is no folder {self.path.parent} for {self.path.name}; make it first"
             )
-        remove(self.part)  # of a call that was killed
         if self.path.exists():
-            self._check(request)
-        else:
-            self._create(request, shared)
+            self._look()
 
-    def _check(self, request: dict[str, str]) -> None:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only one to write in the block; damaged groups are removed, and named.
+
+        A store that lacks nothing is only read, by as many as like.
+        """
+        if len(self.good) == len(self.groups):
+            yield
+            return
+        with one_writer(self.path):
+            if self.path.exists():
+                self._look()  # somebody may have written until now
+                self._clear()
+            else:
+                self._create()
+            yield
+
+    def _look(self) -> None:
+        """Check the request, and the groups that are not known to be good."""
+        self._check()
+        self.damaged = {}
+        for name, about in self.groups.items():
+            if name in self.good or not os.path.lexists(self.path / name):
+                continue
+            try:
+                check_group(self.path / name, about)
+                self.good.add(name)
+            except Damaged as error:
+                self.damaged[name] = error
+
+    def _check(self) -> None:
         try:
-            known = self.zarr.open_group(str(self.path), mode="r").attrs["request"]
-        except (OSError, ValueError, KeyError) as error:
+            head = json.loads((self.path / HEAD).read_bytes())
+            known = dict(head["attributes"]["request"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{self.path} is not the file of a sweep; wanted another path"
+                f"{self.path} is not the file of a sweep, or its {HEAD} is damaged; wanted "
+                "another path"
             ) from error
-        differ = differences(dict(known), request)  # pyright: ignore
+        if "seal" not in head["attributes"]:
+            raise ValueError(
+                f"{self.path} is of an earlier version of dalearn, which wrote no checksums, or "
+                f"its {HEAD} is damaged; wanted another path"
+            )
+        try:
+            sealed_head(self.path)
+        except Damaged as error:
+            raise Damaged(f"{self.path} is damaged: {error}; wanted another path") from error
+        differ = differences(known, self.request)
         if differ:
             raise ValueError(
                 f"{self.path} answers another request, which differs in {differ}. It was left as "
                 "it is; wanted the same request, or another path"
             )
 
-    def _create(self, request: dict[str, str], shared: Mapping[str, tuple]) -> None:
-        import xarray as xr
+    def _clear(self) -> None:
+        """Remove damaged groups, so that they are made again, and say so."""
+        for name, error in self.damaged.items():
+            group = self.path / name
+            others = foreign(group) if group.is_dir() and not group.is_symlink() else [name]
+            if others:
+                raise ValueError(
+                    f"{group} holds what is not dalearn's, {', '.join(others[:3])}; wanted it "
+                    "elsewhere"
+                ) from error
+            remove(group)
+        if self.damaged:
+            few = "; ".join(f"{self._named(k)}: {e}" for k, e in islice(self.damaged.items(), 5))
+            warnings.warn(
+                f"{self.path} is damaged, and what is not as it was written is made again: {few}"
+                + "; ..." * (len(self.damaged) > 5),
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        if "problem" in self.damaged or not (self.path / "problem").exists():
+            self._problem()
 
-        settings = {"mode": "w", "zarr_format": 3, "attributes": {"request": request}}
+    def _named(self, name: str) -> str:
+        about = self.groups[name]
+        return f"{name} of {about['case']}" if "case" in about else name
+
+    def _create(self) -> None:
+        settings = {"mode": "w", "zarr_format": 3, "attributes": {"request": self.request}}
         with whole(self.path) as part:
             self.zarr.open_group(str(part), **settings)
-            self._write(xr.Dataset({k: (*v,) for k, v in shared.items()}), part / "problem")
+            seal_group(part, {}, files=False)
+            self._problem(part)
 
-    def _write(self, data: xr.Dataset, group: Path) -> None:
+    def _problem(self, store: Path | None = None) -> None:
+        """Write what all cases share."""
+        import xarray as xr
+
+        data = xr.Dataset({k: (*v,) for k, v in self.given.items()})
+        with whole((store or self.path) / "problem", part_of(self.path)) as part:
+            self._write(data, part, self.groups["problem"])
+        self.good.add("problem")
+
+    def _write(self, data: xr.Dataset, group: Path, about: dict[str, Any]) -> None:
         chunks = {name: {"chunks": _chunks(v)} for name, v in data.variables.items() if v.ndim}
         data.to_zarr(group, mode="w", zarr_format=3, consolidated=False, encoding=chunks)
-
-    def _group(self, case: Case) -> Path:
-        return self.path / f"case-{case.index:06d}"
+        seal_group(group, about)
 
     def __contains__(self, index: int) -> bool:
-        return (self.path / f"case-{index:06d}").is_dir()
+        return _group(index) in self.good
 
     def put(self, case: Case, result: xr.Dataset) -> None:
         """As MemoryStore.put: whole, or not at all."""
-        data = _bare(case, result)
+        data, name = _bare(case, result), _group(case.index)
         # zarr has no settled form for text, and a clock would make two equal runs differ
         attrs = {**data.attrs, "stage": data["stage"].values.tolist(), "order": list(data)}
         data = data.assign(seconds=attrs.pop("seconds")).drop_vars("stage")
-        with whole(self._group(case), self.part) as part:
-            self._write(with_attrs(data, attrs), part)
+        with whole(self.path / name, part_of(self.path)) as part:
+            self._write(with_attrs(data, attrs), part, self.groups[name])
+        self.good.add(name)
 
     def get(self, case: Case) -> xr.Dataset:
         """As MemoryStore.get."""
-        data = _opened(self._group(case))
+        data = _opened(self.path / _group(case.index))
         attrs = {**data.attrs, "seconds": float(data["seconds"])}
         attrs["shape"] = tuple(attrs["shape"])
         stage = attrs.pop("stage")
@@ -143,6 +238,15 @@ class ZarrStore:
         """As MemoryStore.shared."""
         data = _opened(self.path / "problem")
         return {k: data[k].variable for k in variables}
+
+
+def _group(index: int) -> str:
+    return f"case-{index:06d}"
+
+
+def _about(case: Case, request: dict[str, str]) -> dict[str, Any]:
+    """What a case is, for its seal: one of this request, in its place."""
+    return {"case": str(case), "index": case.index, "request": text_seal(request)}
 
 
 def _chunks(v: xr.Variable) -> tuple[int, ...]:
@@ -161,7 +265,8 @@ def _opened(group: Path) -> xr.Dataset:
     lazy = find_spec("dask") is not None
     data = xr.open_zarr(group, consolidated=False, chunks=-1 if lazy else None).drop_encoding()
     small = [k for k, v in data.variables.items() if not lazy or not {"x", "y"} & set(v.dims)]
-    return data.assign({k: data[k].load() for k in small})
+    data = data.assign({k: data[k].load() for k in small})
+    return with_attrs(data, {k: v for k, v in data.attrs.items() if k not in ("seal", "sealed")})
 
 
 def with_attrs(data: xr.Dataset, attrs: dict[str, Any]) -> xr.Dataset:

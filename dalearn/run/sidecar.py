@@ -1,7 +1,8 @@
 """How far a file of trajectories is: what stands beside it, so that a killed run goes on.
 
 Beside `name.npy` or `name.zarr` stands `name.npy.resume.npz`: the request that the file answers,
-and all that is needed to go on from the last checkpoint to the same bits.
+the checksums of what is written, and all that is needed to go on from the last checkpoint to the
+same bits. It is sealed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..files.fingerprint import differences
+from ..files.sealed import check_seal, seal
 from ..files.whole import whole
 
 
@@ -25,6 +27,9 @@ class Progress:
     start: int = 0  # the first trajectory of the block being run
     step: int = 0  # the steps that this block has taken
     rows: int = 1  # trajectories in a block
+    every: int = 1  # steps between two saved times
+    length: int = 0  # saved times in a piece that is written, at most
+    sums: list = field(default_factory=list)  # checksums of what is written: `run.checksums`
     streams: list = field(default_factory=list)  # the states of its random generators
     diverged: dict[int, int] = field(default_factory=dict)  # trajectory -> step of its first NaN
     done: bool = False
@@ -52,7 +57,9 @@ class Sidecar:
         if not self.path.exists():
             return None
         try:
-            with open(self.path, "rb") as raw, np.load(raw) as f:
+            with open(self.path, "rb") as raw:
+                check_seal(raw, self.path, "see what follows")
+                f = np.load(raw)
                 known = json.loads(f["request"].tobytes())
                 saved = json.loads(f["progress"].tobytes())
                 arrays = {k: f[k] for k in ("state", "pending") if k in f}
@@ -76,5 +83,7 @@ class Sidecar:
         arrays = {k: v for k in ("state", "pending") if (v := values.pop(k)) is not None}
         texts = {"request": self.request, "progress": values}
         coded = {k: np.frombuffer(json.dumps(v).encode(), np.uint8) for k, v in texts.items()}
-        with whole(self.path) as part, open(part, "wb") as f:
-            np.savez(f, **coded, **arrays)
+        with whole(self.path) as part:
+            with open(part, "wb") as f:
+                np.savez(f, **coded, **arrays)
+            seal(part)

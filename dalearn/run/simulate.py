@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from ..array import (
 )
 from ..covariances.base import Covariance
 from ..files.progress import progress_bar
+from .opening import open_run
 from .plan import Plan, check_dtype, plan_of
 from .sidecar import Progress, Sidecar
-from .trajectories import Layout, MemoryTarget, open_run
+from .trajectories import Layout, MemoryTarget
 
 
 def simulate(
@@ -52,8 +54,12 @@ def simulate(
     Trajectories are run in blocks, one batched call of the model for each step of a block. With a
     path in `to` they go to a file that may be larger than memory and is resumable: called again
     with the same arguments, `simulate` goes on from the last checkpoint to the same bits, and
-    returns at once when the file is complete. (How far it is stands beside it, in a small file
-    whose name ends in .resume.npz; one process at a time may write.)
+    computes nothing when the file is complete. How far it is, and its checksums, stand beside it
+    in a small file whose name ends in .resume.npz. Each call reads what is there once and compares
+    it with them; a file that is damaged is refused. (`numpy.load(path, mmap_mode="r")` reads
+    without that.) One process at a time may write. What the model is, is known by its parameters
+    and attributes, its code and what that uses in any file of yours; a warning names what cannot
+    be seen into, and an attribute `fingerprint` of it, a text, then speaks for it.
 
         sw = da.ShallowWater.ld_ensf()
         x0 = sw.bump(rng.uniform(0, 5e5, (200, 2)))                       # (200, 3, 150, 150)
@@ -82,7 +88,7 @@ def simulate(
         rows: trajectories in a block; if None, all in memory, and for files so many that a block's
             states are at most 64 MB in double precision.
         checkpoint: seconds between the moments from which a killed run can go on.
-        overwrite: start again, over whatever is at the path.
+        overwrite: start again, over an array that is at the path; never over anything else.
         progress: a bar for runs of more than a few seconds, in steps of trajectories.
 
     Returns:
@@ -90,8 +96,8 @@ def simulate(
         or a `zarr.Array`.
 
     Raises:
-        ValueError: shapes and numbers that do not fit, or a file that answers another request; the
-            message names what differs.
+        ValueError: shapes and numbers that do not fit, or a file that answers another request, is
+            damaged, or is being written by somebody else; the message names what differs.
         TypeError: a model or a dtype that cannot be used.
     """
     for name, n in (("steps", steps), ("every", every), ("rows", 1 if rows is None else rows)):
@@ -103,14 +109,15 @@ def simulate(
     plan = plan_of(model, x0, int(steps), int(every), shape, noise, seed, swept)
     kept = check_dtype("dtype", plan.x0.dtype if dtype is None else dtype)
     layout = Layout(plan.lead, plan.times, plan.core, kept)
-    side, target = None, None
     if to is None:
-        target, at = MemoryTarget(layout, plan.x0), Progress(rows=rows or max(1, plan.count))
+        at = Progress(rows=rows or max(1, plan.count))
+        opened = nullcontext((MemoryTarget(layout, plan.x0), at, None))
     else:
         request = {**plan.request(), "dtype": layout.dtype.name}
-        target, side, at = open_run(Path(to), layout, request, rows, plan.rows(), overwrite)
-    if not at.done:
-        Run(plan, at, target, side, checkpoint).go(progress)
+        opened = open_run(Path(to), layout, request, rows, plan.rows(), overwrite)
+    with opened as (target, at, side):
+        if not at.done:
+            Run(plan, at, target, side, checkpoint).go(progress)
     if at.diverged:
         warnings.warn(
             f"{len(at.diverged)} of {plan.count} trajectories diverged, the first by step "

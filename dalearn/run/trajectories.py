@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, array_namespace, device, to_numpy
-from .sidecar import Progress, Sidecar
+from .checksums import add
+from .sidecar import Progress
 
 BUFFER = 2**24  # bytes gathered before they are written: long runs on the disk, little memory
 
@@ -58,22 +59,27 @@ class MemoryTarget:
 class Buffered:
     """A file, and the states gathered for it: `length` saved times of a block at most."""
 
-    def __init__(self, file: NpyFile | ZarrFile, layout: Layout, length: int):
-        self.file, self.layout, self.length = file, layout, length
+    def __init__(self, file: NpyFile | ZarrFile, layout: Layout, at: Progress):
+        self.file, self.layout, self.length, self.sums = file, layout, at.length, at.sums
         self.values, self.held = np.empty((0, 0)), 0
 
     def put(self, start: int, t: int, values: Array) -> None:
         """As MemoryTarget.put."""
         values, at = to_numpy(values), t % self.length
         if self.length == 1:
-            self.file.write(start, t, values[:, None])
+            self._write(start, t, values[:, None])
             return
         self._room(len(values))
         self.values[:, at] = values
         self.held = at + 1
         if self.held == self.length or t + 1 == self.layout.times:
-            self.file.write(start, t - at, self.values[:, : self.held])
+            self._write(start, t - at, self.values[:, : self.held])
             self.held = 0
+
+    def _write(self, start: int, t: int, values: np.ndarray) -> None:
+        values = self.file.plain(values)
+        self.file.write(start, t, values)
+        add(self.sums, self.layout, start, t, values)
 
     def _room(self, rows: int) -> None:
         shape = (rows, self.length, *self.layout.core)
@@ -123,6 +129,22 @@ class NpyFile:
             f.write(self.header)
             f.truncate(self.size)
 
+    def plain(self, values: np.ndarray) -> np.ndarray:
+        """The states as they will be read again: these."""
+        return values
+
+    def read(self, start: int, stop: int, t: int, until: int) -> np.ndarray:
+        """The states `(b, k, *core)` of trajectories from `start`, at saved times from t."""
+        shape, whole = (until - t, *self.layout.core), until - t == self.layout.times
+        values = np.empty((stop - start, *shape), self.layout.dtype)
+        with open(self.path, "rb") as f:
+            for i, run in enumerate([values] if whole else values):
+                state = (start + i) * self.layout.times + t
+                f.seek(len(self.header) + state * self.state)
+                if run.size and f.readinto(run.data.cast("B")) != run.nbytes:
+                    raise OSError("it is too short")
+        return values
+
     def write(self, start: int, t: int, values: np.ndarray) -> None:
         """The states `values (b, k, *core)` of trajectories from `start`, at times from t."""
         whole = values.shape[1] == self.layout.times
@@ -158,9 +180,22 @@ class ZarrFile:
         """As NpyFile.matches."""
         try:
             z = self.result()
-        except (OSError, ValueError, KeyError):
+        except Exception:  # zarr has many words for a damaged zarr.json
             return False
         return tuple(z.shape) == self.layout.shape and z.dtype == self.layout.dtype
+
+    def plain(self, values: np.ndarray) -> np.ndarray:
+        """As NpyFile.plain: a chunk of nothing but NaN is not stored, so all NaN are the same."""
+        bad = np.isnan(values)
+        return np.where(bad, values.dtype.type(math.nan), values) if bad.any() else values
+
+    def read(self, start: int, stop: int, t: int, until: int) -> np.ndarray:
+        """As NpyFile.read."""
+        z, lead, when = self.result(), self.layout.lead, slice(t, until)
+        if len(lead) == 1:
+            return z[start:stop, when]
+        where = (np.unravel_index(i, lead) if lead else () for i in range(start, stop))
+        return np.stack([z[(*i, when)] for i in where])
 
     def create(self) -> None:
         """An array of NaN, over whatever zarr array is there."""
@@ -191,47 +226,10 @@ class ZarrFile:
         return self.zarr.open_array(str(self.path), mode="r")
 
 
-def open_run(
-    path: Path, layout: Layout, request: dict[str, str], rows: int | None, default: int, new: bool
-) -> tuple[Buffered, Sidecar, Progress]:
-    """The file at `path` for `request`, its sidecar, and how far it is.
-
-    `rows`, the trajectories of a block: those the file began with, or `default`, if None; `new`:
-    start again, over whatever is there. Raises ValueError rather than write over another file.
-    """
-    if path.suffix not in (".npy", ".zarr"):
-        raise ValueError(f"wanted to= a path that ends in .npy or .zarr, met {str(path)!r}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}; make it first")
-    side = Sidecar(path, request)
-    at = None if new else side.load()
-    if at is None and path.exists() and not new:
-        raise ValueError(
-            f"{path} exists, without the sidecar {side.path.name} that would tell what it is; "
-            "wanted another path, or overwrite=True"
-        )
-    if at is None or not path.exists():
-        at = Progress(rows=rows or default)
-    if rows not in (None, at.rows) and not at.done:
-        raise ValueError(
-            f"{path} was begun with rows={at.rows}, met rows={rows}; wanted the same, or None"
-        )
-    target = _target(path, layout, at.rows)
-    if at.fresh:
-        side.save(at)
-        target.file.create()
-    elif not target.file.matches():
-        raise ValueError(
-            f"{path} is not the file that {side.path.name} tells of: another size, shape or dtype "
-            f"than {layout.dtype} {layout.shape}; wanted another path, or overwrite=True"
-        )
-    target.restore(at.pending)
-    return target, side, at
-
-
-def _target(path: Path, layout: Layout, rows: int) -> Buffered:
-    length = min(layout.times, max(1, BUFFER // (rows * layout.bytes)))
-    if path.suffix == ".npy":
-        return Buffered(NpyFile(path, layout), layout, length)
+def target_of(path: Path, layout: Layout, at: Progress) -> Buffered:
+    """The file at `path`, and what is gathered for it, in the pieces that a run began with."""
+    length = at.length or min(layout.times, max(1, BUFFER // (at.rows * layout.bytes)))
     chunk = min(length, max(1, CHUNK // layout.bytes))
-    return Buffered(ZarrFile(path, layout, chunk), layout, length // chunk * chunk)
+    at.length = length if path.suffix == ".npy" else length // chunk * chunk
+    file = NpyFile(path, layout) if path.suffix == ".npy" else ZarrFile(path, layout, chunk)
+    return Buffered(file, layout, at)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dalearn.files.whole import part_of, whole
+from dalearn.files.whole import part_of, remove_parts, whole
 
 
 def test_a_file_replaces_the_old_one_at_the_end(tmp_path):
@@ -13,7 +13,8 @@ def test_a_file_replaces_the_old_one_at_the_end(tmp_path):
     with whole(path) as part:
         part.write_text("new")
         assert path.read_text() == "old"
-        assert part == part_of(path)
+        assert part.name.startswith("a.txt.")
+        assert part.name.endswith(".part")
     assert path.read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
@@ -57,3 +58,16 @@ def test_the_place_to_write_may_be_another(tmp_path):
         assert part == tmp_path / "elsewhere"
         part.write_text("new")
     assert (tmp_path / "a").read_text() == "new"
+
+
+def test_parts_are_known_by_their_names(tmp_path):
+    """Two writers of one file have parts of their own; what others named so is left alone."""
+    path = tmp_path / "a"
+    left = [part_of(path) for _ in range(2)]
+    assert left[0] != left[1]
+    mine = [tmp_path / name for name in ("a.part", "a.0123.part", "b.0123456789ab.part")]
+    for p in left[:1] + mine:
+        p.write_text("text")
+    left[1].mkdir()
+    remove_parts(path)
+    assert sorted(tmp_path.iterdir()) == sorted(mine)

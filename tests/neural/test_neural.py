@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 import dalearn as da
+from dalearn.files.lock import one_writer
+from dalearn.files.sealed import seal
 from dalearn.neural import (
     CNN,
     LSTM,
@@ -332,6 +334,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(bad, tmp_path):
 class Slow(nn.Module):
     """A network with dropout, whose random state a resumed run has to find again."""
 
+    fingerprint = "Slow"  # whatever the pause
+
     def __init__(self, pause):
         super().__init__()
         self.inner, self.drop, self.pause = small(), nn.Dropout(0.2), pause
@@ -426,6 +430,7 @@ def test_no_file_is_unpickled(tmp_path, monkeypatch):
     """A checkpoint or a file of weights that is a pickle bomb does not go off."""
     monkeypatch.chdir(tmp_path)
     torch.save({"request": Trap()}, tmp_path / "run")
+    seal(tmp_path / "run")
     with pytest.raises(ValueError, match="damaged"):
         fit(small(), task(), epochs=1, checkpoint=tmp_path / "run", progress=False)
     with pytest.raises(ValueError, match="damaged"):
@@ -517,6 +522,47 @@ def test_a_damaged_file_of_weights_is_refused(tmp_path):
             load_weights(small(), path)
     with pytest.raises(FileNotFoundError):
         load_weights(small(), tmp_path / "nowhere")
+
+
+def test_the_card_is_sealed_and_old_cards_are_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(small(), path, CARD)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"nowhere", b"nowhare"))
+    for read in (read_card, lambda p: load_weights(small(), p)):
+        with pytest.raises(ValueError, match="the card is not as it was sealed"):
+            read(path)
+    size = struct.unpack("<Q", whole[:8])[0]
+    header = json.loads(whole[8 : 8 + size])
+    card = json.loads(header["__metadata__"]["card"])
+    del card["seal"]
+    header["__metadata__"]["card"] = json.dumps(card)
+    old = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(old)) + old + whole[8 + size :])
+    with pytest.raises(ValueError, match=r"earlier version.*did not seal the card"):
+        load_weights(small(), path)
+
+
+@pytest.mark.parametrize("name", ["../weights/lorenz63-lstm", "/etc/hosts", "", "."])
+def test_shipped_weights_are_those_of_the_package(name):
+    with pytest.raises(ValueError, match="lorenz63-lstm"):
+        shipped(name)
+
+
+def test_one_writer_of_weights_and_of_a_checkpoint(tmp_path):
+    path = tmp_path / "run"
+    with one_writer(path):
+        for write in (
+            lambda: save_weights(small(), path, CARD),
+            lambda: fit(small(), task(), epochs=1, checkpoint=path, progress=False),
+        ):
+            with pytest.raises(ValueError, match=rf"being written by .*{os.getpid()}"):
+                write()
+    record = fit(small(), task(), epochs=1, checkpoint=path, progress=False)
+    with one_writer(path):  # a run that has ended is only read
+        again = fit(small(), task(), epochs=1, checkpoint=path, progress=False)
+    assert again.train == record.train
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
