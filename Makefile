@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport JUPYTER_PATH PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install pages book test check quick lint style types unit live browser nbval proofs
+.PHONY: help install locked pages book test check quick lint style types unit live browser nbval proofs
 .PHONY: processor processors lab notebooks clean
 
 help:  ## say what there is
@@ -38,8 +38,8 @@ $(BIN)/python:
 
 # A reader needs the book's tools and what compares notebooks; the rest of the tests' is 0.6 GB.
 # Of 16 000 modules a quarter is ever imported: Python compiles each when it is.
-INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check \
-  -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
+INSTALL := $(PIP) -c constraints.txt
 $(READER): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[book]" pytest nbval
 	@touch $@
@@ -48,7 +48,16 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[book,test]"
 	@touch $(READER) $@
 
+# What CI installs: files whose hashes are in requirements.lock, and torch, whose build is a choice.
+$(VENV)/.locked: requirements.lock pyproject.toml constraints.txt | $(BIN)/python
+	@sed '/^# only for the extra bench/,$$d' requirements.lock > $(VENV)/lock.txt
+	$(PIP) --require-hashes --no-deps -r $(VENV)/lock.txt
+	$(INSTALL) torch
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $(READER) $(STAMP) $@
 install: $(STAMP)  ## make .venv and install the package, the book's tools and the tests'
+
+locked: $(VENV)/.locked  ## the same, from files whose hashes are known (requirements.lock)
 
 pages: $(READER)  ## run each page that changed, once, and compare its `check` cells
 	@$(BIN)/python book/execute_pages.py --compare

@@ -66,6 +66,25 @@ def test_constraints_are_sorted_and_torch_has_no_local_tag(pins):
     assert re.fullmatch(r"\d+\.\d+\.\d+", pins["torch"]), "2.13.0 and not 2.13.0+cpu"
 
 
+def test_the_lock_has_hashes_of_every_pin_but_torch(project, pins):
+    """Written by .ci/lock.py; a pin that changed without it would not be installed by CI."""
+    text = (ROOT / "requirements.lock").read_text("utf8")
+    entries = re.findall(r"^([\w.-]+)==(\S+)((?: \\\n +--hash=sha256:[0-9a-f]{64})+)$", text, re.M)
+    found = {canonicalize_name(name): version for name, version, _ in entries}
+    assert found == {name: version for name, version in pins.items() if name != "torch"}
+    assert len(entries) == len(re.findall(r"^\w", text, re.M))  # no line that is none of these
+    needed, bench = text.split("# only for the extra bench\n")
+    assert "\ndapper==" in "\n" + bench
+    direct = requirements(project, "book", "test", "scale")
+    inside = {canonicalize_name(n) for n in re.findall(r"^([\w.-]+)==", needed, re.M)}
+    assert set(direct) - {"torch"} <= inside
+
+
+def test_what_builds_the_package_is_pinned(pins):
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["build-system"]
+    assert build["requires"] == [f"{name}=={pins[name]}" for name in ("hatchling", "editables")]
+
+
 def tracked():
     """Tracked files, and new ones that git does not ignore."""
     listed = subprocess.run(
