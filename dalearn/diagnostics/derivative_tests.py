@@ -142,6 +142,9 @@ def adjoint_test(
 
         |(A p) . q - p . (A^T q)| / (|A p| |q|)    for random p and q
 
+    Each component of x and of f(x) is measured in its own size, so that one in large units hides
+    no error of the others.
+
     Args:
         f: a function `(..., n) -> (..., m)`, such as a model or an operator.
         x: where f is linearized, `(..., n)`.
@@ -163,13 +166,14 @@ def adjoint_test(
     z = as_tensor(x).detach()
     g = convert_tree(f, z)
     rng = generator(Purpose.TEST, seed)
-    p = convert(rng.standard_normal(x.shape), z)
+    p = convert(rng.standard_normal(x.shape), z) * _sizes(z)
     try:
         if tangent is None:
             value, Ap = torch.func.jvp(g, (z,), (p,))[:2]
         else:
             value, Ap = g(z), convert(tangent(x, convert(p, x)), z)
-        q = convert(rng.standard_normal(tuple(value.shape)), z)
+        unit = _sizes(value.detach())
+        q = convert(rng.standard_normal(tuple(value.shape)), z) / unit
         if adjoint is None:
             image, Aq = g(at := z.clone().requires_grad_()), 0 * z
             if image.requires_grad:
@@ -182,10 +186,17 @@ def adjoint_test(
             "tangent= and adjoint= of your own"
         ) from error
     left, right = float((Ap * q).sum()), float((p * Aq).sum())
-    size = float((Ap * Ap).sum() ** 0.5 * (q * q).sum() ** 0.5)
+    size = float(((Ap / unit) ** 2).sum() ** 0.5 * ((q * unit) ** 2).sum() ** 0.5)
     if size == 0:
         raise ValueError("the tangent is zero in a random direction: f is constant, or detached")
     return abs(left - right) / size
+
+
+def _sizes(x: Any) -> Any:
+    """The size of each component of a tensor, a power of 2 so that no rounding is added."""
+    import torch
+
+    return torch.where(x == 0, torch.ones_like(x), 2.0 ** torch.log2(x.abs()).round())
 
 
 def profile(

@@ -45,15 +45,28 @@ def lyapunov_exponents(
         )
     xp = array_namespace(x)
     u = xp.astype(x, xp.float64)
+    unit = _units(u)
+    u = u / unit
     Q = xp.broadcast_to(eye(n, u)[:, :count], (u.shape[0], n, count))
     total = xp.zeros((u.shape[0], count), dtype=u.dtype, device=device(u))
     for k in range(spinup + steps):
         h = 1e-6 * max(1.0, float(xp.max(xp.abs(u))))
         away = h * xp.moveaxis(Q, -1, 0)  # (count, b, n)
-        tangents = (model(u + away) - model(u - away)) / (2 * h)
+        tangents = (model(unit * (u + away)) - model(unit * (u - away))) / (2 * h * unit)
         Q, R = xp.linalg.qr(xp.moveaxis(tangents, 0, -1))
-        u = model(u)
+        u = model(unit * u) / unit
         if k >= spinup:
             total = total + xp.log(xp.abs(xp.linalg.diagonal(R)))
     rates = to_numpy(total) / (steps * float(getattr(model, "dt", 1.0)))
     return rates.mean(0), rates.std(0, ddof=1) / len(rates) ** 0.5
+
+
+def _units(x: Array) -> Array:
+    """A power of 1000 for each component `(n,)` that brings it near 1; lengths are measured in it.
+
+    In the end exponents depend on no unit, but vectors of unequal units lose their small parts.
+    """
+    xp = array_namespace(x)
+    most = xp.max(xp.abs(x), axis=0)
+    size = xp.log10(xp.where(most > 0, most, xp.ones_like(most))) / 3
+    return 1000.0 ** xp.trunc(size)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..array import Array, array_namespace, broadcasts, convert_tree, sane, where_ok
+from ..array import Array, array_namespace, broadcasts, convert_tree, eye, sane, where_ok
 from ..covariances.base import Covariance
 from ..covariances.matrices import as_covariance
 from ..covariances.roots import Rows
@@ -48,11 +48,17 @@ def background(B: Background, problem: ProblemLike, setting: str) -> Covariance:
 
 
 def _root(C: Array) -> Rows:
-    """C by its eigenvectors: a short run, or a quiet model, leaves it singular."""
+    """C by eigenvectors of its correlations: a short run, or a quiet model, leaves it singular.
+
+    Correlations have no units: a small variance is kept beside a large one.
+    """
     C, ok = sane(C)
     xp = array_namespace(C)
-    s, V = xp.linalg.eigh(C)
-    return Rows(where_ok(ok, (V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5).mT))
+    variance = xp.sum(C * eye(C.shape[-1], C), axis=-1)
+    std = xp.where(variance > 0, variance, xp.ones_like(variance)) ** 0.5
+    s, V = xp.linalg.eigh(C / (std[..., None] * std[..., None, :]))
+    rows = (V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5).mT * std[..., None, :]
+    return Rows(where_ok(ok, rows))
 
 
 def _of_prior(problem: ProblemLike, setting: str) -> Covariance:
