@@ -25,6 +25,7 @@ from .accuracy import accuracy
 from .common import Report, in_turn, parser, ratio, run
 from .large import grid, scaling, sweep
 from .setups import lorenz63, lorenz96, ours
+from .update import update
 
 # --- cost -----------------------------------------------------------------------------------
 
@@ -185,6 +186,7 @@ SECTIONS = {
     "cost": cost,
     "scaling": scaling,
     "grid": grid,
+    "update": update,
     "sweep": sweep,
     "import": imports,
 }

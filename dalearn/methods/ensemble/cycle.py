@@ -118,28 +118,28 @@ def weights(d: Array, S: Array) -> tuple[Array, Any]:
     N, m = S.shape[-2:]
     small = min(N, m)
     A, ok = sane((S @ S.mT if m >= N else S.mT @ S) + (N - 1) * eye(small, S))
-    rare = float(xp.max(A)) > steep(N, A) / small  # errors far smaller than the spread?
-    hidden = xp.linalg.trace(A) > steep(N, A)
-    A = xp.where(hidden[..., None, None], eye(small, A), A) if rare else A
+    hidden = None
+    if float(xp.max(A)) > steep(N, A) / small:  # errors far smaller than the spread?
+        hidden = xp.linalg.trace(A) > steep(N, A)
+        A = xp.where(hidden[..., None, None], eye(small, A), A)
     W = solve(A, S @ d.mT).mT if m >= N else d @ solve(A, S.mT)
-    if rare and bool(xp.any(hidden)):
+    if hidden is not None and bool(xp.any(hidden)):
         lead = np.broadcast_shapes(tuple(W.shape[:-2]), tuple(hidden.shape))
         (W,) = replaced(xp.broadcast_to(hidden, lead), lambda *a: factored(*a)[:1], (S, d), (W,))
     return W, ok
 
 
-def moved(E: Array, W: Array) -> Array:
+def moved(prior: Ensemble, W: Array) -> Array:
     """Members each moved by a combination of the anomalies: E + W X, `(..., N, n)`.
 
-    As the rows of X sum to 0, W may have its own mean taken off, and then E - c stands for X with
-    any c. For a large state one product (W + I) E is all: its round-off is that of the members.
+    As the anomalies sum to 0, W may have its own mean taken off, and then E stands for X: so for
+    a large state one product (W + I) E is all. Its round-off is that of the members.
     """
+    E, N = prior.members, W.shape[-1]
     xp = array_namespace(E, W)
-    N, n = E.shape[-2:]
-    W = W - xp.mean(W, axis=-1, keepdims=True) + eye(N, W)
-    if N * n >= LARGE and E.dtype == xp.float64:
-        return W @ E
-    return E[..., :1, :] + W @ (E - E[..., :1, :])
+    if N * E.shape[-1] < LARGE or E.dtype != xp.float64:
+        return E + W @ prior.anomalies
+    return (W - xp.mean(W, axis=-1, keepdims=True) + eye(N, W)) @ E
 
 
 def correction(d: Array, S: Array, X: Array, tapers: Tapers | None = None) -> tuple[Array, Any]:

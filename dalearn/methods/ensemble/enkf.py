@@ -60,7 +60,7 @@ def enkf(
     d = R.whiten(y[..., None, :] + D - Y)
     if tapers is None:
         W, ok = weights(d, S)
-        return where_ok(ok, moved(prior.members, W))
+        return where_ok(ok, moved(prior, W))
     step, ok = correction(d, S, prior.anomalies, tapers)
     return where_ok(ok, prior.members + step)
 
