@@ -33,6 +33,9 @@ BOUNDS = {
     "test_execution": 25,
     "test_hard": 25,
     "test_latent": 25,
+    "test_damage": 25,
+    "test_changes": 20,
+    "test_two_writers": 20,
 }
 
 # A run fails where a file takes more than FACTOR times its bound, in seconds of the machine that
