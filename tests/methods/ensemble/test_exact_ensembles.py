@@ -25,9 +25,11 @@ SEEDS = range(full(20, 200))
 
 
 def members(seed, independent=False):
-    """A forecast, its image, data and their errors, which may have to be independent."""
+    """A forecast, its image, some data and their errors, which may have to be independent."""
     p = problem(seed, cycles=1)
-    while independent and not isinstance(p.observation.noise, da.Diagonal):
+    while np.isnan(p.data).all() or (
+        independent and not isinstance(p.observation.noise, da.Diagonal)
+    ):
         seed += 1000
         p = problem(seed, cycles=1)
     rng = np.random.default_rng([13, seed])
