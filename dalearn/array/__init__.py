@@ -20,7 +20,7 @@ from .library import (
     no_grad,
     to_numpy,
 )
-from .linalg import definite, inverse_root, sane, solve, where_ok
+from .linalg import correlations, definite, inverse_root, root, sane, solve, triangle, where_ok
 from .protocols import Jacobian, Model, Operator, Random
 from .random import (
     Purpose,
@@ -53,6 +53,7 @@ __all__ = [
     "constant",
     "convert",
     "convert_tree",
+    "correlations",
     "definite",
     "device",
     "eye",
@@ -69,12 +70,14 @@ __all__ = [
     "lift",
     "no_grad",
     "normal",
+    "root",
     "row_mean",
     "sane",
     "solve",
     "streams",
     "to_numpy",
     "torch_seed",
+    "triangle",
     "uniform",
     "where_ok",
 ]

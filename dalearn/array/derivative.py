@@ -25,7 +25,7 @@ from .protocols import Operator
 _ADVICE = "wanted array-API operations throughout, or jacobian=finite_difference"
 
 
-def linearize(f: Operator, x: Array) -> tuple[Array, Array]:
+def linearize(f: Operator, x: Array, scale: Array | None = None) -> tuple[Array, Array]:
     """Value and Jacobian of a function by automatic differentiation.
 
     `f` acts on each row alone, so all m rows of all the Jacobians come from one reverse pass over
@@ -38,6 +38,7 @@ def linearize(f: Operator, x: Array) -> tuple[Array, Array]:
     Args:
         f: a function `(..., n) -> (..., m)`, each row on its own.
         x: states `(..., n)`.
+        scale: as for `finite_difference`, which alone needs it.
 
     Returns:
         `f(x) (..., m)` and `J (..., m, n)` in the library of `x`.
@@ -48,7 +49,7 @@ def linearize(f: Operator, x: Array) -> tuple[Array, Array]:
     """
     if not is_tensor(x) and not has_torch():
         exact = getattr(f, "linear", False) is True
-        return _columns(f, x) if exact else finite_difference(f, x)
+        return _columns(f, x) if exact else finite_difference(f, x, scale)
     import torch
 
     z = as_tensor(x).detach()
@@ -94,21 +95,26 @@ def has_torch() -> bool:
         return False
 
 
-def finite_difference(f: Operator, x: Array) -> tuple[Array, Array]:
+def finite_difference(f: Operator, x: Array, scale: Array | None = None) -> tuple[Array, Array]:
     """Value and Jacobian of a function by central differences, differentiable or not.
 
-    `J[..., :, i] = (f(x + h e_i) - f(x - h e_i)) / 2h` with `h = eps^(1/3) max(1, |x_i|)`, which
-    balances truncation against round-off: about 1e-10 relative in float64, 1e-4 in float32.
+    `J[..., :, i] = (f(x + h e_i) - f(x - h e_i)) / 2h` with `h = eps^(1/3) max(|x_i|, scale_i)`,
+    which balances truncation against round-off: about 1e-10 relative in float64, 1e-4 in float32,
+    in whatever units a component has.
 
     Args:
         f: a function `(..., n) -> (..., m)`, each row on its own.
         x: states `(..., n)`.
+        scale: `(..., n)`, a typical size of the components, such as their standard deviations,
+            for those that are close to 0 by chance; the filters give it. Where it and x_i are 0,
+            h is eps^(1/3).
 
     Returns:
         `f(x) (..., m)` and `J (..., m, n)` in the library of `x`.
     """
-    xp = array_namespace(x)
-    h = float(xp.finfo(x.dtype).eps) ** (1 / 3) * xp.maximum(xp.abs(x), xp.ones_like(x))
+    xp = array_namespace(x, scale)
+    size = xp.abs(x) if scale is None else xp.maximum(xp.abs(x), scale + 0 * x)
+    h = float(xp.finfo(x.dtype).eps) ** (1 / 3) * xp.where(size > 0, size, 1.0 + 0 * size)
     steps = _units(x)
     forward, backward = x + h * steps, x - h * steps  # (n, ..., n)
     width = xp.sum((forward - backward) * steps, axis=-1)[..., None]  # the step really taken
@@ -163,6 +169,26 @@ def pushforward(f: Operator, x: Array, rows: Array) -> tuple[Array, Array]:
         pass
     value, slope = linearize(f, x)  # or say what is wrong with f
     return value, rows @ slope.mT
+
+
+def with_derivative(value: Array, plain: Callable[[], Array]) -> Array:
+    """A value that was computed with care, with the derivatives of a plainer formula for it.
+
+    Args:
+        value: the value.
+        plain: a function without arguments that gives it by the plain formula, called only where
+            torch may ask for derivatives.
+
+    Returns:
+        The value.
+    """
+    if is_tensor(value):
+        import torch
+
+        if torch.is_grad_enabled():
+            same = plain()
+            return value.detach() + (same - same.detach())
+    return value
 
 
 def transpose(f: Operator, x: Array, n: int) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,31 @@ def where_ok(ok: Any, x: Array) -> Array:
     return xp.where(ok, x, xp.full_like(x, math.nan))
 
 
+@lru_cache(maxsize=64)
+def _above(rows: int, columns: int, dtype: Any) -> np.ndarray[Any, Any]:
+    return np.triu(np.ones((rows, columns), dtype))
+
+
+def triangle(A: Array) -> Array:
+    """The triangle U of A = Q U, so that U^T U = A^T A, which is not formed: by QR.
+
+    Where U^T U is a covariance, no digit of a small standard deviation beside a large one is lost,
+    and columns may have different units. Rows above n are folded into n.
+
+    Args:
+        A: rows `(..., c, n)`; NaN is allowed, and stays in its own experiment.
+
+    Returns:
+        U, upper triangular, `(..., min(c, n), n)`. The signs of its rows are arbitrary.
+    """
+    if is_tensor(A):
+        return array_namespace(A).linalg.qr(A, mode="r")[1]
+    factored = np.linalg.qr(A, mode="raw")[0].mT  # np.triu takes as long as the factorization
+    rows = min(A.shape[-2:])
+    above = _above(rows, A.shape[-1], A.dtype)
+    return np.where(above != 0, factored[..., :rows, :], above - above)
+
+
 def sane(A: Array) -> tuple[Array, Any]:
     """Matrices that can be factored: those with NaN or infinity are replaced by the identity.
 
@@ -36,18 +62,20 @@ def sane(A: Array) -> tuple[Array, Any]:
     experiments stay exact to the bit; `where_ok` then makes the results of the bad ones NaN.
 
     Args:
-        A: matrices `(..., n, n)`.
+        A: matrices `(..., c, n)`.
 
     Returns:
         `(A, ok)` with booleans `ok (...)`, or `(A, True)` when all are finite.
     """
     xp = array_namespace(A)
-    if math.isfinite(float(xp.sum(A))):  # one pass; NaN and infinity survive any sum
+    total = xp.sum(A)  # one pass; NaN and infinity survive any sum
+    if math.isfinite(float(total.detach() if is_tensor(total) else total)):
         return A, True
     ok = xp.all(xp.isfinite(A), axis=(-2, -1))
     if bool(xp.all(ok)):  # finite, and only their sum is not
         return A, True
-    return xp.where(ok[..., None, None], A, eye(A.shape[-1], A)), ok
+    c, n = A.shape[-2:]
+    return xp.where(ok[..., None, None], A, eye(max(c, n), A)[:c, :n]), ok
 
 
 def solve(A: Array, B: Array) -> Array:
@@ -91,6 +119,58 @@ def definite(A: Array) -> bool:
     except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
         return False
     return True
+
+
+def correlations(A: Array) -> tuple[Array, Array]:
+    """A symmetric matrix freed of its units: A_ij / (s_i s_j) with s_i = A_ii^1/2.
+
+    Args:
+        A: symmetric matrices `(..., n, n)`.
+
+    Returns:
+        The correlations, with 1 on the diagonal where A_ii <= 0 and 0 beside it, and `s (..., n)`,
+        which is 0 there.
+    """
+    xp = array_namespace(A)
+    v = xp.linalg.diagonal(A)
+    some = v > 0
+    s = xp.where(some, xp.where(some, v, 1.0 + 0 * v) ** 0.5, 1.0 + 0 * v)
+    both = some[..., None, :] & some[..., :, None]
+    C = xp.where(both, A / s[..., None, :] / s[..., :, None], eye(A.shape[-1], A))
+    return C, xp.where(some, s, 0 * s)
+
+
+def root(A: Array) -> tuple[Array, Any]:
+    """Rows X of a covariance A = X^T X, which may be singular; the same for any units of it.
+
+    Args:
+        A: covariances `(..., n, n)`.
+
+    Returns:
+        `(X, ok)` with rows `X (..., n, n)` and `ok (...)`, or True: where A was finite, and its
+        variances and the eigenvalues of its correlations were not negative, but for round-off of
+        these. X is triangular where A is definite.
+    """
+    xp = array_namespace(A)
+    below = xp.any(xp.linalg.diagonal(A) < 0, axis=-1)
+    if bool(xp.any(below)):
+        return root(xp.where(below[..., None, None], math.nan + 0 * A, A))
+    finite, ok = sane(A)
+    C, s = correlations(finite)
+    try:
+        return xp.linalg.cholesky(C).mT * s[..., None, :], ok
+    except (np.linalg.LinAlgError, RuntimeError):  # torch's is a RuntimeError
+        pass
+    if A.ndim > 2:  # each on its own, so that it is what it would be alone
+        lead = tuple(A.shape[:-2])
+        found = [root(A[i]) for i in np.ndindex(lead)]
+        rows = xp.reshape(xp.stack([x for x, _ in found]), A.shape)
+        good = xp.reshape(xp.asarray([bool(g) for _, g in found], device=A.device), lead)
+        return rows, good
+    w, V = xp.linalg.eigh(C)
+    fine = w[0] >= -(float(xp.finfo(A.dtype).eps) ** 0.5)
+    w = xp.where(w > 0, xp.where(w > 0, w, 1.0 + 0 * w) ** 0.5, 0 * w)
+    return w[:, None] * V.mT * s, fine
 
 
 def inverse_root(A: Array) -> tuple[Array, Any]:

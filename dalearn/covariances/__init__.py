@@ -5,8 +5,9 @@ from .base import Covariance, Masked
 from .blocks import Blocks, beside
 from .diffusion import Diffusion
 from .ensemble import Localized, LowRank
+from .given import as_covariance
 from .hybrid import Hybrid
-from .matrices import Dense, Diagonal, as_covariance
+from .matrices import Dense, Diagonal
 from .on_grid import OnGrid
 from .roots import Rows, Updated
 from .separable import Separable

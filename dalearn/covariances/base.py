@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..array import Array, array_namespace, as_tensor, convert, convert_tree
+from ..array import Array, array_namespace, as_tensor, convert, convert_tree, eye, root, where_ok
 from ..array.derivative import has_torch, transpose
 
 
@@ -90,6 +90,22 @@ class Covariance:
     def matrix(self) -> Array:
         """C itself, `(..., n, n)`."""
         raise NotImplementedError
+
+    def rows(self) -> Array:
+        """Rows V with C = V^T V: the errors that each control makes, or the root of the matrix.
+
+        Returns:
+            Rows `(..., c, n)`, at most twice as many as the dimension; NaN where C is.
+        """
+        if self.controls <= 2 * self.n:
+            return self.color(eye(self.controls, self.variance()))
+        V, ok = root(self.matrix())
+        return where_ok(ok, V)
+
+    def log_det(self) -> Array:
+        """log |C| over what is observed, `(...)`."""
+        C = self.matrix()
+        return array_namespace(C).linalg.slogdet(C)[1]
 
     def masked(self, seen: Array) -> Covariance:
         """The covariance when only some entries are observed; the others whiten to 0.
@@ -180,3 +196,6 @@ class Masked(Covariance):
 
     def matrix(self) -> Array:
         return self.inner.matrix()
+
+    def log_det(self) -> Array:
+        return self.inner.log_det()  # it has 1 for the unseen on its diagonal: log 1 = 0

@@ -8,40 +8,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
-from ..array import Array, array_namespace, as_floats, convert, definite, eye
+from ..array import Array, array_namespace, as_floats, convert, correlations, definite, eye
 from .base import Covariance, Masked, check_width
 
 
-@overload
-def as_covariance(  # pyright: ignore[reportOverlappingOverload]
-    C: None, name: str, n: int | None = None
-) -> None: ...
-@overload
-def as_covariance(C: Any, name: str, n: int | None = None) -> Covariance: ...
-def as_covariance(C: Any, name: str, n: int | None = None) -> Covariance | None:
-    """A covariance from whatever may stand for one.
+def check_symmetric(C: Array) -> None:
+    """Raise ValueError unless C is finite, square and symmetric, each entry in its own units.
 
     Args:
-        C: a Covariance; a matrix `(..., n, n)`; variances `(..., n)`; or one number, the variance
-            of each of n independent errors. None stays None.
-        name: what it is, for messages.
-        n: the dimension, which a single number needs.
-
-    Returns:
-        The Covariance as it is, a Dense, or a Diagonal.
+        C: matrices `(..., n, n)`.
 
     Raises:
-        TypeError: for what holds no real numbers.
-        ValueError: for a number where n is not known, and what Dense and Diagonal refuse.
+        ValueError: naming the shape, or the largest asymmetry.
     """
-    if C is None or isinstance(C, Covariance):
-        return C
-    values = as_floats(C, name)
-    if values.ndim == 0 and n is not None:
-        values = values + 0 * eye(n, values)[0]
-    return Dense(values) if values.ndim > 1 else Diagonal(values)
+    if C.ndim < 2 or C.shape[-1] != C.shape[-2]:
+        raise ValueError(
+            f"a dense covariance must be square, (..., n, n), met shape {tuple(C.shape)}; "
+            "variances go into Diagonal"
+        )
+    xp = array_namespace(C)
+    if not bool(xp.all(xp.isfinite(C))):
+        raise ValueError("the covariance holds NaN or infinity; wanted finite numbers")
+    v = xp.abs(xp.linalg.diagonal(C))
+    s = xp.where(v > 0, v, 1.0 + 0 * v) ** 0.5
+    gap = xp.abs(C - C.mT)
+    apart = gap / s[..., None, :] / s[..., :, None]
+    if float(xp.max(apart)) > 1e3 * float(xp.finfo(C.dtype).eps):  # what assembling leaves
+        raise ValueError(
+            f"the covariance is not symmetric, met |C - C^T| up to {float(xp.max(gap)):.3g}, "
+            f"{float(xp.max(apart)):.3g} of the standard deviations; pass (C + C.T) / 2 if the "
+            "difference is only round-off"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +114,14 @@ class Diagonal(Covariance):
     def matrix(self) -> Array:
         return self.variances[..., None, :] * eye(self.n, self.variances)
 
+    @cached_property
+    def _log_det(self) -> Array:
+        xp = array_namespace(self.variances)
+        return xp.sum(xp.log(self.variances), axis=-1)
+
+    def log_det(self) -> Array:
+        return self._log_det
+
     def masked(self, seen: Array) -> Masked:
         xp = array_namespace(self.variances, seen)
         return Masked(Diagonal(xp.where(seen, self.variances, xp.ones_like(self.variances))), seen)
@@ -132,7 +139,8 @@ class Dense(Covariance):
 
     Raises:
         ValueError: for a matrix that is not square, finite, symmetric and positive definite,
-            naming the shape, the largest asymmetry, or the smallest eigenvalue.
+            naming the shape, the largest asymmetry, or the smallest eigenvalue, measured among
+            correlations: units do not matter.
     """
 
     values: Array
@@ -140,25 +148,18 @@ class Dense(Covariance):
     def __post_init__(self) -> None:
         C = as_floats(self.values, "the covariance")
         object.__setattr__(self, "values", C)
-        if C.ndim < 2 or C.shape[-1] != C.shape[-2]:
-            raise ValueError(
-                f"a dense covariance must be square, (..., n, n), met shape {tuple(C.shape)}; "
-                "variances go into Diagonal"
-            )
+        check_symmetric(C)
         xp = array_namespace(C)
-        if not bool(xp.all(xp.isfinite(C))):
-            raise ValueError("the covariance holds NaN or infinity; wanted finite numbers")
-        size, gap = float(xp.max(xp.abs(C))), float(xp.max(xp.abs(C - C.mT)))
-        if gap > 1e3 * float(xp.finfo(C.dtype).eps) * size:  # what assembling C leaves behind
+        v = float(xp.min(xp.linalg.diagonal(C)))
+        A, _ = correlations(C)
+        least = float(xp.min(xp.linalg.eigvalsh(A)))
+        if v <= 0 or least <= self.n * float(xp.finfo(C.dtype).eps) or not definite(A):
+            met = f"the variance {v:.3g}" if v <= 0 else f"correlations of eigenvalue {least:.3g}"
             raise ValueError(
-                f"the covariance is not symmetric, met |C - C^T| up to {gap:.3g}; "
-                "pass (C + C.T) / 2 if the difference is only round-off"
-            )
-        least = float(xp.min(xp.linalg.eigvalsh(C)))
-        if least <= 0 or not definite(C):  # round-off alone: an eigenvalue of 1e-17
-            raise ValueError(
-                f"the covariance is not positive definite, met the eigenvalue {least:.3g}; "
-                "wanted all > 0: correct it, or add a small multiple of the identity"
+                f"the covariance is not positive definite, met {met}; wanted one with an inverse. "
+                "A singular one serves as model noise or prior: give the matrix itself, or "
+                "Rows(V) with C = V^T V. Errors of data: correct them, or add a small variance to "
+                "each (R + v times the identity)"
             )
 
     @classmethod
@@ -211,6 +212,14 @@ class Dense(Covariance):
 
     def matrix(self) -> Array:
         return self.values
+
+    @cached_property
+    def _log_det(self) -> Array:
+        xp = array_namespace(self.values)
+        return 2 * xp.sum(xp.log(xp.linalg.diagonal(self._root)), axis=-1)
+
+    def log_det(self) -> Array:
+        return self._log_det
 
     def masked(self, seen: Array) -> Masked:
         xp = array_namespace(self.values, seen)

@@ -7,6 +7,7 @@ as there are controls: for an ensemble, one for each member. Variational methods
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..array import Array, array_namespace, eye
@@ -37,8 +38,15 @@ class Spanned(Covariance):
         check_controls(z, self.controls)
         return z @ self._rows
 
-    def variance(self) -> Array:
+    def rows(self) -> Array:
+        return self._rows
+
+    @cached_property
+    def _variance(self) -> Array:  # a filter in its steady state shows the same rows for long
         return array_namespace(self._rows).sum(self._rows * self._rows, axis=-2)
+
+    def variance(self) -> Array:
+        return self._variance
 
     def matrix(self) -> Array:
         return self._rows.mT @ self._rows

@@ -38,7 +38,8 @@ from ..array import (
     where_ok,
 )
 from ..covariances.base import Covariance
-from ..covariances.matrices import Dense, as_covariance
+from ..covariances.given import as_covariance
+from ..covariances.matrices import Dense
 
 VANISHED = 1e-12  # a scale that has run so far down goes on to 0
 
@@ -117,7 +118,7 @@ def di01(
         )
     check_count("iterations", iterations)
     check_between("tolerance", tolerance, 0, 1e3, open_low=True)
-    R = convert_tree(as_covariance(R, "R", d.shape[-1]), d)
+    R = convert_tree(as_covariance(R, "R", d.shape[-1], definite=True), d)
     spectra, ok = _spectra(d, _observed(B, H, d), R)
     xp = array_namespace(d)
     b = r = xp.ones_like(xp.sum(spectra.square, axis=(-2, -1)))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ..array import Array, array_namespace, broadcasts, convert_tree, eye, sane, where_ok
 from ..covariances.base import Covariance
-from ..covariances.matrices import as_covariance
+from ..covariances.given import as_covariance
 from ..covariances.roots import Rows
 from ..problem.belief import Ensemble, Gaussian
 from ..problem.like import ProblemLike

@@ -7,11 +7,13 @@ time; its algebra is a pure function beside the class, for readers who write the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import log, pi
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from ..array import Array, Jacobian, array_namespace, device, sane, solve, where_ok
+from ..array import Array, Jacobian, array_namespace, device, eye, sane, solve, where_ok
+from ..array.derivative import finite_difference, linearize
 from ..covariances.base import Covariance
 from ..problem.belief import Belief, Ensemble, Gaussian
 from ..problem.like import ProblemLike
@@ -70,10 +72,42 @@ def moments(problem: ProblemLike) -> tuple[Array, Array]:
     return x, xp.broadcast_to(P, (*problem.batch, problem.n, problem.n))
 
 
-def tangent(jacobian: Jacobian, f: Callable, x: Array) -> tuple[Array, Array]:
-    """`jacobian(f, x)` with the member axis that models and operators see, `(..., 1, n)`."""
+def start(problem: ProblemLike) -> tuple[Array, Array]:
+    """Mean `(..., n)` of the prior over the batch axes, and rows X of its covariance X^T X.
+
+    The rows `(..., c, n)` have no batch axes where the prior's covariance has none.
+    """
+    prior = problem.prior
+    xp = array_namespace(prior.mean)
+    if isinstance(prior, Gaussian):
+        X = prior.cov.rows()
+    elif isinstance(prior, Ensemble):
+        prior._check_equal()
+        X = prior.anomalies / (prior.anomalies.shape[-2] - 1) ** 0.5
+    else:
+        X = 0 * eye(problem.n, prior.mean)[:1]
+    return xp.broadcast_to(prior.mean, (*problem.batch, problem.n)), X
+
+
+def tangent(
+    jacobian: Jacobian, f: Callable, x: Array, scale: Array | None = None
+) -> tuple[Array, Array]:
+    """`jacobian(f, x)` with the member axis that models and operators see, `(..., 1, n)`.
+
+    `scale (..., n)` is the size of the components' errors, for `finite_difference`.
+    """
+    if scale is not None:
+        jacobian = scaled(jacobian, scale[..., None, :])
     value, J = jacobian(f, x[..., None, :])
     return value[..., 0, :], J[..., 0, :, :]
+
+
+def scaled(jacobian: Jacobian, scale: Array) -> Jacobian:
+    """The Jacobian, told the size of the components if it is one of ours; a user's as it is."""
+    for own in (linearize, finite_difference):
+        if jacobian is own:
+            return partial(own, scale=scale)
+    return jacobian
 
 
 def log_density(d: Array, A: Array, R: Covariance) -> Array:
@@ -87,6 +121,6 @@ def log_density(d: Array, A: Array, R: Covariance) -> Array:
     A, ok = sane(A)
     seen = R.seen  # a mask holds 1 for the unseen on the diagonal: log 1 = 0
     m = R.n if seen is None else xp.sum(xp.astype(seen, d.dtype), axis=-1)
-    size = xp.linalg.slogdet(A)[1] + xp.linalg.slogdet(R.matrix())[1]
+    size = xp.linalg.slogdet(A)[1] + R.log_det()
     square = (d @ solve(A, d.mT))[..., 0, 0]
     return where_ok(ok, -(m * log(2 * pi) + size + square) / 2)

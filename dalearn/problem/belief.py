@@ -24,7 +24,7 @@ from ..array import (
 )
 from ..array.derivative import linearize, pushforward
 from ..covariances.base import Covariance
-from ..covariances.matrices import as_covariance
+from ..covariances.given import as_covariance
 from ..covariances.roots import Rows
 from .states import as_state
 

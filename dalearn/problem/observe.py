@@ -18,7 +18,7 @@ from ..array import (
     is_array,
 )
 from ..covariances.base import Covariance
-from ..covariances.matrices import as_covariance
+from ..covariances.given import as_covariance
 from .border import unwrapped
 
 
@@ -155,7 +155,7 @@ class Observation:
                 f"{self.operator!r}"
             )
         m = self.operator.matrix.shape[0] if isinstance(self.operator, Linear) else None
-        R = as_covariance(self.noise, "the observation noise", m)
+        R = as_covariance(self.noise, "the observation noise", m, definite=True)
         object.__setattr__(self, "noise", R)
         v = self.noise.variance()
         xp = array_namespace(v)

@@ -23,7 +23,8 @@ from ..array import (
 )
 from ..covariances.base import Covariance
 from ..covariances.blocks import beside, concatenated
-from ..covariances.matrices import Diagonal, as_covariance
+from ..covariances.given import as_covariance
+from ..covariances.matrices import Diagonal
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border, OnState
 from .checks import check_kind

@@ -27,7 +27,7 @@ from ..array import (
     to_numpy,
 )
 from ..covariances.base import Covariance
-from ..covariances.matrices import as_covariance
+from ..covariances.given import as_covariance
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border, pick_parameters
 from .checks import check_kind, check_problem, one_each

@@ -25,7 +25,7 @@ from ..array import (
     to_numpy,
 )
 from ..covariances.base import Covariance
-from ..covariances.matrices import as_covariance
+from ..covariances.given import as_covariance
 from ..files.fingerprint import describe, digest, entries
 from ..problem.checks import check_kind
 

@@ -7,37 +7,61 @@ from typing import Any
 
 from ...array import Array, Jacobian, array_namespace, device
 from ...problem.like import ProblemLike
-from ..base import moments
+from ..base import scaled, start
 
 
-def linearized_once(jacobian: Jacobian, problem: ProblemLike) -> Jacobian:
-    """`jacobian`, but called once for each function, which must be affine: else ValueError."""
-    known: dict[int, Any] = {}
-    anchor = moments(problem)[0][..., None, :]  # the same matrix anywhere; here it is finite
+class Affine:
+    """Value and matrix of functions that must be affine: each matrix is made once, and tested.
 
-    def once(f: Callable, x: Array) -> tuple[Array, Array]:
-        if id(f) not in known:
-            check_affine(f, anchor)
-            known[id(f)] = (f, jacobian(f, anchor)[1])  # f is kept, so that no other has its id
-        return f(x), known[id(f)][1]
+    A matrix that is the same in all experiments of a batch has no batch axes: then neither has
+    the covariance that it carries.
 
-    return once
+    Args:
+        jacobian: what makes the matrices.
+        problem: whose prior says where, and at which steps, functions are tried.
+    """
+
+    def __init__(self, jacobian: Jacobian, problem: ProblemLike):
+        self.jacobian = jacobian
+        self.anchor = start(problem)[0][..., None, :]  # the same matrix anywhere; finite here
+        self.std = problem.prior.std[..., None, :]
+        self.known: dict[int, Any] = {}
+
+    def __call__(self, f: Callable, x: Array, X: Array) -> tuple[Array, Array]:
+        """f(x) and A for `x (..., n)`; ValueError for an f that is not affine."""
+        if id(f) not in self.known:
+            A = scaled(self.jacobian, self.std)(f, self.anchor)[1]
+            check_affine(f, self.anchor, self.std, A)
+            self.known[id(f)] = (f, _one(A[..., 0, :, :]))  # f is kept: no other has its id
+        return f(x[..., None, :])[..., 0, :], self.known[id(f)][1]
 
 
-def check_affine(f: Callable, x: Array) -> None:
-    """Raise ValueError unless f(x + 2a) - 3 f(x) + 2 f(x - a) = 0 for a step a of order 1.
+def _one(A: Array) -> Array:
+    """Matrices without their batch axes, where all are the same."""
+    first = A[(0,) * (A.ndim - 2)]
+    return first if bool(array_namespace(A).all(first == A)) else A
+
+
+def check_affine(f: Callable, x: Array, std: Array, A: Array) -> None:
+    """Raise ValueError unless f(x + 2a) - 3 f(x) + 2 f(x - a) = 0 for a step of about `std`.
 
     The steps forth and back differ, or an odd function would pass at 0; and a differs from one
-    component to the next, or advection would pass at a uniform state.
+    component to the next, or advection would pass at a uniform state. Where a standard deviation
+    is 0 the step is |x|, or 1. Each component is held to the size of what makes it, |A| |x|.
     """
     xp = array_namespace(x)
     i = xp.arange(x.shape[-1], dtype=x.dtype, device=device(x))
-    a = (1.0 + xp.abs(x)) * (1.5 + xp.cos(i * i))
+    size = xp.where(std > 0, std + 0 * x, xp.abs(x))
+    a = xp.where(size > 0, size, 1.0 + 0 * size) * (1.5 + xp.cos(i * i))
     back, zero, two = f(x - a), f(x), f(x + 2 * a)
-    size = float(xp.max(xp.abs(two) + xp.abs(zero) + xp.abs(back)))
-    bend = float(xp.max(xp.abs(two - 3 * zero + 2 * back)))
-    if not bend <= 1e3 * float(xp.finfo(x.dtype).eps) * size:
+    made = ((xp.abs(x) + 2 * a)[..., None, :] @ xp.abs(A).mT)[..., 0, :]
+    made = made + xp.abs(two) + xp.abs(zero) + xp.abs(back)
+    bend = xp.abs(two - 3 * zero + 2 * back)
+    bad = ~(bend <= 1e3 * float(xp.finfo(x.dtype).eps) * made)
+    if bool(xp.any(bad)):
+        share = xp.where(bad, bend / xp.where(made > 0, made, 1.0 + 0 * made), 0 * bend)
         raise ValueError(
-            f"the Kalman filter wants linear functions, met curvature {bend:.3g} in "
-            f"{type(f).__name__}; use ExtendedKF or an ensemble filter"
+            f"the Kalman filter wants linear functions, met curvature in {type(f).__name__}: "
+            f"{float(xp.max(share)):.3g} of the size of a component; use ExtendedKF or an "
+            "ensemble filter"
         )

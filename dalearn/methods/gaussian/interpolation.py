@@ -29,12 +29,13 @@ from ...array import (
 )
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
-from ...covariances.matrices import Dense
+from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike
 from ..background import as_background, background, climate
-from ..base import Cycle, moments, tangent
+from ..base import Cycle, start, tangent
 from .kalman import kalman_update
+from .square_root import gain, variance
 
 
 def oi(x: Array, B: Array, h: Array, H: Array, y: Array, R: Covariance) -> tuple[Array, Array]:
@@ -90,18 +91,21 @@ class OI:
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
         with no_grad(problem.like):
-            xa = moments(problem)[0]
-            B = background(self.B, problem, "OI(B=...)").matrix()
-            B = lift(self.factor, problem.like, problem.batch, "factor") * B
+            xa = start(problem)[0]
+            factor = lift(self.factor, problem.like, problem.batch, "factor")
+            X = factor**0.5 * background(self.B, problem, "OI(B=...)").rows()
+            B, std = Rows(X), variance(X) ** 0.5
             mean = None if self.cycled else climate(problem, "use OI(cycled=True)")[0]
         for k in range(len(problem)):
             with no_grad(problem.like):
                 x = problem.forecast(xa[..., None, :], k)[..., 0, :] if mean is None else mean
-                forecast = Gaussian.unchecked(x, Dense.unchecked(B))
+                forecast = Gaussian.unchecked(x, B)
                 observe, y = problem.at(k)
-                h, H = tangent(self.operator_jacobian, observe.operator, x)
-                xa, P = oi(x, B, h, H, y, observe.noise)
-            yield Cycle(forecast, Gaussian.unchecked(xa, Dense.unchecked(P)))
+                R = observe.noise
+                h, H = tangent(self.operator_jacobian, observe.operator, x, std)
+                found = gain(X, X @ R.whiten(H.mT))
+                xa, _ = found.update(x, R.whiten((y - h)[..., None, :]), R)
+            yield Cycle(forecast, Gaussian.unchecked(xa, Rows(found.rows)))
 
 
 @dataclass(frozen=True, eq=False)

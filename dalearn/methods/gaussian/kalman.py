@@ -10,9 +10,10 @@ A. H. Jazwinski, Stochastic Processes and Filtering Theory, 1970.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 from ...array import (
     Array,
@@ -22,23 +23,26 @@ from ...array import (
     eye,
     lift,
     no_grad,
+    root,
     sane,
     solve,
+    triangle,
     where_ok,
 )
-from ...array.derivative import linearize
+from ...array.derivative import linearize, with_derivative
 from ...covariances.base import Covariance
-from ...covariances.matrices import Dense
+from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, Stepwise, stepwise
-from ..base import Cycle, log_density, moments, tangent
-from .affine import linearized_once
+from ..base import Cycle, start, tangent
+from .affine import Affine
+from .square_root import Gain, Recall, gain, join, variance
 
 
 def kalman_update(
     x: Array, P: Array, h: Array, H: Array, y: Array, R: Covariance
 ) -> tuple[Array, Array]:
-    """One analysis, on whitened observations and in Joseph's form: P is right for any gain.
+    """One analysis, on whitened observations and the root of P: right however good the data are.
 
     K = P H^T (H P H^T + R)^-1,  x + K (y - h),  (I - K H) P (I - K H)^T + K R K^T.
 
@@ -67,41 +71,96 @@ def kalman_update(
         )
     G = R.whiten(H.mT).mT  # whitened H; rows of unseen observations are 0
     d = R.whiten((y - h)[..., None, :])  # (..., 1, m)
-    A, ok = sane(G @ P @ G.mT + eye(m, P))
+    X, ok = root(P)
+    found = gain(X, X @ G.mT)
+    exact = found.update(x, d, R)[0], found.rows.mT @ found.rows
+    plain = cache(lambda: _textbook(x, P, G, d))
+    parts = (with_derivative(v, lambda i=i: plain()[i]) for i, v in enumerate(exact))
+    x, P = (where_ok(ok, v) for v in parts)
+    return x, P
+
+
+def _textbook(x: Array, P: Array, G: Array, d: Array) -> tuple[Array, Array]:
+    """The update as its formula is written, in Joseph's form: right where P is not far above R."""
+    A, ok = sane(G @ P @ G.mT + eye(G.shape[-2], P))
     K = solve(A, G @ P).mT  # (..., n, m)
-    rest = eye(n, P) - K @ G
+    rest = eye(P.shape[-1], P) - K @ G
     P = rest @ P @ rest.mT + K @ K.mT
     return where_ok(ok, x + (d @ K.mT)[..., 0, :]), where_ok(ok, (P + P.mT) / 2)
 
 
-def filtered(
-    problem: Stepwise, jacobian: Jacobian, operator_jacobian: Jacobian, factor: Any = 1.0
-) -> Iterator[tuple[Cycle, tuple[Array, Array]]]:
-    """Each Cycle, and with it M and Q of its whole interval: P_f = M P M^T + Q.
+Tangent = Callable[[Callable, Array, Array], tuple[Array, Array]]
 
-    `factor` multiplies the analysis covariance.
+
+class Interval(NamedTuple):
+    """How the covariance went from an analysis to the next, by rows: all that a smoother needs.
+
+    carried: X M^T, of the analysis with rows X.
+    noise: rows of the model's error over the interval, or None.
+    """
+
+    carried: Array
+    noise: Array | None
+
+    @property
+    def rows(self) -> Array:
+        """Of the forecast's covariance."""
+        return self.carried if self.noise is None else join(self.carried, self.noise, -2)
+
+
+def _taught(
+    X: Array, matrices: list[Array], Q: Array | None, H: Array, R: Covariance, factor: Any
+) -> tuple[Interval, Rows, Gain, Rows]:
+    """The covariances of one cycle from the rows X of the analysis before: data have no part."""
+    noise = None
+    for M in matrices:
+        X = X @ M.mT
+        if Q is not None:
+            noise = Q if noise is None else triangle(join(noise @ M.mT, Q, -2))
+    interval = Interval(X, noise)
+    F = interval.rows
+    found = gain(F, F @ R.whiten(H.mT))
+    return interval, Rows(F), found, Rows(inflated(found.rows, factor, R))
+
+
+def inflated(X: Array, factor: Any, R: Covariance) -> Array:
+    """The rows of an analysis times `factor`, in the experiments where anything was observed."""
+    if isinstance(factor, float) and factor == 1:
+        return X
+    if R.seen is None:
+        return factor * X
+    xp = array_namespace(X)
+    return X * xp.where(xp.any(R.seen, axis=-1)[..., None, None], factor + 0 * X[..., :1, :1], 1.0)
+
+
+def filtered(
+    problem: Stepwise, model: Tangent, operator: Tangent, factor: Any = 1.0
+) -> Iterator[tuple[Cycle, Interval]]:
+    """Each Cycle, and the Interval before it.
+
+    `model` and `operator` give value and matrix of a function at `x (..., n)` with the rows X of
+    its covariance; `factor` multiplies the standard deviations of an analysis that had data.
     """
     with no_grad(problem.like):
-        x, P = moments(problem)
-        one, Q = eye(problem.n, P), 0.0 if problem.noise is None else problem.noise.matrix()
+        x, X = start(problem)
+        Q = None if problem.noise is None else problem.noise.rows()
+        recall = Recall()
     for k in range(len(problem)):
         with no_grad(problem.like):
-            M, noise = one, 0 * one
+            matrices: list[Array] = []
             for _ in range(problem.steps_to(k)):
-                x, J = tangent(jacobian, problem.step, x)
-                M, noise = J @ M, J @ noise @ J.mT + Q
-            P = M @ P @ M.mT + noise
-            forecast = Gaussian.unchecked(x, Dense.unchecked(P))
+                x, M = model(problem.step, x, X)
+                matrices.append(M)
             observe, y = problem.at(k)
             R = observe.noise
-            h, H = tangent(operator_jacobian, observe.operator, x)
-            G = R.whiten(H.mT).mT
-            A = G @ P @ G.mT + eye(R.n, P)  # the innovation's covariance, whitened
-            info = {"log_likelihood": log_density(R.whiten((y - h)[..., None, :]), A, R)}
-            x, P = kalman_update(x, P, h, H, y, R)
-            P = factor * P
-            analysis = Gaussian.unchecked(x, Dense.unchecked(P))
-        yield Cycle(forecast, analysis, info), (M, noise)
+            h, H = operator(observe.operator, x, X)
+            taught = partial(_taught, X, matrices, Q, H, R, factor)
+            interval, before, found, after = recall(X, (*matrices, H, R), taught)
+            forecast = Gaussian.unchecked(x, before)
+            x, score = found.update(x, R.whiten((y - h)[..., None, :]), R)
+            X = after.values
+            analysis = Gaussian.unchecked(x, after)
+        yield Cycle(forecast, analysis, {"log_likelihood": score}), interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,9 +196,16 @@ class ExtendedKF:
         `info`: "log_likelihood", the log density of the data there given those before.
         """
         problem = stepwise(problem, "ExtendedKF")
-        factor = lift(self.inflation, problem.like, problem.batch, "inflation") ** 2
-        for cycle, _ in filtered(problem, self.jacobian, self.operator_jacobian, factor):
+        factor = lift(self.inflation, problem.like, problem.batch, "inflation")
+        model, operator = (
+            partial(_linearized, j) for j in (self.jacobian, self.operator_jacobian)
+        )
+        for cycle, _ in filtered(problem, model, operator, factor):
             yield cycle
+
+
+def _linearized(jacobian: Jacobian, f: Callable, x: Array, X: Array) -> tuple[Array, Array]:
+    return tangent(jacobian, f, x, variance(X) ** 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,5 +224,7 @@ class KF:
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
-        once = linearized_once(self.jacobian, stepwise(problem, "KF"))
-        yield from ExtendedKF(jacobian=once, operator_jacobian=once).run(problem, rng)
+        problem = stepwise(problem, "KF")
+        once = Affine(self.jacobian, problem)
+        for cycle, _ in filtered(problem, once, once):
+            yield cycle

@@ -3,6 +3,8 @@
 With x, P the analysis at one observation, and x_f, P_f and x_s, P_s the forecast and the smoothed
 state one observation later,
     G = P M^T P_f^-1,  x + G (x_s - x_f),  P + G (P_s - P_f) G^T.
+On rows, P = X^T X and Q = N^T N, one QR factorization gives P_f = F^T F, G and what is left:
+    [[X M^T, X], [N, 0]] = Q [[F, Y], [0, W]],  G^T = F^-1 Y,  P - G P_f G^T = W^T W.
 
 H. E. Rauch, F. Tung and C. T. Striebel, Maximum likelihood estimates of linear dynamic systems,
 AIAA J. 3, 1965.
@@ -12,16 +14,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from ...array import Array, Jacobian, array_namespace, eye, no_grad, sane, where_ok
+from ...array import (
+    Array,
+    Jacobian,
+    array_namespace,
+    eye,
+    no_grad,
+    root,
+    sane,
+    triangle,
+    where_ok,
+)
 from ...array.derivative import linearize
-from ...covariances.matrices import Dense
+from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, stepwise
 from ..base import Cycle
-from .affine import linearized_once
-from .kalman import filtered
+from .affine import Affine
+from .kalman import Interval, filtered
+from .square_root import Recall, join, variance
 
 
 def rts_update(
@@ -29,8 +43,8 @@ def rts_update(
 ) -> tuple[Array, Array]:
     """One step back: the analysis, corrected by what the data have said of a later time.
 
-    G = P M^T Pf^-1,  x + G (xs - xf),  (I - G M) P (I - G M)^T + G (Ps + Q) G^T. Directions in
-    which the forecast has no variance are left out of the inverse.
+    G = P M^T Pf^-1,  x + G (xs - xf),  P - G Pf G^T + G Ps G^T, with Pf = M P M^T + Q. Directions
+    in which the forecast has no variance are left out of the inverse.
 
     Args:
         x: mean of the analysis `(..., n)`.
@@ -45,19 +59,62 @@ def rts_update(
     Returns:
         Mean `(..., n)` and covariance `(..., n, n)` of the smoothed state.
     """
-    xp = array_namespace(x, P, M, Pf, xs, Ps)
-    n = x.shape[-1]
-    scale = xp.linalg.diagonal(Pf)[..., None, :] ** 0.5
-    scale = xp.where(scale > 0, scale, 1 + 0 * scale)
-    C, ok = sane(Pf / scale / scale.mT)
-    s, V = xp.linalg.eigh(C)
-    none = (s < n * float(xp.finfo(s.dtype).eps) * s[..., -1:]) | (s <= 0)  # no variance there
-    inverse = xp.where(none, 0.0 * s, 1 / xp.where(s > 0, s, 1 + 0 * s))
-    G = (P @ M.mT / scale) @ (V * inverse[..., None, :]) @ V.mT / scale
-    rest = eye(n, P) - G @ M
-    P = rest @ P @ rest.mT + G @ (Ps + Q) @ G.mT
-    x = x + ((xs - xf)[..., None, :] @ G.mT)[..., 0, :]
-    return where_ok(ok, x), where_ok(ok, (P + P.mT) / 2)
+    array_namespace(x, P, M, Q, xf, Pf, xs, Ps)
+    (X, a), (N, b), (S, c) = (root(C) for C in (P, Q, Ps))
+    V, Y, rows = _back(X, Interval(X @ M.mT, N), S)
+    x = x + (((xs - xf)[..., None, :] @ V) @ Y)[..., 0, :]
+    P = rows.mT @ rows
+    for ok in (a, b, c):
+        x, P = where_ok(ok, x), where_ok(ok, P)
+    return x, P
+
+
+def _back(X: Array, interval: Interval, S: Array) -> tuple[Array, Array, Array]:
+    """F^-1 `(..., n, n)`, Y `(..., n, n)`, and rows of the smoothed covariance.
+
+    X: rows of the analysis; S: rows of the smoothed covariance at the interval's end.
+    """
+    n, A, N = X.shape[-1], interval.carried, interval.noise
+    J = join(A, X)
+    if N is not None:
+        J = join(J, join(N, 0 * N), -2)
+    U, ok = sane(triangle(J))
+    r = min(U.shape[-2], n)
+    F, Y, W = U[..., :r, :n], U[..., :r, n:], U[..., r:, n:]
+    V, rest = _inverse(F, Y)
+    rows = join(W, (S @ V) @ Y, -2)
+    rows = triangle(rows if rest is None else join(rows, rest, -2))
+    return where_ok(ok, V), where_ok(ok, Y), where_ok(ok, rows)
+
+
+def _inverse(F: Array, Y: Array) -> tuple[Array, Array | None]:
+    """F^-1 and None; where F is singular, its pseudo-inverse and the rows of Y that it leaves.
+
+    Columns are measured by their own size: units do not matter.
+    """
+    xp, (r, n) = array_namespace(F), F.shape[-2:]
+    s = variance(F) ** 0.5
+    s = xp.where(s > 0, s, 1.0 + 0 * s)[..., None, :]
+    tiny = n * float(xp.finfo(F.dtype).eps)
+    diagonal = xp.abs(xp.linalg.diagonal(F)) / s[..., 0, :r]
+    regular = xp.all(diagonal > tiny, axis=-1) & (r == n)
+    V = None
+    if r == n:
+        one = eye(n, F)
+        safe = xp.where(regular[..., None, None], F, one)
+        V = xp.linalg.solve(safe, xp.broadcast_to(one, F.shape))
+        if bool(xp.all(regular)):
+            return V, None
+    U, w, Z = xp.linalg.svd(F / s, full_matrices=False)
+    keep = w > tiny * w[..., :1]
+    inverse = xp.where(keep, 1 / xp.where(keep, w, 1.0 + 0 * w), 0 * w)
+    pseudo = (Z.mT * inverse[..., None, :]) @ U.mT / s.mT
+    kept = U * xp.astype(keep, w.dtype)[..., None, :]
+    rest = Y - kept @ (kept.mT @ Y)
+    if V is None:
+        return pseudo, rest
+    here = regular[..., None, None]
+    return xp.where(here, V, pseudo), xp.where(here, 0 * rest, rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,18 +133,21 @@ class RTS:
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """The Cycles of KF, after the last is done, with the Gaussian "smoothed" in `info`."""
         problem = stepwise(problem, "RTS")
-        once = linearized_once(self.jacobian, problem)
+        once = Affine(self.jacobian, problem)
         cycles, intervals = zip(*filtered(problem, once, once), strict=True)
-        smoothed = [cycles[-1].analysis]
+        smoothed, recall = [cycles[-1].analysis], Recall()
         with no_grad(problem.like):
             for k in range(len(cycles) - 2, -1, -1):
-                here, later = cycles[k].analysis, cycles[k + 1].forecast
-                parts = _parts(here) + intervals[k + 1] + _parts(later) + _parts(smoothed[-1])
-                x, P = rts_update(*parts)
-                smoothed.append(Gaussian.unchecked(x, Dense.unchecked(P)))
+                here, later, end = cycles[k].analysis, cycles[k + 1].forecast, smoothed[-1]
+                X, S = here.cov.values, end.cov.values
+                back = partial(_smoothed, X, intervals[k + 1], S)
+                V, Y, cov = recall(S, (X, intervals[k + 1]), back)
+                x = here.mean + (((end.mean - later.mean)[..., None, :] @ V) @ Y)[..., 0, :]
+                smoothed.append(Gaussian.unchecked(x, cov))
         for cycle, state in zip(cycles, reversed(smoothed), strict=True):
             yield cycle.with_info(smoothed=state)
 
 
-def _parts(belief: Any) -> tuple[Array, Array]:
-    return belief.mean, belief.cov.matrix()
+def _smoothed(X: Array, interval: Interval, S: Array) -> tuple[Array, Array, Rows]:
+    V, Y, rows = _back(X, interval, S)
+    return V, Y, Rows(rows)

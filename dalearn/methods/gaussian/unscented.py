@@ -1,14 +1,15 @@
 """The unscented Kalman filter: a Gaussian carried by 2n + 1 points instead of by derivatives.
 
-The sigma points of N(x, P) are x and x +- c s_i, with s_i the rows of the symmetric root of P and
-c = alpha (n + kappa)^1/2. From their images F_0, F_i and D_i = F_i - F_0 come
+The sigma points of N(x, P) are x and x +- c s_i, with s_i the rows of a root of P that does not
+depend on units (see `sigma_points`) and c = alpha (n + kappa)^1/2. From their images F_0, F_i and
+D_i = F_i - F_0 come
     the mean  F_0 + mu,  mu = sum_i D_i / 2c^2,
     the covariance  sum_i D_i^T D_i / 2c^2 + (beta - alpha^2) mu^T mu.
 These are the weights of Julier and of Wan, gathered so that a small alpha cancels no digits: mean
 and covariance are exact for linear functions, the mean for quadratic ones. The covariance is kept
-as Z^T Z with rows Z, so that it is positive. The analysis has, from rows X of the state's points
-and Z of their images under H, the gain K = X^T Z (Z^T Z + R)^-1 and the covariance
-(X - Z K^T)^T (X - Z K^T) + K R K^T.
+as Z^T Z with rows Z, so that it is positive and no small part of it is lost (see square_root). The
+analysis has, from rows X of the state's points and Z of their images under H, the gain
+K = X^T Z (Z^T Z + R)^-1 and the covariance (X - Z K^T)^T (X - Z K^T) + K R K^T.
 
 S. J. Julier and J. K. Uhlmann, Unscented filtering and nonlinear estimation, Proc. IEEE 92, 2004;
 E. A. Wan and R. van der Merwe, The unscented Kalman filter for nonlinear estimation, IEEE Adaptive
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
+from functools import cache
 from typing import Any
 
 from ...array import (
@@ -29,36 +31,59 @@ from ...array import (
     eye,
     lift,
     no_grad,
+    root,
     sane,
     solve,
     where_ok,
 )
+from ...array.derivative import with_derivative
 from ...covariances.base import Covariance
-from ...covariances.matrices import Dense
+from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, stepwise
-from ..base import Cycle, log_density, moments
+from ..base import Cycle, log_density, start
+from .kalman import inflated
+from .square_root import gain, join, variance
 
 
 def sigma_points(x: Array, P: Array, reach: float) -> Array:
-    """The sigma points x, x + reach s_i, x - reach s_i, with s_i the rows of the root of P.
+    """The sigma points x, x + reach s_i, x - reach s_i, with s_i the rows of a root of P.
 
-    The root is the symmetric one; eigenvalues of P below 0 (round-off) count as 0.
+    It is C^1/2 D, of the correlations C and the standard deviations on the diagonal of D: a
+    component in other units has the same points in those units.
 
     Args:
         x: mean `(..., n)`.
-        P: covariance `(..., n, n)`.
+        P: covariance `(..., n, n)`, which may be singular.
         reach: how far out the points are, in standard deviations.
 
     Returns:
         The points `(..., 2n + 1, n)`.
     """
-    xp = array_namespace(x, P)
-    A, ok = sane(P)
-    s, V = xp.linalg.eigh(A)
-    root = reach * (V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5) @ V.mT
-    x = x[..., None, :]
-    return where_ok(ok, xp.concat((x, x + root, x - root), axis=-2))
+    X, ok = root(P)
+    return where_ok(ok, _around(x, _turned(X), reach))
+
+
+def _turned(X: Array) -> Array:
+    """The root C^1/2 D of X^T X: rows X, turned among themselves.
+
+    With X D^-1 = U s V^T the symmetric root C^1/2 is V s V^T, which is V U^T X D^-1.
+    """
+    xp = array_namespace(X)
+    X, ok = sane(X)
+    d = variance(X) ** 0.5
+    d = xp.where(d > 0, d, 1.0 + 0 * d)[..., None, :]
+    _, s, Vt = xp.linalg.svd(X / d, full_matrices=False)
+    return where_ok(ok, (Vt.mT * s[..., None, :]) @ Vt * d)
+
+
+def _around(x: Array, S: Array, reach: float) -> Array:
+    """The points x, x + reach S_i and x - reach S_i, `(..., 2n + 1, n)`."""
+    xp, x = array_namespace(x, S), x[..., None, :]
+    S = reach * S
+    if S.shape[:-2] != x.shape[:-2]:
+        S = xp.broadcast_to(S, (*x.shape[:-2], *S.shape[-2:]))
+    return xp.concat((x, x + S, x - S), axis=-2)
 
 
 def unscented(F: Array, reach: float, bend: float) -> tuple[Array, Array]:
@@ -119,6 +144,16 @@ def ukf(
             "(..., k, m), (..., m) and m"
         )
     Z, d = R.whiten(Z), R.whiten((y - h)[..., None, :])
+    found = gain(X, Z)
+    xa, score = found.update(x, d, R)
+    plain = cache(lambda: _textbook(x, X, Z, d, R))
+    exact = xa, found.rows.mT @ found.rows, score
+    mean, P, score = (with_derivative(v, lambda i=i: plain()[i]) for i, v in enumerate(exact))
+    return mean, P, score
+
+
+def _textbook(x: Array, X: Array, Z: Array, d: Array, R: Covariance) -> tuple[Array, ...]:
+    """The same as the formulas are written: right where the spread is not far above the errors."""
     A, ok = sane(Z.mT @ Z + eye(R.n, Z))
     K = solve(A, Z.mT @ X)  # (..., m, n), transposed
     rest = X - Z @ K
@@ -169,23 +204,24 @@ class UKF:
             raise ValueError(f"kappa must be above -n = {-n}, met {self.kappa!r}")
         reach, bend = self.alpha * (n + self.kappa) ** 0.5, self.beta - self.alpha**2
         with no_grad(problem.like):
-            x, P = moments(problem)
-            Q = None if problem.noise is None else problem.noise.matrix()
-            factor = lift(self.inflation, problem.like, problem.batch, "inflation") ** 2
+            x, X = start(problem)
+            Q = None if problem.noise is None else problem.noise.rows()
+            factor = lift(self.inflation, problem.like, problem.batch, "inflation")
         for k in range(len(problem)):
             with no_grad(problem.like):
-                F = sigma_points(x, P, reach)
+                F = _around(x, _turned(X), reach)
                 for i in range(problem.steps_to(k)):
-                    F = sigma_points(x, P, reach) if i and Q is not None else F
+                    F = _around(x, _turned(X), reach) if i and Q is not None else F
                     F = problem.step(F)
                     if Q is not None or i + 1 == problem.steps_to(k):
-                        x, Z = unscented(F, reach, bend)
-                        P = Z.mT @ Z if Q is None else Z.mT @ Z + Q
-                forecast = Gaussian.unchecked(x, Dense.unchecked(P))
+                        x, X = unscented(F, reach, bend)
+                        X = X if Q is None else join(X, Q, -2)
+                forecast = Gaussian.unchecked(x, Rows(X))
                 observe, y = problem.at(k)
-                E = sigma_points(x, P, reach)
-                (_, X), (h, Z) = (unscented(F, reach, bend) for F in (E, observe(E)))
-                x, P, evidence = ukf(x, X, h, Z, y, observe.noise)
-                P = factor * P
-                analysis = Gaussian.unchecked(x, Dense.unchecked(P))
-            yield Cycle(forecast, analysis, {"log_likelihood": evidence})
+                R, S = observe.noise, _turned(X)
+                h, Z = unscented(observe(_around(x, S, reach)), reach, bend)
+                found = gain(join(S, -S, -2) / 2**0.5, R.whiten(Z))  # the rows of these points
+                x, score = found.update(x, R.whiten((y - h)[..., None, :]), R)
+                X = inflated(found.rows, factor, R)
+                analysis = Gaussian.unchecked(x, Rows(X))
+            yield Cycle(forecast, analysis, {"log_likelihood": score})

@@ -26,7 +26,8 @@ import numpy as np
 
 from ...array import convert_tree, is_module, is_tensor, no_grad
 from ...covariances.base import Covariance
-from ...covariances.matrices import Diagonal, as_covariance
+from ...covariances.given import as_covariance
+from ...covariances.matrices import Diagonal
 from ...problem.belief import Belief, Ensemble
 from ...problem.calls import check_call
 from ...problem.like import ProblemLike

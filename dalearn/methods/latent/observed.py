@@ -14,7 +14,7 @@ from typing import Any
 
 from ...array import Array, array_namespace, is_array, is_module, is_tensor, library
 from ...covariances.base import Covariance
-from ...covariances.matrices import as_covariance
+from ...covariances.given import as_covariance
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation, identity
 
@@ -47,7 +47,9 @@ class Encoded:
     def __post_init__(self):
         if not callable(self.encode) or isinstance(self.encode, type):
             raise TypeError(f"the encoder of data must be a function, met {self.encode!r}")
-        object.__setattr__(self, "noise", as_covariance(self.noise, "the noise of codes"))
+        object.__setattr__(
+            self, "noise", as_covariance(self.noise, "the noise of codes", definite=True)
+        )
         object.__setattr__(self, "observation", Observation(self.operator, self.noise))
 
     def at(self, problem: ProblemLike, k: int, codes: dict[int, Any]) -> tuple[Observation, Array]:

@@ -34,7 +34,7 @@ from ...array import (
 )
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
-from ...covariances.matrices import as_covariance
+from ...covariances.given import as_covariance
 from ...problem.like import ProblemLike, Stepwise, stepwise
 from ..background import as_background, background, check_batch
 from ..base import Cycle, moments
