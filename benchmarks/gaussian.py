@@ -24,12 +24,13 @@ def walks(series: int, times: int) -> da.Problem:
     """Random walks in the plane: independent experiments with the same matrices."""
     y = np.cumsum(np.random.default_rng(0).normal(size=(series, times, 2)), axis=1)
     prior = da.Gaussian(np.zeros((series, 4)), da.Diagonal(np.ones(4)))
-    return da.Problem(da.Linear(F), da.Observation(H, R), prior, y, noise=Q)
+    see = da.Observation(da.Linear(H), da.Diagonal(R))
+    return da.Problem(da.Linear(F), see, prior, y, noise=da.Diagonal(Q))
 
 
 def peer(problem: da.Problem, smoothed: bool) -> Any:
     """simdkalman's results for the same data; its first step observes, so its prior is ours."""
-    import simdkalman  # pyright: ignore[reportMissingImports]
+    import simdkalman  # pyright: ignore
 
     kf = simdkalman.KalmanFilter(F, np.diag(Q), H, np.diag(R))
     return kf.compute(

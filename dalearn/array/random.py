@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,12 @@ class Streams:
         if len(seeds) != count:
             raise ValueError(f"met {len(seeds)} seeds, wanted {count}: one per experiment {batch}")
         self.batch = tuple(batch)
-        self.generators = [generator(purpose, s) for s in seeds]
+        self._purpose, self._seeds = purpose, seeds
+
+    @cached_property
+    def generators(self) -> list[np.random.Generator]:
+        """One for each experiment, made when the first number is drawn: many methods draw none."""
+        return [generator(self._purpose, s) for s in self._seeds]
 
     def normal(self, shape: tuple[int, ...], like: Array, where: Any = None) -> Array:
         """Standard normal numbers, the same ones whatever the library.
