@@ -711,7 +711,7 @@ TABLE = [
         "xarray-no-start",
         lambda: series(DAYS, unit=np.timedelta64(1, "D")),
         V,
-        ["dates", "start=", "met 0"],
+        ["dates", "start=", "met None"],
     ),
     (
         "xarray-dims",

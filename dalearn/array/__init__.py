@@ -2,11 +2,11 @@
 
 from .batch import batch_index, broadcasts, lift
 from .checks import check_between, check_count, check_factor
-from .constants import constant, eye, kept, lasting, row_mean
+from .constants import SHARED, Store, constant, eye, kept, lasting, row_mean
+from .entrance import as_floats
 from .library import (
     Array,
     array_namespace,
-    as_floats,
     as_tensor,
     convert,
     convert_tree,
@@ -34,12 +34,14 @@ from .random import (
 )
 
 __all__ = [
+    "SHARED",
     "Array",
     "Jacobian",
     "Model",
     "Operator",
     "Purpose",
     "Random",
+    "Store",
     "Streams",
     "TorchStreams",
     "array_namespace",

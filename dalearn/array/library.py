@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import numpy as np
 
+UNLIKE: Any = (np.ma.MaskedArray, np.matrix)  # arrays whose operations mean something else
+
 Array = Any  # numpy.ndarray or torch.Tensor; named so that signatures read well
 
 
@@ -62,10 +64,13 @@ def array_namespace(*arrays: Any) -> Any:
             continue
         elif is_tensor(a):
             import array_api_compat.torch as xp
-        elif isinstance(a, (np.ndarray, np.generic)):
+        elif issubclass(type(a), (np.ndarray, np.generic)) and not isinstance(a, UNLIKE):
             xp = np
         else:
-            raise TypeError(f"wanted a NumPy array or a torch tensor, met {type(a).__name__}")
+            raise TypeError(
+                f"wanted a NumPy array or a torch tensor, met {type(a).__name__}; pass plain "
+                "numbers, such as np.asarray(x) or x.filled(np.nan)"
+            )
         if found is not None and xp is not found:
             kinds = sorted({library(b) for b in arrays if is_array(b)})
             raise TypeError(
@@ -131,7 +136,12 @@ def to_numpy(x: Any) -> np.ndarray[Any, Any]:
 
     Returns:
         A NumPy array; it may share memory with `x`.
+
+    Raises:
+        ValueError: for an array of which a part is masked.
     """
+    if isinstance(x, UNLIKE) and np.ma.getmaskarray(x).any():
+        raise ValueError("met a masked array; wanted numbers: x.filled(np.nan), or without them")
     return x.detach().cpu().numpy() if is_tensor(x) else np.asarray(x)
 
 
@@ -159,35 +169,6 @@ def is_float(x: Array) -> bool:
         False for integers, booleans and complex numbers.
     """
     return x.dtype.is_floating_point if is_tensor(x) else np.issubdtype(x.dtype, np.floating)
-
-
-def as_floats(x: Any, name: str) -> Array:
-    """`x` as a floating-point array; integers become float64.
-
-    Args:
-        x: a number, a list or an array; of a masked array, the gaps become NaN.
-        name: what it is, for messages.
-
-    Returns:
-        An array; a floating-point array comes back as it is.
-
-    Raises:
-        TypeError: for complex numbers, text and other things that are no real numbers.
-        ValueError: for lists of different lengths.
-    """
-    masked: Any = np.ma.MaskedArray  # as netCDF readers return: a gap is a NaN here
-    if isinstance(x, masked):
-        x = np.ma.filled(x.astype(np.float64), np.nan)
-    if not is_tensor(x):
-        try:
-            x = np.asarray(x)  # also takes off a subclass, such as np.matrix
-        except ValueError as error:
-            raise ValueError(f"{name} must be an array of real numbers: {error}") from error
-    if is_float(x):
-        return x
-    if x.dtype.is_complex if is_tensor(x) else x.dtype.kind not in "biu":
-        raise TypeError(f"{name} must hold real numbers, met dtype {x.dtype}")
-    return x.double() if is_tensor(x) else x.astype(np.float64)
 
 
 def convert(x: Any, like: Array) -> Array:

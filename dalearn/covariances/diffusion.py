@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array import Array, Purpose, check_count, generator, to_numpy
+from ..array import SHARED, Array, Purpose, check_count, generator, to_numpy
 from ..array.derivative import linear
 from .grids import positive
 from .on_grid import OfFields, closed
@@ -111,7 +111,8 @@ class Diffusion(OfFields):
         scale = 2 * self.steps - (1 if self.lines else d) - 2
         steep = [(L / h) ** 2 / scale for L, h in zip(self.length, self.spacing, strict=True)]
         settings = tuple(steep), self.periodic, self.lines, self.steps // 2, self._samples
-        return _operator(self.wet.tobytes(), self.wet.shape, *settings)
+        key = self.wet.tobytes(), self.wet.shape, *settings
+        return SHARED.get(("diffusion", *key), lambda: _operator(*key))
 
     @cached_property
     def _norm(self) -> Numbers:
@@ -156,6 +157,13 @@ class Operator:
     half: int
     samples: int
 
+    @property
+    def nbytes(self) -> int:
+        """Of the matrices, of the factors L and U, and of the norm."""
+        solvers: list[Any] = [getattr(f.solve, "__self__", None) for f in self.factors]
+        entries = sum(f.matrix.nnz for f in self.factors) + sum(s.nnz for s in solvers)
+        return 12 * int(entries) + 9 * self.wet.size
+
     def solve(self, z: Numbers, turned: bool) -> Numbers:
         """A^(-M/2) z, or its transpose: the factors in turn, from either end."""
         for f in (self.factors[::-1] if turned else self.factors) * self.half:
@@ -189,7 +197,6 @@ class Operator:
         return np.where(self.wet, square.reshape(shape) ** 0.5, 1.0)
 
 
-@lru_cache(maxsize=2)
 def _operator(
     wet: bytes,
     shape: tuple[int, ...],

@@ -63,7 +63,7 @@ class WithoutInverse(Covariance):
 
 
 def _check_anomalies(X: Any) -> Array:
-    X = as_floats(X, "anomalies")  # pyright: ignore[reportConstantRedefinition]
+    X = as_floats(X, "anomalies", axes=("member", "x"))  # pyright: ignore[reportConstantRedefinition]
     if X.ndim < 2 or 0 in X.shape or X.shape[-2] < 2:
         raise ValueError(
             f"anomalies must have shape (..., N, n) with N >= 2 members, met {tuple(X.shape)}; "
@@ -102,7 +102,7 @@ class LowRank(Spanned):
         Returns:
             The covariance.
         """
-        E = as_floats(members, "members")
+        E = as_floats(members, "members", axes=("member", "x"))
         return cls(E - row_mean(E) if E.ndim > 1 else E)
 
     @cached_property

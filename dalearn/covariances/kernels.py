@@ -17,12 +17,11 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..array import to_numpy
+from ..array import SHARED, to_numpy
 from .grids import grid_shape, positive, share
 from .matrices import Dense
 from .tapers import Numbers, Taper, counted
@@ -164,10 +163,10 @@ def images(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> Numb
         ValueError: where the images are too many to sum.
     """
     counts, length, spacing = _grid(counts, length, spacing)
-    return _images(kernel, counts, length, spacing).copy()
+    key = "images", kernel, counts, length, spacing
+    return SHARED.get(key, lambda: _images(kernel, counts, length, spacing)).copy()
 
 
-@lru_cache(maxsize=4)
 def _images(kernel: Kernel, counts: Counts, length: Lengths, spacing: Lengths) -> Numbers:
     size = [n * h for n, h in zip(counts, spacing, strict=True)]
     turns = [math.ceil(kernel.reach * l / p) for l, p in zip(length, size, strict=True)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..array import Array, array_namespace, as_floats, convert, correlations, definite, eye
+from ..array import Array, array_namespace, as_floats, convert, correlations, definite, eye, no_grad
 from .base import Covariance, Masked, check_width
 
 
@@ -60,7 +60,7 @@ class Diagonal(Covariance):
     variances: Array
 
     def __post_init__(self) -> None:
-        v = as_floats(self.variances, "variances")
+        v = as_floats(self.variances, "variances", axes=("x",))
         object.__setattr__(self, "variances", v)
         if v.ndim == 0:
             raise ValueError(
@@ -138,6 +138,7 @@ class Dense(Covariance):
         values: the matrix `(..., n, n)`, an array or a list.
 
     Raises:
+        TypeError: for half precision, which no factorisation knows.
         ValueError: for a matrix that is not square, finite, symmetric and positive definite,
             naming the shape, the largest asymmetry, or the smallest eigenvalue, measured among
             correlations: units do not matter.
@@ -146,10 +147,16 @@ class Dense(Covariance):
     values: Array
 
     def __post_init__(self) -> None:
-        C = as_floats(self.values, "the covariance")
+        C = as_floats(self.values, "the covariance", axes=("x", "x"))
         object.__setattr__(self, "values", C)
-        check_symmetric(C)
+        with no_grad(C):
+            self._check(C)
+
+    def _check(self, C: Array) -> None:
         xp = array_namespace(C)
+        if xp.finfo(C.dtype).bits < 32:
+            raise TypeError(f"the covariance has dtype {C.dtype}, wanted float32 or float64")
+        check_symmetric(C)
         v = float(xp.min(xp.linalg.diagonal(C)))
         A, _ = correlations(C)
         least = float(xp.min(xp.linalg.eigvalsh(A)))

@@ -104,7 +104,7 @@ class OfFields(Covariance):
         """Check `shape`, `std` and `fields`."""
         object.__setattr__(self, "shape", grid_shape(self.shape))
         check_count("fields", self.fields)
-        s = as_floats(self.std, "std")
+        s = as_floats(self.std, "std", axes=("...", "y", "x"))
         object.__setattr__(self, "std", s)
         seen, whole = to_numpy(s), (self.fields, *self.shape)
         if tuple(s.shape) not in ((), self.shape, whole) or not (

@@ -110,7 +110,9 @@ def di01(
     Source: Desroziers and Ivanov, Diagnosis and adaptive tuning of observation-error parameters in
     a variational assimilation, Q. J. R. Meteorol. Soc. 127, 2001.
     """
-    d = as_floats(innovations, "innovations")
+    d = as_floats(innovations, "innovations", axes=("time", "y"), gaps=True)
+    if array_namespace(d).finfo(d.dtype).bits < 32:
+        raise TypeError(f"innovations have dtype {d.dtype}, wanted float32 or float64")
     if d.ndim < 2 or 0 in d.shape:
         raise ValueError(
             f"innovations must have axes (..., K times, m), met shape {tuple(d.shape)}; one "
@@ -247,20 +249,18 @@ def _between(S: Array, R: Covariance) -> Array:
 
 def _observed(B: Any, H: Any, like: Array) -> Array:
     """H B H^T in the library of `like`."""
+    H = None if H is None else convert(as_floats(H, "H", axes=("y", "x")), like)
     if isinstance(B, Covariance):
         B = convert_tree(B, like)
         if H is not None and B.n != H.shape[-1]:
             raise ValueError(f"H has shape {tuple(H.shape)}, wanted (..., m, {B.n}) for this B")
         if H is not None:  # rows of L^T
-            G = B.color(eye(B.controls, like)) @ convert(H, like).mT
+            G = B.color(eye(B.controls, like)) @ H.mT
             return G.mT @ G
         return convert(B.matrix(), like)
-    B = convert(as_floats(B, "B"), like)
+    B = convert(as_floats(B, "B", axes=("x", "x")), like)
     B = B[..., None, :] * eye(B.shape[-1], like) if B.ndim == 1 else B
-    if H is None:
-        return B
-    H = convert(as_floats(H, "H"), like)
-    return H @ B @ H.mT
+    return B if H is None else H @ B @ H.mT
 
 
 def _message(

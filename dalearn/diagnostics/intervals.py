@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import check_count
+from ..array import as_floats, check_count, to_numpy
 from .scores import check_scheme, from_cycle, truth_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def autocorrelation_time(series: Any) -> np.ndarray:
     that is not positive, and each pair is at most the one before it (initial monotone sequence).
 
     Args:
-        series: `(..., n)` with n >= 4.
+        series: `(..., n)` with n >= 4, without masked values.
 
     Returns:
         tau `(...)`; NaN where the series is NaN or constant.
@@ -34,7 +34,7 @@ def autocorrelation_time(series: Any) -> np.ndarray:
 
     Source: Geyer, Practical Markov chain Monte Carlo, Stat. Sci. 7, 1992.
     """
-    x = np.asarray(series, dtype=float)
+    x = to_numpy(as_floats(series, "the series", axes=("...", "time"))).astype(float, copy=False)
     n = x.shape[-1] if x.ndim else 0
     if n < 4:
         raise ValueError(f"an autocorrelation needs at least 4 values, met {n}")
@@ -65,7 +65,8 @@ def interval(
 
     Args:
         series: a DataArray with the dimension `dim`, such as `rmse(result)` after its spin-up, or
-            an array `(..., n)`.
+            an array `(..., n)`. Masked values of an array are left out, so that their neighbours
+            follow each other; NaN makes a mean NaN.
         level: the probability that the interval holds the mean, in (0, 1).
         dim: the dimension of time.
         batches: instead of tau, use the scatter of the means of so many batches of equal length,
@@ -86,8 +87,10 @@ def interval(
 
     if not isinstance(level, (int, float)) or not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, met {level!r}")
+    if isinstance(series, np.ma.MaskedArray) and np.ma.getmaskarray(series).any():
+        return _without_masked(series, level, dim, batches)
     if not isinstance(series, xr.DataArray):
-        values = np.asarray(series, dtype=float)
+        values = to_numpy(as_floats(series, "the series", axes=("...", dim)))
         names = [f"case{i}" for i in range(values.ndim - 1)]
         series = xr.DataArray(values, dims=[*names, dim]) if values.ndim else xr.DataArray(values)
     if dim not in series.dims:
@@ -124,6 +127,21 @@ def interval(
     }
     rest = moved.isel({dim: 0}, drop=True)
     return xr.Dataset({k: (rest.dims, v) for k, v in found.items()}, rest.coords)
+
+
+def _without_masked(series: Any, level: float, dim: str, batches: int | None) -> xr.Dataset:
+    """`interval` of each row of a masked array without what is masked in it."""
+    import xarray as xr
+
+    rows = [
+        interval(np.asarray(row.compressed()), level, dim, batches=batches)
+        for row in series.reshape(-1, series.shape[-1])
+    ]
+    lead = series.shape[:-1]
+    names = [f"case{i}" for i in range(len(lead))]
+    return xr.Dataset(
+        {k: (names, np.reshape([float(r[k]) for r in rows], lead)) for k in rows[0].data_vars}
+    )
 
 
 def spread_skill(

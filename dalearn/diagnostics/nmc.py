@@ -43,7 +43,9 @@ def nmc(long: Array, short: Array, factor: Any = 0.5) -> LowRank:
     Source: Parrish and Derber, The National Meteorological Center's spectral statistical-
     interpolation analysis system, Mon. Wea. Rev. 120, 1992.
     """
-    long, short = as_floats(long, "the long forecasts"), as_floats(short, "the short forecasts")
+    long = as_floats(long, "the long forecasts", axes=("...", "x"))
+    short = as_floats(short, "the short forecasts", axes=("...", "x"))
+    array_namespace(long, short)  # refuses two libraries
     if tuple(long.shape) != tuple(short.shape) or long.ndim < 2:
         raise ValueError(
             f"met forecasts of shapes {tuple(long.shape)} and {tuple(short.shape)}; wanted "
@@ -80,7 +82,7 @@ def forecast_pairs(
     if hasattr(analyses, "data_vars"):
         means = analyses["mean"].sel(stage="analysis").transpose(..., "time", "x")
         analyses = means.values
-    x = convert(as_floats(analyses, "analyses"), problem.like)
+    x = convert(as_floats(analyses, "analyses", axes=("time", "x")), problem.like)
     K = len(problem)
     if tuple(x.shape[-2:]) != (K, problem.n):
         raise ValueError(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import as_floats
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -40,6 +42,11 @@ def check_scheme(result: Any) -> None:
             'the result has the dimension "method", which is "scheme" now; wanted '
             'result.rename(method="scheme")'
         )
+
+
+def gaps_as_nan(x: Any) -> Any:
+    """`x`, and where it is a masked array of NumPy its numbers, NaN for those masked."""
+    return as_floats(x, "a series", gaps=True) if isinstance(x, np.ma.MaskedArray) else x
 
 
 def rmse(result: xr.Dataset) -> xr.DataArray:
@@ -90,6 +97,7 @@ def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
     """
     from scipy.special import ndtr
 
+    mean, std, truth = (gaps_as_nan(a) for a in (mean, std, truth))
     error = truth - mean
     point = std == 0
     z = error / np.where(point, 1.0, std)
@@ -124,7 +132,8 @@ def crps_ensemble(
 
     Source: Ferro, Fair scores for ensemble forecasts, Q. J. R. Meteorol. Soc. 140, 2014.
     """
-    x = np.moveaxis(np.asarray(members), axis, -1)
+    x, truth, weights = np.asarray(gaps_as_nan(members)), gaps_as_nan(truth), gaps_as_nan(weights)
+    x = np.moveaxis(x, axis, -1)
     N = x.shape[-1]
     if N < 2:
         raise ValueError(f"the fair CRPS needs at least 2 members, met {N}")

@@ -85,7 +85,7 @@ def check_states(states: Any, n: int | None, name: str) -> Array:
     Raises:
         ValueError: unless they are finite, at least one, and of n components.
     """
-    x = as_floats(states, name)
+    x = as_floats(states, name, axes=("...", "x"))
     if x.ndim < 1 or 0 in x.shape or (n is not None and x.shape[-1] != n):
         wanted = "(..., n), at least one state" if n is None else f"(..., {n})"
         raise ValueError(f"{name} have shape {tuple(x.shape)}, wanted {wanted}")

@@ -87,7 +87,7 @@ class Wildfire:
 
     def __post_init__(self):
         for name in ("elevation", "vegetation", "density"):
-            chart = as_floats(getattr(self, name), name)
+            chart = as_floats(getattr(self, name), name, axes=("y", "x"))
             object.__setattr__(self, name, chart)
             if len(self.shape) != 2 or tuple(chart.shape) not in ((), self.shape):
                 met = f"elevation {self.shape} and {name} {tuple(chart.shape)}"
@@ -103,7 +103,7 @@ class Wildfire:
                 if not bool(abs(value) <= top):
                     raise ValueError(f"Wildfire wants {name} at most {top}, met {value}")
                 continue
-            object.__setattr__(self, name, as_floats(value, name))
+            object.__setattr__(self, name, as_floats(value, name, axes=("y", "x")))
             (*_, rows, columns), (h, w) = (0, 0, *value.shape), self.shape
             if rows not in (1, h) or columns not in (1, w):
                 wanted = f"wants {name} as a number, (b, 1, 1) or a map {self.shape}"

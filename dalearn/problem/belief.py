@@ -180,9 +180,11 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", as_state(self.members, "the ensemble", axes=2))
-        given: Any = self.weights
-        if isinstance(given, (list, tuple)):
-            object.__setattr__(self, "weights", convert(as_floats(given, "weights"), self.members))
+        given = self.weights
+        if given is not None:
+            w = as_floats(given, "weights", axes=("member",))
+            w = convert(w, self.members) if isinstance(given, (list, tuple)) else w
+            object.__setattr__(self, "weights", w)
         if self.members.shape[-2] < 2:
             raise ValueError(
                 f"an ensemble needs at least 2 members, met {self.members.shape[-2]} in shape "

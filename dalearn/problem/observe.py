@@ -113,7 +113,7 @@ class Linear:
     linear: ClassVar[bool] = True
 
     def __post_init__(self):
-        H = as_floats(self.matrix, "the observation matrix")
+        H = as_floats(self.matrix, "the observation matrix", axes=("y", "x"))
         object.__setattr__(self, "matrix", H)
         if H.ndim != 2:
             raise ValueError(f"the observation matrix must be (m, n), met shape {tuple(H.shape)}")
@@ -165,7 +165,8 @@ class Observation:
                 f"{float(xp.min(v)):g}; a perfect observation has no finite weight"
             )
         if self.locations is not None:
-            object.__setattr__(self, "locations", as_floats(self.locations, "locations"))
+            where = as_floats(self.locations, "locations", axes=("y", "coordinate"))
+            object.__setattr__(self, "locations", where)
         where = None if self.locations is None else tuple(self.locations.shape)
         if where is not None and (len(where) != 2 or where[0] != self.m):
             raise ValueError(f"locations have shape {where}, wanted ({self.m}, d)")

@@ -23,6 +23,7 @@ from ..array import (
     as_floats,
     batch_index,
     convert_tree,
+    is_array,
     normal,
     to_numpy,
 )
@@ -32,7 +33,7 @@ from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border, pick_parameters
 from .checks import check_kind, check_problem, one_each
 from .observe import Moving, Observation
-from .times import labelled
+from .times import labelled, times_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,8 @@ class Problem:
             matrix, a vector of variances, or one number, the variance of each component.
         shape: the shape of one field, such as (2, 64, 64), or () for plain vectors.
         truth: `(..., K, n)` when it is known (twin experiments), for scores only.
-        times: `(K,)` in the model's units; from `steps` and the model's `dt` unless given.
+        times: `(K,)` in the model's units, or dates, those with a zone as UTC; the labels of the
+            data, or from `steps` and the model's `dt`, unless given.
 
     Raises:
         TypeError: for parts of another kind.
@@ -78,7 +80,9 @@ class Problem:
         check_kind("prior", self.prior, Point, Gaussian, Ensemble)
         check_kind("observation", self.observation, Observation, Moving)
         check_kind("model", self.model)
-        object.__setattr__(self, "data", as_floats(self.data, "the data"))
+        given: Any = self.data
+        data = as_floats(given, "the data", axes=("time", "y"), gaps=True)
+        object.__setattr__(self, "data", data)
         if self.data.ndim < 2 or 0 in self.data.shape:
             raise ValueError(
                 f"data must have axes (..., K times, m), met shape {tuple(self.data.shape)}; "
@@ -92,9 +96,9 @@ class Problem:
         K = self.data.shape[-2]
         object.__setattr__(self, "_counts", one_each(self.steps, K))
         if self.truth is not None:
-            object.__setattr__(self, "truth", as_floats(self.truth, "the truth"))
-        if self.times is not None and np.shape(self.times) != (K,):
-            raise ValueError(f"times have shape {np.shape(self.times)}, wanted ({K},)")
+            truth = as_floats(self.truth, "the truth", axes=("time", "x"), gaps=True)
+            object.__setattr__(self, "truth", truth)
+        object.__setattr__(self, "times", times_of(self.times, given, self._counts))
         xp = array_namespace(self.data)
         if bool(xp.any(xp.isinf(self.data))):
             raise ValueError("data hold infinite values; wanted numbers, or NaN for missing")
@@ -127,12 +131,11 @@ class Problem:
     def time(self) -> np.ndarray:
         """Observation times `(K,)` in the model's units (its `dt`, or 1, times the steps)."""
         if self.times is not None:
-            return np.asarray(self.times)
+            return self.times
         dt = getattr(self.model, "dt", 1.0)
-        if np.ndim(dt):
-            raise ValueError(
-                f"model.dt has shape {np.shape(dt)}, wanted one number: pass times= for the rest"
-            )
+        if np.ndim(dt) or not (isinstance(dt, (int, float, np.number)) or is_array(dt)):
+            met = f"has shape {np.shape(dt)}" if np.ndim(dt) else f"is {dt!r}"
+            raise ValueError(f"model.dt {met}, wanted one number: pass times= for the rest")
         return np.cumsum(self._counts) * float(dt)
 
     def __getitem__(self, b: int | tuple[int, ...]) -> Problem:
@@ -252,6 +255,8 @@ class Problem:
         known, bordered = cache.get(id(observe), (None, None))
         if known is not observe:  # a copy of the problem brings a cache with the ids of another
             bordered = replace(observe, operator=Border(observe.operator, self.shape))
+            if len(cache) >= 2 * len(self):
+                cache.clear()  # of a system that makes a new one each time
             cache[id(observe)] = observe, bordered
         return bordered
 
@@ -263,7 +268,7 @@ class Problem:
         observation: Observation | Moving,
         prior: Belief,
         *,
-        start: Any = 0,
+        start: Any = None,
         dt: float | None = None,
         unit: Any = None,
         time: str = "time",
@@ -277,9 +282,10 @@ class Problem:
             model: one time step.
             observation: an Observation, or Moving.
             prior: a belief about the state at `start`.
-            start: the time of the prior.
+            start: the time of the prior, needed for dates, else 0; with a time zone just where
+                the dates have one.
             dt: the model's step in its own units; by default `model.dt`.
-            unit: for dates, the length of one model time unit: `numpy.timedelta64(5, "D")`.
+            unit: for dates, the length of one model time unit: `numpy.timedelta64(5, "D")`, "h".
             time: the name of the dimension.
             **settings: further ones of Problem (noise, shape, truth).
 

@@ -22,7 +22,7 @@ def as_state(x: Any, name: str, axes: int) -> Array:
         TypeError: for what holds no real numbers.
         ValueError: for another shape, NaN and infinity.
     """
-    x = as_floats(x, name)
+    x = as_floats(x, name, axes=("x",) if axes == 1 else ("member", "x"))
     check_state(x, name, axes)
     return x
 

@@ -2,16 +2,125 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
+from ..array.entrance import as_floats
+from ..array.labels import is_labelled, meanings_of
+from .dates import as_dates, instants, span
 
-def whole_steps(start: Any, times: np.ndarray, dt: float, unit: Any = None) -> list[int]:
+FAR = 100  # intervals from the start to the first observation that no record begins with
+
+SLACK = 1e-6  # of a step, and of up to 1000 steps: how whole a number of them must be
+
+DRIFT = 0.1  # of a step, between the time that the model has reached and the data's, after all
+
+
+def as_times(times: Any, K: int) -> np.ndarray:
+    """Observation times as a result is labelled by them.
+
+    Args:
+        times: numbers, dates or durations, `(K,)`; dates with a zone become UTC.
+        K: how many observations there are.
+
+    Returns:
+        An array of NumPy that increases.
+
+    Raises:
+        TypeError: for what are no times.
+        ValueError: for another number of them, NaN or NaT, and times that do not increase.
+    """
+    if np.shape(times) != (K,):
+        raise ValueError(f"times have shape {np.shape(times)}, wanted ({K},)")
+    values, ticks, _ = _read(times)
+    behind = np.flatnonzero(ticks[1:] <= ticks[:-1])
+    if behind.size:
+        k = int(behind[0]) + 1
+        raise ValueError(
+            f"times must increase, met {values[k]} at observation {k} after {values[k - 1]}: sort "
+            "them, and keep one of those that come twice"
+        )
+    return values
+
+
+def times_of(times: Any, data: Any, steps: list[int]) -> np.ndarray | None:
+    """The times of a problem: those it is told, or those that labelled data bring along.
+
+    Args:
+        times: as given to Problem, or None.
+        data: as given to Problem.
+        steps: model steps before each observation.
+
+    Returns:
+        Times `(K,)`; None where there are none, and the data have no labels, or other ones.
+
+    Raises:
+        ValueError: where the times do not fit the steps.
+    """
+    if times is not None:
+        return as_times(times, len(steps))
+    if not is_labelled(data):
+        return None
+    dims, meanings = meanings_of(data)
+    if meanings.count("time") != 1:
+        return None
+    at = meanings.index("time")
+    if hasattr(data, "iloc"):
+        times = (data.index, data.columns)[at]
+    elif dims[at] in getattr(data, "coords", {}):
+        times = data.indexes[dims[at]] if dims[at] in data.indexes else data[dims[at]].values
+    else:
+        return None
+    if len(times) != len(steps) or np.asarray(times).dtype.kind in "US":
+        return None
+    values, ticks, _ = _read(times)
+    values = as_times(values, len(steps))
+    lengths = np.diff(ticks).astype(float) / np.asarray(steps[1:])
+    wrong = np.flatnonzero(abs(lengths - np.median(lengths)) > 1e-3 * np.median(lengths))
+    if wrong.size:
+        k = int(wrong[0]) + 1
+        raise ValueError(
+            f"the data's times do not fit steps: {values[k - 1]} to {values[k]} (observation {k}) "
+            f"is not as long for {steps[k]} steps as the others; wanted steps= to count them, as "
+            "Problem.from_xarray does, or the data as plain numbers"
+        )
+    return values
+
+
+def _read(times: Any) -> tuple[np.ndarray, np.ndarray, bool | None]:
+    """Times; the same as exact numbers, floats or integers of Python; whether dates have zones."""
+    dates = instants(times, "times")
+    if dates is not None:
+        values = np.asarray(times)
+        keep = values.dtype.kind == "M" and np.datetime_data(values.dtype)[0] in ("ms", "us", "ns")
+        plain = keep and not dates[1]
+        return (values if plain else as_dates(dates[0])), *dates
+    values = times if hasattr(times, "detach") else np.asarray(times)
+    kind = getattr(values.dtype, "kind", "f")
+    if kind == "m":
+        if np.isnat(values).any():
+            raise ValueError(f"times hold NaT, the first at {int(np.argmax(np.isnat(values)))}")
+        base = np.asarray(values.astype(np.int64).astype(object))
+        return values, base * span(np.ones((), values.dtype), "times"), None
+    if kind == "b":
+        raise TypeError("times must be numbers or dates, met booleans")
+    if kind in "iu":
+        return values, values.astype(object), None
+    floats = as_floats(times, "times")
+    floats = floats.detach().cpu().numpy() if hasattr(floats, "detach") else floats
+    bad = np.flatnonzero(~np.isfinite(floats))
+    if bad.size:
+        raise ValueError(f"times hold {floats[bad[0]]}, the first at {bad[0]}; wanted numbers")
+    return floats, floats.astype(np.float64), None
+
+
+def whole_steps(start: Any, times: Any, dt: float, unit: Any = None) -> list[int]:
     """How many model steps lie between the start and consecutive observation times.
 
     Args:
-        start: the time of the prior.
+        start: the time of the prior; None is 0 where times are numbers.
         times: of the observations, `(K,)`, numbers or dates.
         dt: the length of a step in model time units.
         unit: for dates, the length of one model time unit, a timedelta.
@@ -20,27 +129,87 @@ def whole_steps(start: Any, times: np.ndarray, dt: float, unit: Any = None) -> l
         K integers, at least 1.
 
     Raises:
-        ValueError: naming the first interval that is not a whole number of steps.
+        TypeError: for a start, times or a unit of another kind.
+        ValueError: naming the first interval that is not a whole number of steps; where only the
+            start or only the times have a zone; where the first interval is far longer than the
+            others and no start was given.
     """
-    dates = times.dtype.kind == "M"
-    if dates and isinstance(start, (int, float)):
-        raise ValueError(f"times are dates; pass start=, the date of the prior, met {start!r}")
-    first = np.asarray(start, times.dtype) if dates else np.asarray(start)
-    lengths = np.diff(np.concatenate([np.atleast_1d(first), times]))
-    if lengths.dtype.kind == "m":
+    values, ticks, zone = _read(times)
+    first, scale = _start(start, values, ticks, zone), 1
+    if values.dtype.kind in "mM":
         if unit is None:
             raise ValueError("times are dates; pass unit=, the length of a model time unit")
-        lengths = lengths / np.timedelta64(unit)
-    counts = lengths / dt
-    steps = np.rint(counts).astype(int)
-    off = (np.abs(counts - steps) > 1e-6 * np.maximum(1, np.abs(counts))) | (steps < 1)
+        scale = span(unit, "unit")
+    elif unit is not None:
+        raise ValueError(f"unit= is for dates; times are numbers, met unit = {unit!r}")
+    dt = float(dt)
+    line = np.concatenate([np.asarray([first], dtype=np.asarray(first, ticks.dtype).dtype), ticks])
+    counts = np.asarray([length / scale for length in np.diff(line)], float) / dt
+    eps = np.finfo(values.dtype).eps if values.dtype.kind == "f" else 0.0
+    size = np.maximum(abs(line[1:]), abs(line[:-1])).astype(float) if eps else 0.0
+    rounding = 4 * eps * size / dt
+    if np.max(rounding) > 0.25:
+        raise ValueError(
+            f"times in {values.dtype} up to {values[-1]:g} cannot tell steps of dt = {dt:g}; "
+            "wanted float64 or dates"
+        )
+    steps = np.rint(counts)
+    slack = SLACK * np.clip(abs(counts), 1, 1e3) + rounding
+    off = (abs(counts - steps) > slack) | (steps < 1)
+    _check_far(start, counts, off)
     if off.any():
         k = int(np.argmax(off))
         raise ValueError(
             f"observation {k} comes {counts[k]:.6g} model steps after the one before it (or "
             f"the start); wanted a whole number >= 1: change dt = {dt:g}, sort or regrid"
         )
-    return steps.tolist()
+    drift = abs(np.cumsum(counts) - np.cumsum(steps)) > DRIFT + np.max(rounding)
+    if drift.any():
+        k = int(np.argmax(drift))
+        raise ValueError(
+            f"the model's steps of dt = {dt:g} drift away from the times: by observation {k} they "
+            f"are {DRIFT} of a step apart; wanted the exact length of a step"
+        )
+    return steps.astype(int).tolist()
+
+
+def _start(start: Any, values: np.ndarray, ticks: np.ndarray, zone: bool | None) -> Any:
+    """The start in the numbers of the times."""
+    given = start.values if hasattr(start, "dims") else start
+    if zone is not None:
+        found = None if given is None else instants(given, "start")
+        if found is None:
+            raise ValueError(f"times are dates; pass start=, the date of the prior, met {start!r}")
+        if found[1] != zone:
+            who = ("the times have a time zone and start has", "start has one and the times have")
+            raise ValueError(
+                f"{who[found[1]]} none, met start = {start!r}; wanted both with a zone (they "
+                "become UTC), or neither"
+            )
+        return np.asarray(found[0], object).item()
+    if given is None:
+        return 0
+    number = np.asarray(given)
+    if values.dtype.kind == "m":
+        return 0 if number.dtype.kind in "iu" and number == 0 else span(given, "start")
+    if number.dtype.kind not in "iuf" or number.ndim:
+        raise TypeError(f"times are numbers; wanted start= as a number, met {start!r}")
+    if not np.isfinite(number):
+        raise ValueError(f"start must be a number, met {start!r}")
+    return number.item()
+
+
+def _check_far(start: Any, counts: np.ndarray, off: np.ndarray) -> None:
+    """A first interval as long as a hundred others: is the start meant?"""
+    if len(counts) < 2 or off[1:].any() or counts[0] <= FAR * np.median(counts[1:]):
+        return
+    message = (
+        f"the first observation comes {counts[0]:.6g} model steps after the start, the others "
+        f"{np.median(counts[1:]):.6g} after each other"
+    )
+    if start is None:
+        raise ValueError(f"{message}: pass start=, the time of the prior (0 if that is meant)")
+    warnings.warn(f"{message}: is start = {start!r} the time of the prior?", stacklevel=4)
 
 
 def labelled(
@@ -75,11 +244,12 @@ def labelled(
     dt = getattr(model, "dt", None) if dt is None else dt
     if dt is None:
         raise ValueError("the model has no attribute dt; pass dt=, the length of its step")
-    times = data[time].values
-    if time not in data.coords or times.dtype.kind == "O":
+    if np.ndim(dt) or not isinstance(dt, (int, float, np.number)) or not 0 < dt < np.inf:
+        raise ValueError(f"dt must be one positive number, the length of a step, met {dt!r}")
+    if time not in data.coords:
         raise ValueError(
-            f"the dimension {time!r} needs a coordinate of numbers or numpy dates, met "
-            f"{'none' if time not in data.coords else type(times[0]).__name__}; see "
-            "assign_coords and convert_calendar"
+            f"the dimension {time!r} needs a coordinate of numbers or numpy dates, met none; see "
+            "assign_coords"
         )
-    return values, whole_steps(start, times, dt, unit), times
+    times = data.indexes[time] if time in data.indexes else data[time].values
+    return values, whole_steps(start, times, dt, unit), as_times(times, len(values))

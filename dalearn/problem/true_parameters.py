@@ -39,7 +39,8 @@ def true_parameters(problem: Problem, model: Joint, truth: Any) -> Array:
         parts = zip(model.names, model.shapes, strict=True)
         return concatenated(*(_constant(problem, name, truth[name], s) for name, s in parts))
     wanted = (*problem.batch, len(problem), model.p)
-    values = convert(as_floats(truth, "the truth of the parameters"), problem.like)
+    name = "the truth of the parameters"
+    values = convert(as_floats(truth, name, axes=("time", "parameter")), problem.like)
     if not broadcasts(tuple(values.shape), wanted):
         raise ValueError(
             f"the truth of the parameters has shape {tuple(values.shape)}, wanted one that "

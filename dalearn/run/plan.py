@@ -50,7 +50,7 @@ def plan_of(
 ) -> Plan:
     """The arguments of `simulate`, checked."""
     check_kind("model", model)
-    x0 = as_floats(x0, "x0")
+    x0 = as_floats(x0, "x0", axes=("...", "x"))
     check_dtype("x0", x0.dtype)
     if is_module(model) and not is_tensor(x0):
         raise TypeError(

@@ -34,4 +34,5 @@ def ranks(belief: Ensemble, truth: Array, rng: Any, batch: tuple[int, ...]) -> A
     u = uniform(rng, xp.broadcast_to(E[..., 0, :], (*batch, E.shape[-1])))
     rank = low + xp.astype(u * (high - low + 1), xp.int32)
     rank = xp.minimum(rank, high)  # a u in float32 may be 1
-    return xp.where(xp.all(xp.isfinite(E), axis=-2), rank, -1)
+    known = xp.all(xp.isfinite(E), axis=-2) & xp.isfinite(truth[..., 0, :])
+    return xp.where(known, rank, -1)

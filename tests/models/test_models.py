@@ -9,7 +9,7 @@ import torch
 from examples import MODELS
 
 import dalearn as da
-from dalearn.array import convert, to_numpy
+from dalearn.array import Store, convert, to_numpy
 
 each = pytest.mark.parametrize("example", MODELS, ids=str)
 tuned = pytest.mark.parametrize("example", [e for e in MODELS if e.parameter], ids=str)
@@ -189,7 +189,7 @@ def test_parameters_of_members_are_not_taken_for_the_field(example):
 
 @each
 def test_what_is_kept_under_inference_mode_serves_derivatives(example, monkeypatch):
-    monkeypatch.setattr("dalearn.array.constants._CONSTANTS", {})
+    monkeypatch.setattr("dalearn.array.constants.SHARED", Store())
     x = torch.from_numpy(example.x)
     with torch.inference_mode():
         example.model(x)
@@ -199,7 +199,7 @@ def test_what_is_kept_under_inference_mode_serves_derivatives(example, monkeypat
         return torch.autograd.grad(example.model(z).square().sum(), z)[0]
 
     after = gradient()
-    monkeypatch.setattr("dalearn.array.constants._CONSTANTS", {})  # made anew, with derivatives
+    monkeypatch.setattr("dalearn.array.constants.SHARED", Store())  # made anew, with derivatives
     assert torch.equal(after, gradient())
     assert float(after.abs().max()) > 0
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...array import Array, array_namespace, broadcasts, convert, to_numpy
+from ...array import Array, Store, array_namespace, broadcasts, convert, to_numpy
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation, is_selection
 from .checks import check_independent
@@ -50,7 +50,9 @@ def locations(
     return where
 
 
-REMEMBERED = 32  # observing systems whose neighbours or tapers are kept
+REMEMBERED = 32  # observing systems whose neighbours or tapers are kept during a run
+
+BYTES = 2**28  # and of how many bytes in all
 
 
 class Tapers(NamedTuple):
@@ -112,16 +114,12 @@ def tapers(
 def remembered(make: Callable[[Observation], Any]) -> Callable[[Observation], Any]:
     """`make(observe)`, once for each operator and its locations: gaps change only the noise.
 
-    Of sensors that move, what was made for the last `REMEMBERED` of them is kept.
+    Of sensors that move, what was made for the last `REMEMBERED` of them is kept, up to `BYTES`.
     """
-    known: dict[tuple[int, int], tuple] = {}
+    known = Store(BYTES, REMEMBERED)
 
     def recall(observe: Observation) -> Any:
-        key = id(observe.operator), id(observe.locations)
-        if key not in known:  # kept too, so that no other object has their ids
-            known[key] = observe.operator, observe.locations, make(observe)
-            if len(known) > REMEMBERED:
-                del known[next(iter(known))]
-        return known[key][2]
+        held = observe.operator, observe.locations  # kept too, so that no other has their ids
+        return known.get((id(held[0]), id(held[1])), lambda: (make(observe), *held))[0]
 
     return recall

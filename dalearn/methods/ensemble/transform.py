@@ -8,13 +8,13 @@ keeps the mean of the anomalies at 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 
-from ...array import Array, Streams, array_namespace, convert, eye, normal, sane, where_ok
+from ...array import SHARED, Array, Streams, array_namespace, convert, eye, normal, sane, where_ok
 from ...problem.belief import Ensemble
 from ...problem.problem import Problem
 
@@ -203,9 +203,12 @@ def _rotated(E: Ensemble, B: Array, Q: Array) -> Ensemble:
     return Ensemble.of(E._mean, B @ (Q @ (B.mT @ E.anomalies)))
 
 
-@lru_cache
 def _basis(N: int) -> np.ndarray:
     """An orthonormal basis of the space orthogonal to the ones, as columns `(N, N - 1)`."""
+    return SHARED.get(("basis", N), lambda: _new_basis(N))
+
+
+def _new_basis(N: int) -> np.ndarray:
     return np.linalg.qr(np.column_stack([np.ones(N), np.eye(N)[:, : N - 1]]))[0][:, 1:]
 
 

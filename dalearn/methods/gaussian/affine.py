@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...array import Array, Jacobian, array_namespace, device
+from ...array import Array, Jacobian, Store, array_namespace, device
 from ...problem.like import ProblemLike
 from ..base import scaled, start
 
@@ -25,15 +25,17 @@ class Affine:
         self.jacobian = jacobian
         self.anchor = start(problem)[0][..., None, :]  # the same matrix anywhere; finite here
         self.std = problem.prior.std[..., None, :]
-        self.known: dict[int, Any] = {}
+        self.known = Store(2**28)  # bytes: sensors may move
 
     def __call__(self, f: Callable, x: Array, X: Array) -> tuple[Array, Array]:
         """f(x) and A for `x (..., n)`; ValueError for an f that is not affine."""
-        if id(f) not in self.known:
+
+        def made() -> tuple[Callable, Array]:
             A = scaled(self.jacobian, self.std)(f, self.anchor)[1]
             check_affine(f, self.anchor, self.std, A)
-            self.known[id(f)] = (f, _one(A[..., 0, :, :]))  # f is kept: no other has its id
-        return f(x[..., None, :])[..., 0, :], self.known[id(f)][1]
+            return f, _one(A[..., 0, :, :])  # f is kept: no other has its id
+
+        return f(x[..., None, :])[..., 0, :], self.known.get(id(f), made)[1]
 
 
 def _one(A: Array) -> Array:

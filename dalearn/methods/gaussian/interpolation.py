@@ -131,7 +131,7 @@ class Climatology:
     def __post_init__(self):
         object.__setattr__(self, "cov", as_background(self.cov, "cov"))
         if self.mean is not None:
-            object.__setattr__(self, "mean", as_floats(self.mean, "mean"))
+            object.__setattr__(self, "mean", as_floats(self.mean, "mean", axes=("x",)))
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """The same Cycle for each observation time."""
