@@ -100,6 +100,15 @@ def detached(x):
     return x.detach() if hasattr(x, "detach") else x + 0.0
 
 
+class NoStep:
+    """A model whose step has no length."""
+
+    dt = None
+
+    def __call__(self, x):
+        return x + 0
+
+
 RING = da.Localization.ring(3, 1.0)
 
 
@@ -281,6 +290,45 @@ TABLE = [
         V,
         ["iterations", ">= 1", "0"],
     ),
+    # --- arguments of the verbs
+    ("compare-words", lambda: da.compare(twin(), "ETKF"), T, ["sequence", "[ETKF(", "'ETKF'"]),
+    (
+        "compare-list-words",
+        lambda: da.compare(twin(), ["ETKF"]),
+        T,
+        ["a method such as", "'ETKF'"],
+    ),
+    (
+        "compare-tuple-label",
+        lambda: da.compare(twin(), {("a", 1): da.ETKF(5)}),
+        T,
+        ["labels", "all text or all numbers", "('a', 1)"],
+    ),
+    (
+        "compare-mixed-labels",
+        lambda: da.compare(twin(), {"1": da.ETKF(5), 1: da.ETKF(6)}),
+        T,
+        ["labels", "all text or all numbers", "['1', 1]"],
+    ),
+    (
+        "compare-many-seeds",
+        lambda: da.compare(twin(), [da.ETKF(5)], 10**9),
+        V,
+        ["at most 1000000", "met 1000000000"],
+    ),
+    (
+        "compare-large-seed",
+        lambda: da.compare(twin(), [da.ETKF(5)], [2**60]),
+        V,
+        ["below 2**53", str(2**60)],
+    ),
+    ("rmse-problem", lambda: da.rmse(twin()), T, ["Dataset of assimilate", "met Problem"]),
+    ("score-problem", lambda: da.score(twin()), T, ["Dataset of assimilate", "met Problem"]),
+    ("spread-problem", lambda: da.spread(twin()), T, ["Dataset of assimilate", "met Problem"]),
+    ("skip-half", lambda: da.score(RESULT, 1.5), V, ["skip must be an integer", "1.5"]),
+    ("seed-half", lambda: twin(seed=1.5), V, ["seed must be a non-negative integer", "1.5"]),
+    ("seed-true", lambda: twin(seed=True), V, ["seed must be a non-negative integer", "True"]),
+    ("dt-none", lambda: check(model=NoStep()), V, ["model.dt is None", "one number", "times="]),
     # --- covariances and beliefs
     ("variance-number", lambda: da.Diagonal(2.0), V, ["single number", "Diagonal(2 * ones(n))"]),
     ("variance-negative", lambda: da.Diagonal([1, -2.0]), V, ["not negative", "-2", "entry 1"]),

@@ -66,6 +66,25 @@ def torch_seed(purpose: int, *numbers: int) -> int:
     return int(generator(purpose, *numbers).integers(2**63))
 
 
+def seed_array(seed: Any) -> np.ndarray[Any, Any]:
+    """Seeds as an array of integers, of Python where one is 2^64 or more.
+
+    Args:
+        seed: a non-negative integer, or one per experiment.
+
+    Returns:
+        An array `()` or of one for each.
+
+    Raises:
+        ValueError: for a seed that is negative or no integer.
+    """
+    seeds = to_numpy(seed)
+    held: list[Any] = seeds.ravel().tolist() if seeds.dtype.kind in "iuO" else [None]
+    if any(not isinstance(s, int) or isinstance(s, bool) or s < 0 for s in held):
+        raise ValueError(f"seed must be a non-negative integer (or one each), met {seed!r}")
+    return seeds
+
+
 class Streams:
     """Random numbers for a batch of experiments, each with a stream of its own.
 
@@ -83,9 +102,7 @@ class Streams:
 
     def __init__(self, purpose: int, seed: int | Sequence[int], batch: tuple[int, ...] = ()):
         count = math.prod(batch)
-        seeds = np.asarray(seed)
-        if seeds.dtype.kind not in "iu" or (seeds.size and seeds.min() < 0):
-            raise ValueError(f"seed must be a non-negative integer (or one each), met {seed!r}")
+        seeds = seed_array(seed)
         seeds = seeds.ravel().tolist() if seeds.ndim else [seeds.item() + b for b in range(count)]
         if len(seeds) != count:
             raise ValueError(f"met {len(seeds)} seeds, wanted {count}: one per experiment {batch}")

@@ -19,7 +19,7 @@ from ..problem.observe import is_selection
 from ..problem.problem import Problem
 from ..run.innovations import agreement
 from .ensembles import with_members
-from .scores import from_cycle
+from .scores import check_result, from_cycle
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -153,6 +153,7 @@ def desroziers(result: xr.Dataset, skip: int = 0, *, full: bool = False) -> xr.D
 
 
 def _check_problem(result: xr.Dataset, problem: Any, kept: str) -> None:
+    check_result(result)
     if not isinstance(problem, Problem):
         raise ValueError(
             f"the result was made without keep=({kept},), so this needs the problem too: wanted "

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .scores import check_result
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -73,6 +75,7 @@ def effective_dimension(result: xr.Dataset) -> xr.DataArray:
 
 def with_members(result: xr.Dataset) -> xr.Dataset:
     """A result that kept members, of one number, without what pads them beside a larger method."""
+    check_result(result)
     if "members" not in result:
         raise ValueError("the result holds no members; run assimilate(..., keep=('members',))")
     sizes = np.unique(result["ensemble_size"])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def truth_of(result: xr.Dataset) -> xr.DataArray:
     """The truth that the result holds; ValueError where it holds none."""
+    check_result(result)
     if "truth" not in result:
         raise ValueError(
             "this score needs the truth, which the result does not hold; use innovations "
@@ -25,8 +26,20 @@ def truth_of(result: xr.Dataset) -> xr.DataArray:
     return result["truth"]
 
 
+def check_result(result: Any) -> None:
+    """Raise TypeError unless `result` is a Dataset."""
+    if not hasattr(result, "data_vars"):
+        raise TypeError(
+            f"wanted the Dataset of assimilate or compare, met {type(result).__name__}"
+        )
+
+
 def from_cycle(result: Any, skip: int) -> Any:
     """`result` (a Dataset or a variable of it) from cycle `skip` on."""
+    if not isinstance(skip, (int, np.integer)) or isinstance(skip, bool):
+        raise ValueError(f"skip must be an integer, the first cycle that counts, met {skip!r}")
+    if not hasattr(result, "data_vars") and not hasattr(result, "dims"):
+        check_result(result)
     if not 0 <= skip < result.sizes["time"]:
         raise ValueError(
             f"skip = {skip} leaves no cycle of {result.sizes['time']}; wanted 0 <= skip < "
@@ -37,6 +50,7 @@ def from_cycle(result: Any, skip: int) -> Any:
 
 def check_scheme(result: Any) -> None:
     """Refuse a result whose methods stand along `method`, the old name of the dimension."""
+    check_result(result)
     if "method" in result.dims and "scheme" not in result.dims:
         raise ValueError(
             'the result has the dimension "method", which is "scheme" now; wanted '
@@ -61,7 +75,8 @@ def rmse(result: xr.Dataset) -> xr.DataArray:
     Raises:
         ValueError: the result holds no truth.
     """
-    error = result["mean"] - truth_of(result)
+    truth = truth_of(result)
+    error = result["mean"] - truth
     return ((error**2).mean("x", skipna=False) ** 0.5).rename("rmse")
 
 
@@ -74,6 +89,7 @@ def spread(result: xr.Dataset) -> xr.DataArray:
     Returns:
         DataArray `(case..., time, stage)`, in the state's units.
     """
+    check_result(result)
     return ((result["std"] ** 2).mean("x", skipna=False) ** 0.5).rename("spread")
 
 
@@ -220,6 +236,7 @@ def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -
     """
     import xarray as xr
 
+    check_result(result)
     if "ranks" not in result:
         raise ValueError("the result holds no ranks; run assimilate(..., keep=('ranks',))")
     if stage not in result["stage"]:

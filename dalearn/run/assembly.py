@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..methods.base import Method
+from .assimilate import portable, seed_words
 from .jobs import Case, Failure
 from .results import MemoryStore, ZarrStore
 
@@ -40,9 +41,10 @@ def assemble(
         for i, f in sorted(failed.items()):
             reasons[cases[i].label].append(f"{cases[i]}: {f}")
         out["failed"] = ("scheme", ["; ".join(r) for r in reasons.values()])
-    out.attrs = {**pattern.attrs, "method": "\n".join(map(repr, methods.values())), "seed": seeds}
+    seed = seeds if max(seeds) < 2**31 else seed_words(seeds)
+    out.attrs = {**pattern.attrs, "method": "\n".join(map(repr, methods.values())), "seed": seed}
     del out.attrs["seconds"]
-    return out
+    return portable(out)
 
 
 def joined(parts: list[xr.Dataset], dim: str, labels: list) -> xr.Dataset:

@@ -91,7 +91,7 @@ def assimilate(
     result = record.dataset()
     result.attrs = {
         "method": repr(method),
-        "seed": seed if isinstance(seed, (int, str)) else str(seed),
+        "seed": seed_words(seed),
         "shape": problem.shape or (problem.n,),
         "seconds": seconds,
         "library": library(problem.like),
@@ -111,12 +111,17 @@ def checked(
     if not isinstance(problem, Problem):
         raise TypeError(f"wanted a Problem, met {type(problem).__name__}; see twin and Problem")
     for method in methods:
-        if isinstance(method, type) or not callable(getattr(method, "run", None)):
-            raise TypeError(f"wanted a method such as ETKF(members=20), met {method!r}")
+        check_method(method)
     problem = problem.validated()
     if "ranks" in keep and problem.truth is None:
         raise ValueError("ranks need the truth, which this problem does not have; drop 'ranks'")
     return problem, keep
+
+
+def check_method(method: Any) -> None:
+    """Raise TypeError for what is no method."""
+    if isinstance(method, type) or not callable(getattr(method, "run", None)):
+        raise TypeError(f"wanted a method such as ETKF(members=20), met {method!r}")
 
 
 @lru_cache
@@ -225,7 +230,7 @@ class Recorder:
             "x": np.arange(p.n),
             "y": np.arange(p.observation.m),
         }
-        return xr.Dataset(data, coords)
+        return portable(xr.Dataset(data, coords))
 
     def _predicted(self) -> np.ndarray:
         """H(mean) `(case..., time, stage, m)`, NaN where a moving network has no sensor."""
@@ -239,6 +244,24 @@ class Recorder:
                 observe = p._observe(k)
                 out[k, ..., : observe.m] = to_numpy(observe(rows[k]))
         return np.moveaxis(out, 0, len(p.batch))
+
+
+def seed_words(seed: Any) -> Any:
+    """A seed as an attribute that every file format holds: text from 2^31 on."""
+    small = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed < 2**31
+    return int(seed) if small else str(seed)
+
+
+def portable(data: xr.Dataset) -> xr.Dataset:
+    """The same, to be written with doubles where netCDF 3 has no integers for a coordinate.
+
+    Seeds from 2^31 on, and dates with parts of a second; exact below 2^53.
+    """
+    for name, c in data.coords.items():
+        whole = c.dtype.kind in "iu" and c.size and int(c.max()) >= 2**31
+        if whole or (c.dtype.kind == "M" and (c.values.astype("M8[s]") != c.values).any()):
+            data[name].encoding["dtype"] = "float64"
+    return data
 
 
 def given(p: Problem, cases: tuple[str, ...]) -> dict[str, tuple]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import to_numpy
 from ..methods.base import Method
 from ..problem.problem import Problem
-from .assimilate import assimilate
+from .assimilate import assimilate, check_method
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -92,24 +93,44 @@ def labelled(methods: Any) -> dict[Any, Method]:
     """The methods under the labels that they are given, or make for themselves."""
     if isinstance(methods, Mapping):
         chosen = dict(methods)
-    elif isinstance(methods, Iterable):
+        _check_labels(list(chosen))
+    elif isinstance(methods, Iterable) and not isinstance(methods, str):
         methods = list(methods)
+        for m in methods:
+            check_method(m)
         labels = [label(m) for m in methods]
         if len(set(labels)) != len(labels):
             raise ValueError(f"methods must have different labels, met {labels}; pass a mapping")
         chosen = dict(zip(labels, methods, strict=True))
     else:
-        raise TypeError(f"methods must be a sequence or a mapping, met {methods!r}")
+        raise TypeError(
+            f"methods must be a sequence or a mapping, such as [ETKF(members=20)], met {methods!r}"
+        )
     if not chosen:
         raise ValueError("methods is empty; wanted at least one")
     return chosen
 
 
+def _check_labels(labels: list) -> None:
+    """Raise unless labels can stand along a dimension, all as what they are."""
+    text = [isinstance(name, str) for name in labels]
+    numbers = [isinstance(n, (int, float)) and not isinstance(n, bool) for n in labels]
+    if not (all(text) or all(numbers)):
+        raise TypeError(f"labels of methods must be all text or all numbers, met {labels}")
+
+
+MOST = 10**6  # seeds of one sweep: each is a run, and a row of every variable
+
+
 def seed_numbers(seeds: Any, batch: tuple[int, ...]) -> list[int]:
     """The seeds asked for: as many as the batch has experiments, if it has an axis."""
-    which = np.asarray(seeds)
+    which = np.asarray(to_numpy(seeds))
     if which.dtype.kind not in "iu" or which.ndim > 1 or not which.size or which.min() < 0:
         raise ValueError(f"seeds must be how many or which, as integers >= 0, met {seeds!r}")
+    if (which.ndim == 0 and which > MOST) or which.size > MOST:
+        raise ValueError(f"seeds must be at most {MOST} in one sweep, met {seeds!r}"[:200])
+    if which.ndim and which.max() >= 2**53:
+        raise ValueError(f"seeds must be below 2**53, to be labels in files, met {which.max()}")
     if which.ndim == 0:
         which = np.arange(batch[0] if batch and which == 1 else int(which))
     chosen = which.tolist()

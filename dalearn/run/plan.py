@@ -22,6 +22,7 @@ from ..array import (
     is_module,
     is_tensor,
     normal,
+    seed_array,
     to_numpy,
 )
 from ..covariances.base import Covariance
@@ -70,9 +71,7 @@ def plan_of(
             f"noise has dimension {noise.n} and batch axes {noise.batch}, wanted {n}, the numbers "
             f"of one state, and axes that broadcast to x0's leading ones {lead}"
         )
-    seeds = np.asarray(seed)
-    if seeds.dtype.kind not in "iu" or (seeds.size and seeds.min() < 0):
-        raise ValueError(f"seed must be a non-negative integer (or one each), met {seed!r}")
+    seeds = seed_array(seed)
     if seeds.ndim and seeds.size != math.prod(lead):
         raise ValueError(f"met {seeds.size} seeds, wanted {math.prod(lead)}: one per trajectory")
     swept = (swept,) if isinstance(swept, str) else swept
