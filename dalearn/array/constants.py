@@ -115,7 +115,7 @@ def kept(store: dict[Hashable, Any], name: Hashable, like: Array, make: Callable
     Returns:
         The arrays in the library of `like`.
     """
-    key = _key(name, like)
+    key = name, is_tensor(like), like.dtype, device(like)
     value = store.get(key)
     if value is None:
         value = _made(make, like)
@@ -123,10 +123,6 @@ def kept(store: dict[Hashable, Any], name: Hashable, like: Array, make: Callable
             store.pop(old, None)
         store[key] = value
     return value
-
-
-def _key(name: Hashable, like: Array) -> Hashable:
-    return name, is_tensor(like), like.dtype, device(like)
 
 
 def _made(make: Callable[[], Any], like: Array) -> Any:
@@ -145,7 +141,9 @@ def constant(make: Callable[..., Any], *args: Any, like: Array) -> Any:
     Returns:
         The arrays in the library of `like`.
     """
-    return SHARED.get(_key((make, args), like), lambda: _made(lambda: make(*args), like))
+    key = (make, args), is_tensor(like), like.dtype, device(like)
+    found = SHARED.values.get(key)  # asked in every step of a model
+    return found[1] if found else SHARED.get(key, lambda: _made(lambda: make(*args), like))
 
 
 def _new_eye(xp: Any, n: int, dtype: Any, where: Any) -> Array:
