@@ -60,7 +60,7 @@ def test_constants_of_models_of_many_sizes_are_bounded(monkeypatch):
     store = Store(limit=2**18)
     monkeypatch.setattr(constants, "SHARED", store)
     for n in range(16, 72, 4):
-        da.Kolmogorov(n, dt=0.01)(np.zeros((1, n, n)))
+        da.Kolmogorov(n, dt=0.01)(np.zeros((2, n, n)))
     assert len(store) > 1
     assert sum(weight(v) for _, v in store.values.values()) <= 2**18
 
