@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, overload
 
-from ..array import Array, array_namespace, as_floats, correlations, eye
+from ..array import Array, array_namespace, as_floats, correlations, eye, no_grad
 from .base import Covariance
 from .matrices import Dense, Diagonal, check_symmetric
 from .roots import Rows
@@ -42,12 +42,14 @@ def as_covariance(
         if definite and isinstance(C, Rows):
             return Dense(C.matrix())  # whether it has an inverse shows here, not in a cycle
         return C
-    values = as_floats(C, name)
+    values = as_floats(C, name, axes=("x",) if getattr(C, "ndim", 0) < 2 else ("x", "x"))
     if values.ndim == 0 and n is not None:
         values = values + 0 * eye(n, values)[0]
     if values.ndim < 2:
         return Diagonal(values)
-    return (None if definite else _singular(values)) or Dense(values)
+    with no_grad(values):
+        singular = None if definite else _singular(values)
+    return _singular(values) or Dense(values) if singular else Dense(values)
 
 
 def _singular(C: Array) -> Rows | None:

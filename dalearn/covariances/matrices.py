@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..array import Array, array_namespace, as_floats, convert, correlations, definite, eye, no_grad
+from ..array import (
+    Array,
+    array_namespace,
+    as_floats,
+    convert,
+    correlations,
+    definite,
+    eye,
+    no_grad,
+)
 from .base import Covariance, Masked, check_width
 
 
@@ -21,6 +30,7 @@ def check_symmetric(C: Array) -> None:
         C: matrices `(..., n, n)`.
 
     Raises:
+        TypeError: for half precision, which no factorisation knows.
         ValueError: naming the shape, or the largest asymmetry.
     """
     if C.ndim < 2 or C.shape[-1] != C.shape[-2]:
@@ -29,6 +39,8 @@ def check_symmetric(C: Array) -> None:
             "variances go into Diagonal"
         )
     xp = array_namespace(C)
+    if xp.finfo(C.dtype).bits < 32:
+        raise TypeError(f"the covariance has dtype {C.dtype}, wanted float32 or float64")
     if not bool(xp.all(xp.isfinite(C))):
         raise ValueError("the covariance holds NaN or infinity; wanted finite numbers")
     v = xp.abs(xp.linalg.diagonal(C))
@@ -154,8 +166,6 @@ class Dense(Covariance):
 
     def _check(self, C: Array) -> None:
         xp = array_namespace(C)
-        if xp.finfo(C.dtype).bits < 32:
-            raise TypeError(f"the covariance has dtype {C.dtype}, wanted float32 or float64")
         check_symmetric(C)
         v = float(xp.min(xp.linalg.diagonal(C)))
         A, _ = correlations(C)

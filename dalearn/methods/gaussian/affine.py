@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ...array import Array, Jacobian, Store, array_namespace, device
 from ...problem.like import ProblemLike
