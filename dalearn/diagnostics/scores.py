@@ -50,7 +50,8 @@ def from_cycle(result: Any, skip: int) -> Any:
 
 def check_scheme(result: Any) -> None:
     """Refuse a result whose methods stand along `method`, the old name of the dimension."""
-    check_result(result)
+    if not hasattr(result, "dims"):  # a score, a DataArray, has dimensions as well
+        check_result(result)
     if "method" in result.dims and "scheme" not in result.dims:
         raise ValueError(
             'the result has the dimension "method", which is "scheme" now; wanted '

@@ -259,13 +259,17 @@ def _chunks(v: xr.Variable) -> tuple[int, ...]:
 
 
 def _opened(group: Path) -> xr.Dataset:
-    """A group; where dask is there to do it, arrays over x and y are read when they are used."""
+    """A group; where dask is there to do it, arrays over x and y are read when they are used.
+
+    What is read at once is read here: workers of a cluster may be gone, or have no such file.
+    """
     import xarray as xr
 
     lazy = find_spec("dask") is not None
-    data = xr.open_zarr(group, consolidated=False, chunks=-1 if lazy else None).drop_encoding()
-    small = [k for k, v in data.variables.items() if not lazy or not {"x", "y"} & set(v.dims)]
-    data = data.assign({k: data[k].load() for k in small})
+    data = xr.open_zarr(group, consolidated=False, chunks=None).drop_encoding()
+    large = {k for k, v in data.variables.items() if lazy and {"x", "y"} & set(v.dims)}
+    large -= set(data.coords)
+    data = data.assign({k: v.chunk() if k in large else v.load() for k, v in data.items()})
     return with_attrs(data, {k: v for k, v in data.attrs.items() if k not in ("seal", "sealed")})
 
 

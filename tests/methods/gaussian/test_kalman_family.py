@@ -348,8 +348,9 @@ def test_yardsticks(natures, name):
     # Lorenz-96: B is that of the whole run, whose start at rest has to be a small part of it
     problem, skip = natures[name[:2]]
     found = scores(problem, method, skip)
-    # over 1600 cycles the median of 10 scatters by 0.002 (3D-Var), of 20 over 3600 by 0.001
-    assert abs(float(found["rmse"].median()) - published) <= slack + full(0.005, 0)
+    # over 1600 cycles the median of 10 scatters by 0.002 (3D-Var), of 20 over 3600 by 0.001; and
+    # with the B of half the run 3D-Var has 0.427 where it has 0.418 with that of the whole
+    assert abs(float(found["rmse"].median()) - published) <= slack + full(0.01, 0)
 
 
 @pytest.mark.slow
