@@ -33,6 +33,7 @@ from .random import (
     torch_seed,
     uniform,
 )
+from .recall import Recall
 
 __all__ = [
     "SHARED",
@@ -42,6 +43,7 @@ __all__ = [
     "Operator",
     "Purpose",
     "Random",
+    "Recall",
     "Store",
     "Streams",
     "TorchStreams",

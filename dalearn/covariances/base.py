@@ -87,6 +87,10 @@ class Covariance:
         """The diagonal of C, `(..., n)`."""
         raise NotImplementedError
 
+    def std(self) -> Array:
+        """Standard deviations `(..., n)`."""
+        return self.variance() ** 0.5
+
     def matrix(self) -> Array:
         """C itself, `(..., n, n)`."""
         raise NotImplementedError

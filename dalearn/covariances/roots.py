@@ -43,10 +43,17 @@ class Spanned(Covariance):
 
     @cached_property
     def _variance(self) -> Array:  # a filter in its steady state shows the same rows for long
-        return array_namespace(self._rows).sum(self._rows * self._rows, axis=-2)
+        return array_namespace(self._rows).linalg.vecdot(self._rows, self._rows, axis=-2)
+
+    @cached_property
+    def _std(self) -> Array:
+        return self._variance**0.5
 
     def variance(self) -> Array:
         return self._variance
+
+    def std(self) -> Array:
+        return self._std
 
     def matrix(self) -> Array:
         return self._rows.mT @ self._rows

@@ -74,7 +74,7 @@ class Gaussian:
     @property
     def std(self) -> Array:
         """Standard deviations `(..., n)`."""
-        return self.cov.variance() ** 0.5
+        return self.cov.std()
 
     def sample(self, rng: Any, members: int) -> Array:
         """Independent draws.

@@ -7,7 +7,7 @@ arrays are dataclasses, so that they can move between libraries and be pickled.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ..array import (
@@ -179,6 +179,10 @@ class Observation:
     def at(self, k: int) -> Observation:
         """The observing system at the k-th observation time: itself."""
         return self
+
+    def masked(self, seen: Array) -> Observation:
+        """The system when only some numbers are observed, booleans `(..., m)`: see Covariance."""
+        return replace(self, noise=self.noise.masked(seen))
 
     def __call__(self, x: Array) -> Array:
         return self.operator(x)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..array import (
     Array,
     Model,
     Operator,
+    Recall,
     array_namespace,
     as_floats,
     batch_index,
@@ -74,6 +75,7 @@ class Problem:
     times: Any = None
     _counts: list[int] = field(init=False, repr=False)  # model steps before each observation
     _seen: Array = field(init=False, repr=False)  # where data are not NaN
+    _gaps: Recall = field(init=False, repr=False, default_factory=Recall)  # masks met before
     _complete: np.ndarray = field(init=False, repr=False)  # times without a gap in any experiment
 
     def __post_init__(self):
@@ -88,13 +90,11 @@ class Problem:
                 f"data must have axes (..., K times, m), met shape {tuple(self.data.shape)}; "
                 "for one observed number use data[:, None]"
             )
-        Q = as_covariance(self.noise, "the model noise", self.n)
-        object.__setattr__(self, "noise", Q)
+        object.__setattr__(self, "noise", as_covariance(self.noise, "the model noise", self.n))
         if not isinstance(self.shape, (tuple, list)):
             raise TypeError(f"shape must be a tuple such as (2, 64, 64), met {self.shape!r}")
         object.__setattr__(self, "shape", tuple(self.shape))
-        K = self.data.shape[-2]
-        object.__setattr__(self, "_counts", one_each(self.steps, K))
+        object.__setattr__(self, "_counts", one_each(self.steps, self.data.shape[-2]))
         if self.truth is not None:
             truth = as_floats(self.truth, "the truth", axes=("time", "x"), gaps=True)
             object.__setattr__(self, "truth", truth)
@@ -244,8 +244,8 @@ class Problem:
         xp = array_namespace(y)
         if bool(xp.all(seen)):
             return observe, y
-        filled = xp.where(seen, y, xp.zeros_like(y))
-        return replace(observe, noise=observe.noise.masked(seen)), filled
+        observe = self._gaps(seen, (observe,), partial(observe.masked, seen))
+        return observe, xp.where(seen, y, xp.zeros_like(y))
 
     def _observe(self, k: int) -> Observation:
         observe = self.observation.at(k)

@@ -16,6 +16,7 @@ from ..files.progress import progress_bar
 from ..methods.base import Cycle, Method
 from ..methods.ensemble.tapering import tapers
 from ..problem.belief import Belief, Ensemble
+from ..problem.observe import Observation
 from ..problem.problem import Problem
 from .innovations import agreement
 from .ranks import ranks, ties
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 KEEP = ("moments", "ranks", "members", "innovation")
 
 PACKAGES = ("dalearn", "numpy", "torch", "xarray")  # whose versions a result names
+
+MANY = 2**12  # numbers of the state, in each case, that an operator is called with at once
 
 _CORE = {"members": ("member", "x"), "weights": ("member",)}
 
@@ -236,14 +239,18 @@ class Recorder:
         """H(mean) `(case..., time, stage, m)`, NaN where a moving network has no sensor."""
         p, mean = self.problem, self.values["mean"]  # (time, stage, case..., n)
         xp = array_namespace(mean)
-        rows = xp.moveaxis(mean, 1, -2)  # (time, case..., stage, n)
+        rows = xp.moveaxis(mean, (0, 1), (-3, -2))  # (case..., time, stage, n)
         K, m = len(p), p.observation.m
-        out = np.full((K, *rows.shape[1:-1], m), np.nan)
+        out = np.full((*rows.shape[:-1], m), np.nan)
+        fixed = isinstance(p.observation, Observation)
+        most = max(1, MANY // (rows.shape[-2] * p.n)) if fixed else 1
         with no_grad(mean):
-            for k in range(K):
-                observe = p._observe(k)
-                out[k, ..., : observe.m] = to_numpy(observe(rows[k]))
-        return np.moveaxis(out, 0, len(p.batch))
+            for k in range(0, K, most):
+                some, observe = rows[..., k : k + most, :, :], p._observe(k)
+                seen = to_numpy(observe(xp.reshape(some, (*p.batch, -1, p.n))))
+                shape = (*some.shape[:-1], observe.m)
+                out[..., k : k + most, :, : observe.m] = np.reshape(seen, shape)
+        return out
 
 
 def seed_words(seed: Any) -> Any:
@@ -276,7 +283,7 @@ def given(p: Problem, cases: tuple[str, ...]) -> dict[str, tuple]:
 
 
 def _full(values: list, batch: tuple[int, ...]) -> np.ndarray:
-    return np.stack([np.broadcast_to(v, batch) for v in values])
+    return np.stack([v if v.shape == batch else np.broadcast_to(v, batch) for v in values])
 
 
 def case_dims(batch: tuple[int, ...]) -> tuple[str, ...]:

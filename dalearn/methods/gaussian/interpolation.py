@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from typing import Any
 
 from ...array import (
     Array,
     Jacobian,
+    Recall,
     array_namespace,
     as_floats,
     check_between,
@@ -32,10 +34,12 @@ from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike
+from ...problem.observe import is_linear
 from ..background import as_background, background, climate
 from ..base import Cycle, start, tangent
+from .affine import Affine
 from .kalman import kalman_update
-from .square_root import gain, variance
+from .square_root import Gain, gain, variance
 
 
 def oi(x: Array, B: Array, h: Array, H: Array, y: Array, R: Covariance) -> tuple[Array, Array]:
@@ -95,6 +99,7 @@ class OI:
             factor = lift(self.factor, problem.like, problem.batch, "factor")
             X = factor**0.5 * background(self.B, problem, "OI(B=...)").rows()
             B, std = Rows(X), variance(X) ** 0.5
+            once, recall = Affine(self.operator_jacobian, problem), Recall()
             mean = None if self.cycled else climate(problem, "use OI(cycled=True)")[0]
         for k in range(len(problem)):
             with no_grad(problem.like):
@@ -102,10 +107,18 @@ class OI:
                 forecast = Gaussian.unchecked(x, B)
                 observe, y = problem.at(k)
                 R = observe.noise
-                h, H = tangent(self.operator_jacobian, observe.operator, x, std)
-                found = gain(X, X @ R.whiten(H.mT))
+                if is_linear(observe.operator):
+                    h, H = once(observe.operator, x, X)
+                else:
+                    h, H = tangent(self.operator_jacobian, observe.operator, x, std)
+                found, after = recall(H, (X, R), partial(_taught, X, H, R))
                 xa, _ = found.update(x, R.whiten((y - h)[..., None, :]), R)
-            yield Cycle(forecast, Gaussian.unchecked(xa, Rows(found.rows)))
+            yield Cycle(forecast, Gaussian.unchecked(xa, after))
+
+
+def _taught(X: Array, H: Array, R: Covariance) -> tuple[Gain, Rows]:
+    found = gain(X, X @ R.whiten(H.mT))
+    return found, Rows(found.rows)
 
 
 @dataclass(frozen=True, eq=False)

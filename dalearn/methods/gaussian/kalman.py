@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from ...array import (
     Array,
     Jacobian,
+    Recall,
     array_namespace,
     check_factor,
     eye,
@@ -36,7 +37,7 @@ from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, Stepwise, stepwise
 from ..base import Cycle, start, tangent
 from .affine import Affine
-from .square_root import Gain, Recall, gain, join, variance
+from .square_root import Gain, gain, join, variance
 
 
 def kalman_update(

@@ -20,6 +20,7 @@ from typing import Any
 from ...array import (
     Array,
     Jacobian,
+    Recall,
     array_namespace,
     eye,
     no_grad,
@@ -35,7 +36,7 @@ from ...problem.like import ProblemLike, stepwise
 from ..base import Cycle
 from .affine import Affine
 from .kalman import Interval, filtered
-from .square_root import Recall, join, variance
+from .square_root import join, variance
 
 
 def rts_update(

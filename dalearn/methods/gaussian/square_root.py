@@ -13,9 +13,8 @@ Control 20, 1975.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import log, pi
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,7 +45,8 @@ class Gain(NamedTuple):
         xp = array_namespace(x, d)
         e = _substituted(self.T, d)
         m = R.n if R.seen is None else xp.sum(xp.astype(R.seen, d.dtype), axis=-1)
-        score = -(m * log(2 * pi) + R.log_det() + xp.sum(e * e, axis=(-2, -1))) / 2 - self.size
+        square = xp.linalg.vecdot(e, e)[..., 0]
+        score = -(m * log(2 * pi) + R.log_det() + square) / 2 - self.size
         return x + (e @ self.K)[..., 0, :], score
 
 
@@ -77,10 +77,10 @@ def _substituted(T: Array, d: Array) -> Array:
     """
     m = T.shape[-1]
     if m <= 8:  # element by element: the same to the bit in a batch and alone
-        parts: list[Array] = []
-        for i in range(m):
-            parts.append(d[..., i : i + 1] / T[..., i : i + 1, i : i + 1])
-            d = d - parts[-1] * T[..., i : i + 1, :]
+        parts = [d[..., :1] / T[..., :1, :1]]
+        for i in range(1, m):
+            d = d[..., 1:] - parts[-1] * T[..., i - 1 : i, i:]
+            parts.append(d[..., :1] / T[..., i : i + 1, i : i + 1])
         return array_namespace(d).concat(parts, axis=-1)
     xp = array_namespace(T, d)  # T^T upside down is upper triangular: no rows are exchanged
     T, d = xp.flip(T, axis=(-2, -1)), xp.flip(d, axis=-1)
@@ -91,7 +91,7 @@ def _substituted(T: Array, d: Array) -> Array:
 
 def variance(X: Array) -> Array:
     """The diagonal of X^T X, `(..., n)`, from rows X."""
-    return array_namespace(X).sum(X * X, axis=-2)
+    return array_namespace(X).linalg.vecdot(X, X, axis=-2)
 
 
 def join(a: Array, b: Array, axis: int = -1) -> Array:
@@ -110,28 +110,3 @@ def join(a: Array, b: Array, axis: int = -1) -> Array:
         lead = np.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
         a, b = (xp.broadcast_to(v, (*lead, *v.shape[-2:])) for v in (a, b))
     return xp.concat((a, b), axis=axis)
-
-
-class Recall:
-    """Covariances are not read from data: with the same matrices they soon repeat, to the bit.
-
-    What was made of the last few rows and matrices is kept, and given again for rows of the same
-    bytes and the same matrices (as objects): the result is what it would be without.
-    """
-
-    KEPT, LARGEST = 8, 2**14  # sets of rows, and bytes of one that is looked up
-
-    def __init__(self):
-        self.known: dict[Any, Any] = {}
-
-    def __call__(self, X: Array, matrices: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """`make()`, or what it returned for the same rows and matrices."""
-        if not isinstance(X, np.ndarray) or X.nbytes > self.LARGEST:
-            return make()
-        key = X.shape, X.tobytes(), *map(id, matrices)
-        found = self.known.get(key)
-        if found is None:
-            while len(self.known) >= self.KEPT:
-                self.known.pop(next(iter(self.known)))
-            found = self.known[key] = make(), matrices  # kept, so that no other has their ids
-        return found[0]

@@ -41,6 +41,7 @@ from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, stepwise
+from ...problem.observe import is_linear
 from ..base import Cycle, log_density, start
 from .kalman import inflated
 from .square_root import gain, join, variance
@@ -218,9 +219,14 @@ class UKF:
                         X = X if Q is None else join(X, Q, -2)
                 forecast = Gaussian.unchecked(x, Rows(X))
                 observe, y = problem.at(k)
-                R, S = observe.noise, _turned(X)
-                h, Z = unscented(observe(_around(x, S, reach)), reach, bend)
-                found = gain(join(S, -S, -2) / 2**0.5, R.whiten(Z))  # the rows of these points
+                R = observe.noise
+                if is_linear(observe.operator):  # exact for the rows as they are
+                    h, Z = observe(x[..., None, :])[..., 0, :], observe(X)
+                else:
+                    S = _turned(X)
+                    h, Z = unscented(observe(_around(x, S, reach)), reach, bend)
+                    X = join(S, -S, -2) / 2**0.5  # the rows of these points
+                found = gain(X, R.whiten(Z))
                 x, score = found.update(x, R.whiten((y - h)[..., None, :]), R)
                 X = inflated(found.rows, factor, R)
                 analysis = Gaussian.unchecked(x, Rows(X))
