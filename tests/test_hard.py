@@ -34,7 +34,7 @@ class Blow:
 
 METHODS = (
     da.DEnKF(5), da.EnKF(5), da.ETKF(5), da.EnSRF(5), da.EnKFN(5), da.EnKS(5), da.IEnKS(5),
-    da.ParticleFilter(5), da.ExtendedKF(), da.UKF(), da.OI(np.ones(2)),
+    da.ParticleFilter(5), da.UKF(), da.OI(np.ones(2)),
 )  # fmt: skip
 
 

@@ -102,23 +102,45 @@ def finite_difference(f: Operator, x: Array, scale: Array | None = None) -> tupl
     which balances truncation against round-off: about 1e-10 relative in float64, 1e-4 in float32,
     in whatever units a component has.
 
+    Without a scale, |x_i| may be small by chance, and the step too short. Entries in which
+    round-off is seen are taken again with steps 1e3 times as long, up to three times, as long as
+    the longer step says the same to round-off.
+
     Args:
         f: a function `(..., n) -> (..., m)`, each row on its own.
         x: states `(..., n)`.
-        scale: `(..., n)`, a typical size of the components, such as their standard deviations,
-            for those that are close to 0 by chance; the filters give it. Where it and x_i are 0,
-            h is eps^(1/3).
+        scale: `(..., n)`, a typical size of the components, such as their standard deviations;
+            the filters give it. Where it and x_i are 0, h is eps^(1/3).
 
     Returns:
         `f(x) (..., m)` and `J (..., m, n)` in the library of `x`.
     """
     xp = array_namespace(x, scale)
+    eps = float(xp.finfo(x.dtype).eps)
     size = xp.abs(x) if scale is None else xp.maximum(xp.abs(x), scale + 0 * x)
-    h = float(xp.finfo(x.dtype).eps) ** (1 / 3) * xp.where(size > 0, size, 1.0 + 0 * size)
-    steps = _units(x)
+    h = eps ** (1 / 3) * xp.where(size > 0, size, 1.0 + 0 * size)
+    J, noise = _differences(f, x, h)
+    for wider in (1e3, 1e6, 1e9) if scale is None else ():
+        rough = noise > eps**0.4 * xp.abs(J)
+        nothing = xp.all(J == 0, axis=-2)[
+            ..., None, :
+        ]  # nothing depends on it, or the step is lost
+        if not bool(xp.any(rough & ((J != 0) | nothing))):
+            break
+        K, less = _differences(f, x, wider * h)
+        same = rough & (xp.abs(K - J) <= 8 * noise)  # not where the function bends, or ends
+        J, noise = xp.where(same, K, J), xp.where(same, less, 0 * noise)
+    return f(x), J
+
+
+def _differences(f: Operator, x: Array, h: Array) -> tuple[Array, Array]:
+    """Central differences with steps `h (..., n)`, and what round-off may add to each entry."""
+    xp, steps = array_namespace(x), _units(x)
     forward, backward = x + h * steps, x - h * steps  # (n, ..., n)
     width = xp.sum((forward - backward) * steps, axis=-1)[..., None]  # the step really taken
-    return f(x), xp.moveaxis((f(forward) - f(backward)) / width, 0, -1)
+    above, below = f(forward), f(backward)
+    noise = float(xp.finfo(x.dtype).eps) * (xp.abs(above) + xp.abs(below)) / width
+    return xp.moveaxis((above - below) / width, 0, -1), xp.moveaxis(noise, 0, -1)
 
 
 def _units(x: Array) -> Array:

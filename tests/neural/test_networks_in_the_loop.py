@@ -402,4 +402,4 @@ def test_torchdas_shallow_water_case():
         mean = run(p, method)["mean"].sel(stage="analysis").values
         found = water.error(mean)
         assert found < alone / 4
-        assert floor < found < 2.5 * floor  # nothing in the latent space is better than the coder
+        assert floor < found < 3.5 * floor  # nothing in the latent space is better than the coder

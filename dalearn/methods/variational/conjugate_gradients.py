@@ -102,11 +102,13 @@ def krylov(
         size = xp.maximum(size, beta)
         beta = xp.where(beta > 8 * eps * size, beta, xp.zeros_like(beta))
         u, w = over(u, beta), over(w, beta)
-        q = tangent.back(u) + w - beta[..., None, None] * q
+        back = tangent.back(u) + w
+        size = xp.maximum(size, squares(back) ** 0.5)  # what is left of it below is round-off
+        q = back - beta[..., None, None] * q
         q = q - (q @ V.mT) @ V
         q = q - (q @ V.mT) @ V
         alpha = squares(q) ** 0.5
-        alpha = xp.where(alpha > 8 * eps * size, alpha, xp.zeros_like(alpha))
+        alpha = xp.where(alpha > 64 * eps * size, alpha, xp.zeros_like(alpha))
         q = over(q, alpha)
         rho = (rho_bar**2 + beta**2) ** 0.5
         rho = xp.where(active, rho, xp.ones_like(rho))

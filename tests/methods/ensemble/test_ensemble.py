@@ -757,8 +757,8 @@ def test_seven_members_track_lorenz96_with_a_radius_and_not_without():
         run(nature, da.LETKF(7, localization=RING, inflation=1.04, rotate="haar")), skip=skip
     ).sel(stage="analysis")
     assert int(local["lost"].sum()) == 0
-    # two digits, and 12 seeds of 400 cycles pin the median to 0.005, 20 of 1100 to 0.002
-    assert abs(float(local["rmse"].median()) - 0.22) <= 0.01
+    # a long run has 0.213; 12 seeds of 400 cycles pin the median to 0.005, 20 of 1100 to 0.002
+    assert abs(float(local["rmse"].median()) - 0.213) <= 0.01
     alone = da.score(run(nature, da.ETKF(7, inflation=1.04, rotate="haar")), skip=skip).sel(
         stage="analysis"
     )

@@ -198,3 +198,15 @@ def test_differences_are_taken_in_the_units_of_the_state():
     assert np.allclose(da.finite_difference(np.exp, np.zeros((1, 2)))[1], np.eye(2), rtol=1e-8)
     single = da.finite_difference(np.log10, x.astype(np.float32))[1].item()
     assert np.isclose(single, 1 / np.log(10) / 1.5e-9, rtol=1e-3)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("small", [1.0, 1e-3, 1e-6, 1e-9, 1e-13, 0.0])
+def test_differences_find_a_step_where_a_component_is_small_by_chance(unit, small):
+    """x of Lorenz-63 passes 0: a step of 6e-6 |x| alone would be lost in the round-off of y."""
+    model, x = da.Lorenz63(), np.array([[1.5 * small, -7.0, 25.0]])
+    known = unit if small == 0 else None  # of a 0 nothing can be known: the scale has to be told
+    scale = None if known is None else known * np.full((1, 3), 8.0)
+    J = da.finite_difference(lambda z: model(z / unit) * unit, x * unit, scale)[1]
+    # entries are of order 1; a step of 1e-9 |x| leaves 1e-6, differences at their best 1e-10
+    assert np.allclose(J, da.linearize(model, x)[1], rtol=0, atol=5e-6)
