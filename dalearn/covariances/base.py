@@ -87,7 +87,7 @@ class Covariance:
         """The diagonal of C, `(..., n)`."""
         raise NotImplementedError
 
-    def std(self) -> Array:
+    def deviations(self) -> Array:
         """Standard deviations `(..., n)`."""
         return self.variance() ** 0.5
 

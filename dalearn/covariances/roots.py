@@ -52,7 +52,7 @@ class Spanned(Covariance):
     def variance(self) -> Array:
         return self._variance
 
-    def std(self) -> Array:
+    def deviations(self) -> Array:
         return self._std
 
     def matrix(self) -> Array:

@@ -74,7 +74,7 @@ class Gaussian:
     @property
     def std(self) -> Array:
         """Standard deviations `(..., n)`."""
-        return self.cov.std()
+        return self.cov.deviations()
 
     def sample(self, rng: Any, members: int) -> Array:
         """Independent draws.

@@ -59,6 +59,13 @@ def name(request):
     return request.param
 
 
+def test_a_gaussian_has_its_standard_deviations(name):
+    """Some covariances have a setting `std` of their own: it is no answer to this question."""
+    C = EXAMPLES[name]
+    belief = da.Gaussian(np.zeros(C.n), C)
+    assert np.allclose(belief.std, C.variance() ** 0.5, rtol=1e-12, atol=0)
+
+
 # --- the contract, for all ---------------------------------------------------------------------
 
 
