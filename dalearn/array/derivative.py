@@ -119,18 +119,19 @@ def finite_difference(f: Operator, x: Array, scale: Array | None = None) -> tupl
     eps = float(xp.finfo(x.dtype).eps)
     size = xp.abs(x) if scale is None else xp.maximum(xp.abs(x), scale + 0 * x)
     h = eps ** (1 / 3) * xp.where(size > 0, size, 1.0 + 0 * size)
-    J, noise = _differences(f, x, h)
+    slope, noise = _differences(f, x, h)
     for wider in (1e3, 1e6, 1e9) if scale is None else ():
-        rough = noise > eps**0.4 * xp.abs(J)
-        nothing = xp.all(J == 0, axis=-2)[
-            ..., None, :
-        ]  # nothing depends on it, or the step is lost
-        if not bool(xp.any(rough & ((J != 0) | nothing))):
+        rough = noise > eps**0.4 * xp.abs(slope)
+        # where nothing depends on a component, or the step to it is lost in it
+        nothing = xp.all(slope == 0, axis=-2)[..., None, :]
+        if not bool(xp.any(rough & ((slope != 0) | nothing))):
             break
-        K, less = _differences(f, x, wider * h)
-        same = rough & (xp.abs(K - J) <= 8 * noise)  # not where the function bends, or ends
-        J, noise = xp.where(same, K, J), xp.where(same, less, 0 * noise)
-    return f(x), J
+        other, less = _differences(f, x, wider * h)
+        same = rough & (
+            xp.abs(other - slope) <= 8 * noise
+        )  # not where the function bends, or ends
+        slope, noise = xp.where(same, other, slope), xp.where(same, less, 0 * noise)
+    return f(x), slope
 
 
 def _differences(f: Operator, x: Array, h: Array) -> tuple[Array, Array]:
