@@ -121,15 +121,14 @@ def finite_difference(f: Operator, x: Array, scale: Array | None = None) -> tupl
     h = eps ** (1 / 3) * xp.where(size > 0, size, 1.0 + 0 * size)
     slope, noise = _differences(f, x, h)
     for wider in (1e3, 1e6, 1e9) if scale is None else ():
-        rough = noise > eps**0.4 * xp.abs(slope)
+        rough = noise > eps**0.4 * xp.abs(slope)  # 5e-7: a good step leaves eps^(2/3), 4e-11
         # where nothing depends on a component, or the step to it is lost in it
         nothing = xp.all(slope == 0, axis=-2)[..., None, :]
         if not bool(xp.any(rough & ((slope != 0) | nothing))):
             break
         other, less = _differences(f, x, wider * h)
-        same = rough & (
-            xp.abs(other - slope) <= 8 * noise
-        )  # not where the function bends, or ends
+        # not where the function bends, or ends; 8, as both sides of both differences are rounded
+        same = rough & (xp.abs(other - slope) <= 8 * noise)
         slope, noise = xp.where(same, other, slope), xp.where(same, less, 0 * noise)
     return f(x), slope
 

@@ -105,8 +105,9 @@ def gradient_test(
         # medians: at the largest steps the error is no power of the step yet
         order = float(np.median(np.diff(np.log(error[falls])) / np.diff(np.log(steps[falls]))))
         level = float(np.median(error[falls] / steps[falls]))
-        # level e + floor / e is least, 2 (level floor)^1/2, where the two are equal
-        right = abs(order - 1) < 0.1 and least < 200 * (level * max(floor, eps)) ** 0.5
+        # level e + floor / e is least where the two are equal
+        bound = 2 * (level * max(floor, eps)) ** 0.5
+        right = abs(order - 1) < 0.1 and least < 100 * bound
     attrs = {"order": order, "least": least, "passed": bool(right)}
     return xr.Dataset({"error": ("step", error)}, {"step": steps}, attrs)
 

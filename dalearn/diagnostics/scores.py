@@ -26,9 +26,9 @@ def truth_of(result: xr.Dataset) -> xr.DataArray:
     return result["truth"]
 
 
-def check_result(result: Any) -> None:
-    """Raise TypeError unless `result` is a Dataset."""
-    if not hasattr(result, "data_vars"):
+def check_result(result: Any, part: str = "data_vars") -> None:
+    """Raise TypeError unless `result` is a Dataset; with `part` "dims", or a variable of it."""
+    if not hasattr(result, part):
         raise TypeError(
             f"wanted the Dataset of assimilate or compare, met {type(result).__name__}"
         )
@@ -38,8 +38,7 @@ def from_cycle(result: Any, skip: int) -> Any:
     """`result` (a Dataset or a variable of it) from cycle `skip` on."""
     if not isinstance(skip, (int, np.integer)) or isinstance(skip, bool):
         raise ValueError(f"skip must be an integer, the first cycle that counts, met {skip!r}")
-    if not hasattr(result, "data_vars") and not hasattr(result, "dims"):
-        check_result(result)
+    check_result(result, "dims")
     if not 0 <= skip < result.sizes["time"]:
         raise ValueError(
             f"skip = {skip} leaves no cycle of {result.sizes['time']}; wanted 0 <= skip < "
@@ -50,8 +49,7 @@ def from_cycle(result: Any, skip: int) -> Any:
 
 def check_scheme(result: Any) -> None:
     """Refuse a result whose methods stand along `method`, the old name of the dimension."""
-    if not hasattr(result, "dims"):  # a score, a DataArray, has dimensions as well
-        check_result(result)
+    check_result(result, "dims")
     if "method" in result.dims and "scheme" not in result.dims:
         raise ValueError(
             'the result has the dimension "method", which is "scheme" now; wanted '

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..array import Array, array_namespace, broadcasts, convert_tree, eye, sane, where_ok
+from ..array import Array, array_namespace, broadcasts, convert_tree, root, where_ok
 from ..covariances.base import Covariance
 from ..covariances.given import as_covariance
 from ..covariances.roots import Rows
 from ..problem.belief import Ensemble, Gaussian
 from ..problem.like import ProblemLike
+from .base import start
 
 Background = Covariance | Literal["climatology", "prior"]
 
@@ -38,7 +39,8 @@ def background(B: Background, problem: ProblemLike, setting: str) -> Covariance:
     no truth or no spread to take it from, or where dimensions or batch axes differ.
     """
     if isinstance(B, str) and B == "climatology":
-        return _root(climate(problem, f"give {setting}, a covariance or variances")[1])
+        X, ok = root(climate(problem, f"give {setting}, a covariance or variances")[1])
+        return Rows(where_ok(ok, X))
     if isinstance(B, str):
         return _of_prior(problem, setting)
     if B.n != problem.n:
@@ -47,27 +49,12 @@ def background(B: Background, problem: ProblemLike, setting: str) -> Covariance:
     return convert_tree(B, problem.like)
 
 
-def _root(C: Array) -> Rows:
-    """C by eigenvectors of its correlations: a short run, or a quiet model, leaves it singular.
-
-    Correlations have no units: a small variance is kept beside a large one.
-    """
-    C, ok = sane(C)
-    xp = array_namespace(C)
-    variance = xp.sum(C * eye(C.shape[-1], C), axis=-1)
-    std = xp.where(variance > 0, variance, xp.ones_like(variance)) ** 0.5
-    s, V = xp.linalg.eigh(C / (std[..., None] * std[..., None, :]))
-    rows = (V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5).mT * std[..., None, :]
-    return Rows(where_ok(ok, rows))
-
-
 def _of_prior(problem: ProblemLike, setting: str) -> Covariance:
     prior = problem.prior
     if isinstance(prior, Gaussian):
         return convert_tree(prior.cov, problem.like)
     if isinstance(prior, Ensemble):
-        prior._check_equal()
-        return Rows(prior.anomalies / (prior.members.shape[-2] - 1) ** 0.5)
+        return Rows(start(problem)[1])
     raise ValueError(
         f'B="prior" is 0 for a {type(prior).__name__} prior, and has no inverse; wanted a '
         f"Gaussian or an Ensemble prior, or {setting}"

@@ -12,7 +12,7 @@ from math import log, pi
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from ..array import Array, Jacobian, array_namespace, device, eye, sane, solve, where_ok
+from ..array import Array, Jacobian, array_namespace, eye, sane, solve, where_ok
 from ..array.derivative import finite_difference, linearize
 from ..covariances.base import Covariance
 from ..problem.belief import Belief, Ensemble, Gaussian
@@ -54,22 +54,6 @@ class Method(Protocol):
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """The cycles of this method on this problem, each made when it is asked for."""
         ...
-
-
-def moments(problem: ProblemLike) -> tuple[Array, Array]:
-    """Mean `(..., n)` and covariance `(..., n, n)` of the prior over the batch axes."""
-    prior = problem.prior
-    xp = array_namespace(prior.mean)
-    if isinstance(prior, Gaussian):
-        P = prior.cov.matrix()
-    elif isinstance(prior, Ensemble):
-        prior._check_equal()
-        X = prior.anomalies
-        P = X.mT @ X / (X.shape[-2] - 1)
-    else:
-        P = xp.zeros((problem.n, problem.n), dtype=prior.mean.dtype, device=device(prior.mean))
-    x = xp.broadcast_to(prior.mean, (*problem.batch, problem.n))
-    return x, xp.broadcast_to(P, (*problem.batch, problem.n, problem.n))
 
 
 def start(problem: ProblemLike) -> tuple[Array, Array]:

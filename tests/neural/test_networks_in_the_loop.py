@@ -402,4 +402,5 @@ def test_torchdas_shallow_water_case():
         mean = run(p, method)["mean"].sel(stage="analysis").values
         found = water.error(mean)
         assert found < alone / 4
+        # 3D-Var has 2.9 floors on these six runs
         assert floor < found < 3.5 * floor  # nothing in the latent space is better than the coder

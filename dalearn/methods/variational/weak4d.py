@@ -37,7 +37,7 @@ from ...covariances.base import Covariance
 from ...covariances.given import as_covariance
 from ...problem.like import ProblemLike, Stepwise, stepwise
 from ..background import as_background, background, check_batch
-from ..base import Cycle, moments
+from ..base import Cycle, start
 from .solver import count_unconverged, warn_unconverged
 from .weak_cost import WeakCost
 from .weak_gauss_newton import forecast_chain, weak4d
@@ -138,7 +138,8 @@ class WeakVar4D:
 
     def _background(self, problem: ProblemLike) -> tuple[Array, Array]:
         """Mean `(..., n)` and covariance `(..., n, n)` of the background at time 0."""
-        x, P = moments(problem)
+        x, X = start(problem)
+        P = X.mT @ X + 0 * x[..., None]  # over the batch axes
         if self.background or self.B != "prior":  # else the prior may be a Point
             P = background(self.B, problem, "WeakVar4D(B=...)").matrix() + 0 * P
         if self.background and not definite(P):
