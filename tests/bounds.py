@@ -32,6 +32,7 @@ BOUNDS = {
     "test_adding": 25,
     "test_execution": 25,
     "test_hard": 25,
+    "test_scale": 35,
     "test_latent": 25,
     "test_damage": 25,
     "test_changes": 20,

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from exact import posterior, problem
+from exact import digits, in_digits, matrix, posterior, problem, solve
 from lengths import full
 
 import dalearn as da
+from dalearn.problem.belief import Ensemble
+from dalearn.run.innovations import agreement
 
 SEEDS = full(20, 200)
 
@@ -40,6 +42,38 @@ def test_optimal_interpolation_is_exact_in_its_first_cycle():
         std = wanted.std("analysis")[0]
         assert (abs(got["mean"] - wanted.mean["analysis"][0]) < 0.01 * std).all(), seed
         assert (abs(got["std"] - std) < 0.01 * std).all(), seed
+
+
+@in_digits
+def exact_fit(X, observe, d):
+    """d (H X^T X H^T + R)^-1 d over m, and tr H K, in 80 digits."""
+    seen = np.arange(observe.m) if observe.noise.seen is None else observe.noise.seen
+    H = digits(observe.operator.matrix[seen])
+    R, Z, d = matrix(observe.noise, observe.m)[seen][:, seen], X @ H.T, d[seen]
+    W = solve(Z.T @ Z + R, np.concatenate([d[:, None], Z.T @ Z], axis=1))
+    return float(d @ W[:, 0] / len(d)), float(np.trace(W[:, 1:]))
+
+
+@pytest.mark.proof
+def test_chi_square_and_degrees_of_freedom_for_sensors_of_any_quality():
+    """Of a Gaussian and of an ensemble; good sensors beside bad ones."""
+    for seed in range(SEEDS):
+        p = problem(seed, cycles=1)
+        observe, y = p.at(0)
+        if np.isnan(p.data).all():
+            continue
+        H = digits(observe.operator.matrix)
+        E = p.prior.sample(np.random.default_rng(seed), 4)
+        rows = np.linalg.cholesky(p.prior.cov.matrix()).T
+        x, X = digits(E).sum(0) / 4, digits(E) - digits(E).sum(0) / 4
+        for belief, mean, anomalies in (
+            (da.Gaussian(p.prior.mean, da.Rows(rows)), digits(p.prior.mean), digits(rows)),
+            (Ensemble(E), x, X / digits(3.0) ** 0.5),
+        ):
+            got = agreement(belief, observe, y)
+            chi2, dfs = exact_fit(anomalies, observe, digits(y) - H @ mean)
+            assert abs(got["chi2"] / chi2 - 1) < 0.01, (seed, type(belief))
+            assert abs(got["dfs"] - dfs) < 0.01, (seed, type(belief))
 
 
 def test_a_wide_prior_leaves_the_likelihood_finite_and_right():

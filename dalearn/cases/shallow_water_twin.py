@@ -110,7 +110,8 @@ def latent_twin(cycles: int = 10, batch: int = 12, seed: int = 0) -> LatentTwin:
             gap = w - z[:, : w.shape[1]]
             wrong += [gap[:, k : k + memory].flatten(1) for k in LEADS]
         errors = torch.cat(wrong)
-        B = errors.T @ errors / len(errors) + 1e-6 * torch.eye(errors.shape[1]).double()
+        B = errors.T @ errors / len(errors)
+        B = B + 1e-6 * torch.eye(len(B)).double()  # in the units of this case's codes
         r = (nets.see_latent(z) - measured(h)).flatten(0, 1)
         u, h, z = fields(parts.test[:batch])
         due = [memory - 1 + GAP * k for k in range(1, cycles + 1)]

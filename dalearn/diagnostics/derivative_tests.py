@@ -52,7 +52,8 @@ def gradient_test(
     Args:
         cost: J, a function `(..., n) -> (...)`.
         x: the point, `(n,)`.
-        direction: p `(n,)`, scaled to length 1; random by default.
+        direction: p `(n,)`, scaled to length 1; random by default. Lengths count each component
+            in units of |x_i|, or of 1 where x_i is 0, so that one in large units hides no other.
         gradient: g, a function `(n,) -> (n,)`; by default `cost.gradient`, or automatic
             differentiation.
         steps: the steps e; by default 1, 0.1, ..., 1e-15, in single precision four for each factor
@@ -74,22 +75,24 @@ def gradient_test(
     check_state(x, "x", axes=1)
     if x.ndim != 1:
         raise ValueError(f"x must be one point (n,), met shape {tuple(x.shape)}")
+    xp = array_namespace(x)
     if steps is None:  # single precision leaves so few decades that each is cut in four
-        single = array_namespace(x).finfo(x.dtype).eps > 1e-10
+        single = xp.finfo(x.dtype).bits < 64
         steps = 10.0 ** -(np.arange(32) / 4 if single else np.arange(16))
     steps = np.asarray(steps, dtype=float)
-    p = direction
-    if p is None:
-        p = generator(Purpose.TEST, seed).standard_normal(x.shape)
-    p = convert(p, x)
-    p = p / array_namespace(x).sum(p * p) ** 0.5
+    unit = xp.where(x != 0, xp.abs(x), xp.ones_like(x))
+    if direction is None:
+        p = convert(generator(Purpose.TEST, seed).standard_normal(x.shape), x)
+    else:
+        p = convert(direction, x) / unit
+    p = unit * p / xp.sum(p * p) ** 0.5
     g = (gradient or getattr(cost, "gradient", None) or _reverse(cost))(x)
     if tuple(g.shape) != tuple(x.shape):
         raise ValueError(f"the gradient has shape {tuple(g.shape)}, wanted {tuple(x.shape)}")
     with no_grad(x):
         points = convert(np.concatenate([steps, [0.0]]), x)[:, None] * p + x
         J = to_numpy(cost(points))
-    slope = float(to_numpy(array_namespace(x).sum(g * p)))
+    slope = float(to_numpy(xp.sum(g * p)))
     if slope == 0:
         raise ValueError(
             "the gradient is zero along the direction; wanted another, or a point x that is not "

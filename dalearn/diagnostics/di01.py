@@ -41,7 +41,7 @@ from ..covariances.base import Covariance
 from ..covariances.given import as_covariance
 from ..covariances.matrices import Dense
 
-VANISHED = 1e-12  # a scale that has run so far down goes on to 0
+VANISHED = 1e-12  # of the other: a scale that has run so far down goes on to 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def di01(
     for _ in range(iterations):
         s_b, s_o = (2 * cost_factor * s for s in spectra.ratios(b, r))
         done = done | ((abs(s_b - 1) < tolerance) & (abs(s_o - 1) < tolerance))
-        stop = done | (b < VANISHED) | (r < VANISHED)
+        stop = done | (b < VANISHED * r) | (r < VANISHED * b)
         b, r = xp.where(stop, b, s_b * b), xp.where(stop, r, s_o * r)
         paths.append((b, r))
         if bool(xp.all(stop)):
@@ -233,11 +233,12 @@ def _eigen(C: Array) -> tuple[Array, Array, Any]:
     C, ok = sane(C)
     xp = array_namespace(C)
     lam, U = xp.linalg.eigh((C + C.mT) / 2)
-    top, low = float(xp.max(lam)), float(xp.min(lam))
-    if low < -1e-8 * abs(top) or top <= 0:
+    slack = float(xp.finfo(C.dtype).eps) ** 0.5  # round-off of a singular one is far below
+    low, top = lam[..., 0], lam[..., -1]  # all 0 at a time without data
+    if bool(xp.any(low < -slack * abs(top))) or not bool(xp.any(top > 0)):
         raise ValueError(
-            f"H B H^T has eigenvalues from {low:.3g} to {top:.3g} in units of R; wanted a "
-            "covariance: none negative and not all zero"
+            f"H B H^T has eigenvalues from {float(xp.min(low)):.3g} to {float(xp.max(top)):.3g} "
+            "in units of R; wanted a covariance: none negative and not all zero"
         )
     return xp.clip(lam, 0.0, None), U, ok
 

@@ -41,7 +41,8 @@ def effective_size(result: xr.Dataset) -> xr.DataArray:
 def effective_dimension(result: xr.Dataset) -> xr.DataArray:
     """In how many directions the ensemble varies: (tr C)^2 / tr(C^2), C the members' covariance.
 
-    1 where the members lie on a line, N - 1 at most.
+    1 where the members lie on a line, N - 1 at most. Directions are compared by their variance, so
+    components must have one unit: of several the largest numbers decide it.
 
     Args:
         result: the Dataset of a run that kept "members".

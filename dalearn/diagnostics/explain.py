@@ -75,6 +75,11 @@ class _Prior:
     taper: np.ndarray  # (n, m)
     S: np.ndarray  # (m, m), H B H^T + R
 
+    def solve(self, b: np.ndarray) -> np.ndarray:
+        """S^-1 b, each number in units of its own standard deviation."""
+        s = np.diag(self.S) ** 0.5
+        return np.linalg.solve(self.S / np.outer(s, s), b / s) / s
+
 
 def explain(
     result: xr.Dataset,
@@ -104,7 +109,8 @@ def explain(
         localization: that of the method, if it has one.
 
     Returns:
-        Explanation: prints itself.
+        Explanation: prints itself. The RMS sizes in its verdict are over all observations, whose
+            units may differ; what it concludes hangs on no unit.
 
     Raises:
         ValueError: a result without members, of several experiments or of another problem.
@@ -113,8 +119,7 @@ def explain(
 
     k = _checked(result, problem, time, component)
     one = result.isel(time=k)
-    p = _prior(one, problem.validated(), k, localization)
-    i = component
+    p, i = _prior(one, problem.validated(), k, localization), component
     columns, verdict = _of_all(p, one) if i is None else _of_component(p, one, i % problem.n)
     columns = {"innovation": p.d, "spread": p.s, "error": p.r} | columns
     table = pd.DataFrame(columns, index=pd.Index(p.seen, name="y"))
@@ -154,7 +159,7 @@ def _of_all(p: _Prior, one: xr.Dataset) -> tuple[dict[str, Any], str]:
     """The columns and the verdict where every observation moves its own prediction."""
     shift = one["predicted"].sel(stage="analysis") - one["predicted"].sel(stage="forecast")
     gain = p.s**2 / (p.s**2 + p.r**2)
-    together, increment = p.HBH @ np.linalg.solve(p.S, p.d), shift.values[p.seen]
+    together, increment = p.HBH @ p.solve(p.d), shift.values[p.seen]
     words = [_by_itself(*row) for row in zip(p.d, p.s, p.r, together, strict=True)]
     columns = {"gain": gain, "alone": gain * p.d, "together": together, "increment": increment}
     return columns | {"verdict": words}, _overall(p, together, increment)
@@ -165,7 +170,7 @@ def _of_component(p: _Prior, one: xr.Dataset, i: int) -> tuple[dict[str, Any], s
     spread, N = float(one["std"].sel(stage="forecast")[i]), int(one["ensemble_size"])
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = p.BH[i] / (spread * p.s)
-    gain = np.linalg.solve(p.S, p.taper[i] * p.BH[i])
+    gain = p.solve(p.taper[i] * p.BH[i])
     rows = zip(p.d, p.s, p.r, correlation, p.taper[i], strict=True)
     words = [_on_component(*row, N) for row in rows]
     x = one["mean"].isel(x=i)
@@ -188,8 +193,7 @@ def _prior(one: xr.Dataset, problem: Problem, k: int, localization: Any) -> _Pri
         X = to_numpy(images(E, E.members)[1]).astype(float)
         taper = tapers(problem, localization)(observe)
     seen = observe.noise.seen
-    seen = np.ones(observe.m, bool) if seen is None else to_numpy(seen)
-    seen = np.flatnonzero(seen)
+    seen = np.arange(observe.m) if seen is None else np.flatnonzero(to_numpy(seen))
     if not len(seen):
         raise ValueError(f"nothing was observed at cycle {k}, so there is no increment to explain")
     Z, d = Z[:, seen], (to_numpy(y) - h[0])[seen]
@@ -205,7 +209,6 @@ def _prior(one: xr.Dataset, problem: Problem, k: int, localization: Any) -> _Pri
 # --- in words -----------------------------------------------------------------------------------
 
 SMALL, LARGE = 0.1, 0.9  # gains below and above which the words say so
-
 FAR, NEAR = 3.0, 0.3  # innovations in units of sqrt(s^2 + r^2), likewise
 
 
@@ -269,7 +272,7 @@ def _overall(p: _Prior, together: np.ndarray, increment: np.ndarray) -> str:
         text += " The ensemble is too sure of itself: inflation, or model noise, would open it."
     elif gain < SMALL:
         text += f" The forecast claims to be far better than the data (median gain {gain:.2g})."
-    if _rms(increment - together) > 0.5 * _rms(together):
+    if _rms((increment - together) / allowed) > 0.5 * _rms(together / allowed):
         text += " The two differ: another gain than this one's (localization? iterations?)."
     return text
 
@@ -285,10 +288,8 @@ def _component(
 ) -> str:
     if not np.isfinite(p.S).all():
         return "the run is not finite here."
-    text = (
-        f"component {i} has the spread {spread:.3g}; the ensemble's gain moves it by "
-        f"{expected:.3g}, the method did by {actual:.3g}."
-    )
+    text = f"component {i} has the spread {spread:.3g}; the ensemble's gain moves it by "
+    text += f"{expected:.3g}, the method did by {actual:.3g}."
     strongest = float(np.nan_to_num(np.abs(correlation * (p.taper[i] > 0))).max())
     if not (p.taper[i] > 0).any():
         text += " No observation reaches it: the radius is too small, or it is unobserved there."

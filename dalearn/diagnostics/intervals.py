@@ -97,12 +97,13 @@ def interval(
         raise ValueError(f"the series has the dimensions {series.dims}, wanted {dim!r} among them")
     moved = series.transpose(..., dim)
     x = np.asarray(moved.values, dtype=float)
-    n = x.shape[-1]
+    n, variance = x.shape[-1], x.var(-1)
+    with np.errstate(invalid="ignore"):
+        round_off = 8 * np.finfo(float).eps * np.abs(x).max(-1)
+    flat = variance <= round_off**2  # constant: the mean is known
     if batches is None:
-        tau = autocorrelation_time(x)
-        flat = np.isnan(tau) & np.isfinite(x).all(-1)  # constant: the mean is known
-        tau = np.where(flat, 1.0, tau)
-        mean, variance, effective = x.mean(-1), x.var(-1), n / tau
+        tau = np.where(flat, 1.0, autocorrelation_time(x))
+        mean, effective = x.mean(-1), n / tau
         error = np.sqrt(variance / np.maximum(effective - 1, np.finfo(float).tiny))
         freedom = np.maximum(effective - 1, 1.0)
     else:
@@ -113,8 +114,7 @@ def interval(
         means = x[..., n - batches * size :].reshape(*x.shape[:-1], batches, size).mean(-1)
         mean = means.mean(-1)
         error = means.std(-1, ddof=1) / batches**0.5
-        variance = x.var(-1)
-        tau = n * error**2 / np.where(variance > 0, variance, np.nan)
+        tau = np.where(flat, 1.0, n * error**2 / np.where(flat, 1.0, variance))
         effective, freedom = n / tau, float(batches - 1)
     half = stdtrit(freedom, (1 + level) / 2) * error
     found = {
@@ -149,7 +149,8 @@ def spread_skill(
 ) -> xr.Dataset:
     """The error that belongs to small and to large spread, in bins of equal counts.
 
-    Standard deviations over components, cycles and experiments are sorted into bins. Reliable
+    Standard deviations over components, cycles and experiments are sorted into bins: the
+    components must have one unit, or be picked, as in `spread_skill(result.sel(x=...))`. Reliable
     ensembles of N members have rmse = sqrt((N + 1) / N) spread in every bin.
 
     Args:

@@ -16,7 +16,8 @@ def lyapunov_exponents(
 
     `count` tangent vectors are carried along each trajectory and made orthogonal by QR after every
     step; exponent i is the mean of log |R_ii| / dt. Tangents are central differences of the model,
-    exact to about nine digits.
+    exact to about nine digits. Lengths count each component in units of its largest value in the
+    spin-up: no unit matters, and in the end no length does.
 
     Args:
         model: one step, for states `(..., n)`.
@@ -44,29 +45,29 @@ def lyapunov_exponents(
             f"spinup >= 0 and count 1 to {n}"
         )
     xp = array_namespace(x)
-    u = xp.astype(x, xp.float64)
-    unit = _units(u)
-    u = u / unit
-    Q = xp.broadcast_to(eye(n, u)[:, :count], (u.shape[0], n, count))
-    total = xp.zeros((u.shape[0], count), dtype=u.dtype, device=device(u))
+    x = xp.astype(x, xp.float64)
+    total = xp.zeros((x.shape[0], count), dtype=x.dtype, device=device(x))
+    Q = xp.broadcast_to(eye(n, x)[:, :count], (x.shape[0], n, count))
+    most, unit = xp.abs(x), xp.ones_like(x[0])
     for k in range(spinup + steps):
-        h = 1e-6 * max(1.0, float(xp.max(xp.abs(u))))
-        away = h * xp.moveaxis(Q, -1, 0)  # (count, b, n)
-        tangents = (model(unit * (u + away)) - model(unit * (u - away))) / (2 * h * unit)
+        if k in (0, spinup):
+            before, unit = unit, _units(most)
+            Q = xp.linalg.qr(Q * (before / unit)[:, None])[0]
+        h = 1e-6 * max(1.0, float(xp.max(xp.abs(x) / unit)))
+        away = h * unit * xp.moveaxis(Q, -1, 0)  # (count, b, n)
+        tangents = (model(x + away) - model(x - away)) / (2 * h * unit)
         Q, R = xp.linalg.qr(xp.moveaxis(tangents, 0, -1))
-        u = model(unit * u) / unit
+        x = model(x)
         if k >= spinup:
             total = total + xp.log(xp.abs(xp.linalg.diagonal(R)))
+        else:
+            most = xp.maximum(most, xp.abs(x))
     rates = to_numpy(total) / (steps * float(getattr(model, "dt", 1.0)))
     return rates.mean(0), rates.std(0, ddof=1) / len(rates) ** 0.5
 
 
-def _units(x: Array) -> Array:
-    """A power of 1000 for each component `(n,)` that brings it near 1; lengths are measured in it.
-
-    In the end exponents depend on no unit, but vectors of unequal units lose their small parts.
-    """
-    xp = array_namespace(x)
-    most = xp.max(xp.abs(x), axis=0)
-    size = xp.log10(xp.where(most > 0, most, xp.ones_like(most))) / 3
-    return 1000.0 ** xp.trunc(size)
+def _units(most: Array) -> Array:
+    """The largest of the sizes `(b, n)` of each component, `(n,)`; 1 where that is 0."""
+    xp = array_namespace(most)
+    most = xp.max(most, axis=0)
+    return xp.where(most > 0, most, xp.ones_like(most))

@@ -66,6 +66,8 @@ def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> 
 def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
     """Time means of rmse, spread and crps, and whether an experiment lost the truth.
 
+    The first three are those of a state in one unit (see rmse); `lost` hangs on no unit.
+
     Args:
         result: the Dataset of `assimilate` or `compare`.
         skip: the first cycle that counts.
@@ -86,10 +88,13 @@ def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
 def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> pd.DataFrame:
     """A row for each method: medians over the seeds that track, and how many lost the truth.
 
+    As `score`, which it tabulates, it is for states in one unit.
+
     Args:
         result: of `compare`.
         skip: the first cycle that counts.
-        round_to: digits behind the point; None for all.
+        round_to: digits behind the point, more in a column of numbers below 0.1, so that each
+            column has so many; None for all.
 
     Returns:
         DataFrame with the columns rmse, spread, crps (time means of the analysis), lost, seeds,
@@ -120,4 +125,12 @@ def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> p
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "scheme"
-    return table if round_to is None else table.round(round_to)
+    if round_to is None:
+        return table
+    return table.round({name: _digits(table[name].to_numpy(), round_to) for name in table.columns})
+
+
+def _digits(column: np.ndarray, round_to: int) -> int:
+    """How many digits behind the point leave `round_to` of the largest number of a column."""
+    most = float(np.nan_to_num(abs(column.astype(float)), posinf=0.0).max(initial=0.0))
+    return max(round_to, round_to - 1 - int(np.floor(np.log10(most or 1.0))))

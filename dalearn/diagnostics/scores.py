@@ -65,6 +65,9 @@ def gaps_as_nan(x: Any) -> Any:
 def rmse(result: xr.Dataset) -> xr.DataArray:
     """Root-mean-square error of the mean over the state: sqrt(mean_x (mean - truth)^2).
 
+    One number for a state whose components have one unit; of several units the largest numbers
+    decide it: then take `rmse(result.sel(x=...))` for each kind of component.
+
     Args:
         result: the Dataset of `assimilate` or `compare`.
 
@@ -81,6 +84,8 @@ def rmse(result: xr.Dataset) -> xr.DataArray:
 
 def spread(result: xr.Dataset) -> xr.DataArray:
     """Root-mean variance over the state: sqrt(mean_x std^2).
+
+    Like `rmse`, which it is compared with, for components of one unit.
 
     Args:
         result: the Dataset of `assimilate` or `compare`.
@@ -176,7 +181,8 @@ def crps(result: xr.Dataset) -> xr.DataArray:
     """Mean over the state of the continuous ranked probability score.
 
     From the members where they were kept (`crps_ensemble`), else from mean and std as if Gaussian
-    (`crps_gaussian`). For a point forecast it is the mean absolute error.
+    (`crps_gaussian`). For a point forecast it is the mean absolute error. Like `rmse` it is for
+    components of one unit.
 
     Args:
         result: the Dataset of `assimilate` or `compare`.
@@ -266,6 +272,8 @@ def ensemble_sizes(result: xr.Dataset) -> np.ndarray:
 
 def climatology(result: xr.Dataset) -> xr.DataArray:
     """RMS error of the climatological mean: sqrt(mean_x var_time truth).
+
+    Like `rmse`, which it is compared with, for components of one unit.
 
     Args:
         result: the Dataset of `assimilate` or `compare`.

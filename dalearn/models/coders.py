@@ -48,8 +48,9 @@ class Coder(Protocol):
 def reconstruction_error(coder: Any, test: Array) -> float:
     """The floor of a coder: its root-mean-square error on states that it was not fitted to.
 
-    sqrt(mean |x - decode(encode(x))|^2) over all states and components, in the state's units. No
-    analysis in the coder's space is better than this on average.
+    sqrt(mean |x - decode(encode(x))|^2) over all states and components, in the state's units; of
+    several units the largest numbers decide it. No analysis in the coder's space is better than
+    this on average.
 
     Args:
         coder: a Coder.

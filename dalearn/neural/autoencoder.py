@@ -18,7 +18,8 @@ class Autoencoder(nn.Module):
     `Autoencoder.dense` and `.convolutional` make both. `encode` and `decode` take any leading
     axes; the module itself is D o E, as training needs it. The networks see fields in units of
     `mean` and `std`, two numbers that are stored with the weights: 0 and 1 unless `scaled` has set
-    them.
+    them. Fields of several units come through a Normalisation first: one number would hide those
+    in small units.
 
     Args:
         encoder: a network E, `(b, *shape) -> (b, latent)`.

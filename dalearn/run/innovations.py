@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..array import Array, array_namespace, row_mean, sane, where_ok
+from ..array import Array, array_namespace, correlations, eye, row_mean, sane, where_ok
 from ..array.derivative import finite_difference
 from ..methods.ensemble.tapering import Tapers
+from ..methods.variational.hessian import decomposed
 from ..problem.belief import Belief, Ensemble, Gaussian
-from ..problem.observe import Observation
+from ..problem.observe import Observation, is_linear
 
 
 def images(belief: Ensemble, Y: Array) -> tuple[Array, Array]:
@@ -57,32 +58,59 @@ def agreement(
     R = observe.noise
     if isinstance(belief, Ensemble):
         h, Z = images(belief, observe(belief.members))
-        Z = R.whiten(Z)
-        N, m = Z.shape[-2:]
-        C = Z @ Z.mT if tapers is None and m > N else Z.mT @ Z
-        if tapers is not None:
-            C = tapers.observed * C
     elif isinstance(belief, Gaussian):
-        h, J = finite_difference(observe.operator, belief.mean[..., None, :])
-        G, Z = R.whiten(J[..., 0, :, :].mT).mT, None  # whitened H
-        C = G @ belief.cov.matrix() @ G.mT
+        h, Z = _rows(belief, observe)
     else:
         raise TypeError(
             f"a forecast that is a {type(belief).__name__} has no spread to compare innovations "
             "with; wanted an ensemble or a Gaussian: leave out keep='innovation'"
         )
-    xp = array_namespace(C)
-    d = R.whiten(y[..., None, :] - h)
-    C, ok = sane(C)
+    Z, d = R.whiten(Z), R.whiten(y[..., None, :] - h)
+    xp, few = array_namespace(Z), tapers is None and Z.shape[-1] > Z.shape[-2]
+    C = Z @ Z.mT if few else Z.mT @ Z
+    C, ok = sane(C if tapers is None else tapers.observed * C)
     values, U = xp.linalg.eigh(C)
     values = xp.clip(values, 0.0, None)  # round-off, or a taper that is no correlation function
     dfs = xp.sum(values / (1 + values), axis=-1)
-    if Z is not None and C.shape[-1] < R.n:  # (I + Z^T Z)^-1 = I - Z^T (I + Z Z^T)^-1 Z
+    if few:  # (I + Z^T Z)^-1 = I - Z^T (I + Z Z^T)^-1 Z
         part = (d @ Z.mT @ U)[..., 0, :]
         square = xp.sum(d * d, axis=(-2, -1)) - xp.sum(part**2 / (1 + values), axis=-1)
     else:
         square = xp.sum((d @ U)[..., 0, :] ** 2 / (1 + values), axis=-1)
+    sharp = values[..., -1] > float(xp.finfo(Z.dtype).eps) ** -0.5
+    if bool(xp.any(sharp)):  # products of rows have lost what ordinary data say beside such ones
+        exact = _by_values(Z, d) if tapers is None else _by_correlations(C, d)
+        square, dfs = (xp.where(sharp, a, b) for a, b in zip(exact, (square, dfs), strict=True))
     return {"chi2": where_ok(ok, square / observed_count(R, square)), "dfs": where_ok(ok, dfs)}
+
+
+def _rows(belief: Gaussian, observe: Observation) -> tuple[Array, Array]:
+    """H(mean) `(..., 1, m)`, and rows Z with H B H^T = Z^T Z."""
+    x, X = belief.mean[..., None, :], belief.cov.rows()
+    if is_linear(observe.operator):
+        return observe(x), observe(X)
+    h, J = finite_difference(observe.operator, x, belief.std[..., None, :])
+    return h, X @ J[..., 0, :, :].mT
+
+
+def _by_values(Z: Array, d: Array) -> tuple[Array, Array]:
+    """d (I + Z^T Z)^-1 d^T and the degrees of freedom, from the singular values of Z."""
+    xp = array_namespace(Z, d)
+    _, s, V = decomposed(Z)
+    share, part = 1 / (1 + s * s), d @ V.mT
+    rest = xp.sum((d - part @ V) ** 2, axis=(-2, -1))
+    return rest + xp.sum(part[..., 0, :] ** 2 * share, axis=-1), xp.sum(1 - share, axis=-1)
+
+
+def _by_correlations(C: Array, d: Array) -> tuple[Array, Array]:
+    """d (I + C)^-1 d^T and the degrees of freedom, from the correlations of I + C."""
+    xp = array_namespace(C, d)
+    A, s = correlations(C + eye(C.shape[-1], C))
+    values, U = xp.linalg.eigh(A)
+    least = C.shape[-1] * float(xp.finfo(C.dtype).eps)
+    root = U / xp.clip(values, least, None)[..., None, :] ** 0.5 / s[..., None]
+    square = xp.sum((d @ root) ** 2, axis=(-2, -1))
+    return square, C.shape[-1] - xp.sum(root * root, axis=(-2, -1))
 
 
 def observed_count(R: Any, like: Array) -> Any:

@@ -256,3 +256,17 @@ def test_pairs_of_forecasts_are_valid_at_the_same_time(steps):
     np.testing.assert_allclose(short[0, 0], problem[0].forecast(means[0, 1:2], 2)[0], rtol=1e-10)
     again = problem[0].forecast(problem[0].forecast(means[0, :1], 1), 2)
     np.testing.assert_allclose(long[0, 0], again[0], rtol=1e-10)
+
+
+def test_a_covariance_of_rank_one_in_single_precision():
+    """The round-off of its zeros is 1e-7 of the largest eigenvalue: no negative eigenvalue."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        v = rng.normal(size=(6, 1))
+        d = rng.normal(size=(500, 1)) * v.T + rng.normal(size=(500, 6))
+        args = d, v @ v.T, np.ones(6)
+        wanted = da.di01(*args)
+        found = da.di01(*(a.astype(np.float32) for a in args))
+        # the slow end of the iteration, at 1e-4 from its fixed point: each by its own round-off
+        assert np.isclose(found.s_b, wanted.s_b, rtol=0.05)
+        assert np.isclose(found.s_o, wanted.s_o, rtol=0.01)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from bits import same_bits
-from examples import METHODS, Bare, MethodExample, Rotation, linear_gaussian, lorenz63
+from examples import METHODS, Bare, Rotation, linear_gaussian, lorenz63
 from lengths import full
 
 import dalearn as da
@@ -265,72 +265,6 @@ def test_no_observation_at_all_is_a_forecast(example):
     assert abs(gap).max() < 1e-10
 
 
-# Types that still measure by the largest component: whoever mends one takes it out.
-UNSCALED = (da.UKF, da.OI, da.Climatology, da.Var3D, da.Var4D)
-
-INFLATED = tuple(
-    MethodExample(method)
-    for method in (
-        da.ETKF(6, inflation=da.RTPS(0.4)),
-        da.EnSRF(6, inflation=da.RTPP(0.4)),
-        da.DEnKF(6, inflation=da.Adaptive()),
-        da.IEnKS(6, lag=0, inflation=da.Adaptive()),
-        da.ParticleFilter(12, regularization=1.0, resample_below=1.0),
-        da.ParticleFilter(3, regularization=1.0, resample_below=1.0),
-    )
-)
-
-
-def rescaled(problem, D, E):
-    """The same linear problem for D x and E y."""
-    A = problem.model.A * D[:, None] / D
-    H = problem.observation.operator.matrix * E[:, None] / D
-    R, B, Q = (
-        da.Dense.unchecked(C.matrix() * np.outer(s, s))
-        for C, s in ((problem.observation.noise, E), (problem.prior.cov, D), (problem.noise, D))
-    )
-    if isinstance(problem.observation.noise, da.Diagonal):
-        R = da.Diagonal(R.values.diagonal())
-    return da.Problem(
-        Rotation(A),
-        da.Observation(H, R, problem.observation.locations),
-        da.Gaussian(problem.prior.mean * D, B),
-        problem.data * E,
-        problem.steps,
-        noise=Q,
-        truth=problem.truth * D,
-    )
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(
-    "example",
-    [*(e for e in METHODS if not (e.fixed or isinstance(e.method, UNSCALED))), *INFLATED],
-    ids=str,
-)
-def test_units_change_nothing_but_units(example, dtype):
-    """x -> D x and y -> E y over twelve orders of magnitude, in float32 over six.
-
-    Without Latent: its coder has units of its own.
-    """
-    power = 6 if dtype is np.float64 else 3
-    D, E = 10.0 ** np.array([-power, 0, power]), 10.0 ** np.array([power, -power])
-    problem, like = linear_gaussian(cycles=3, local=example.local), np.zeros(1, dtype)
-    a = run(problem.to(like), example.method)
-    b = run(rescaled(problem, D, E).to(like), example.method)
-    assert b["mean"].dtype == dtype
-    differenced = getattr(example.method, "jacobian", None) is da.finite_difference
-    # round-off of a few cycles, in standard deviations; differences have a step of its root
-    slack = (1e-8, 1e-8)[differenced] if dtype is np.float64 else (1e-3, 1e-2)[differenced]
-    unit = a["std"].max("stage")  # after the data a few particles may have none
-    assert np.allclose((b["mean"] / D - a["mean"]) / unit, 0, atol=slack)
-    assert np.allclose((b["std"] / D - a["std"]) / unit, 0, atol=slack)
-
-
-# Types whose inflation does not yet wait for data: whoever mends one takes it out.
-INFLATES_BLIND = (da.ExtendedKF, da.UKF, da.EnVar4D, da.Var4D, da.WeakVar4D)
-
-
 @each
 def test_where_nothing_is_seen_the_analysis_is_the_forecast(example):
     """Inflation, rotation, resampling and noise among them; for each experiment of a batch."""
@@ -348,16 +282,54 @@ def test_where_nothing_is_seen_the_analysis_is_the_forecast(example):
     for k, cycle in enumerate(example.method.run(gaps, streams(1, 0, (2,)))):
         before, after = cycle.forecast, cycle.analysis
         none = np.isnan(data[:, max(k - span, 0) : k + span + 1]).all((-2, -1))
-        parts = ["mean"] if isinstance(inner, INFLATES_BLIND) else ["mean", "std"]
-        for part in parts:
+        for part in ("mean", "std"):
             shape = (2, problem.n)  # experiments with the same covariance may share it
             a, b = (np.broadcast_to(getattr(v, part), shape) for v in (before, after))
             # a solver's step of nothing, and codes that are decoded: round-off
             assert np.allclose(a[none], b[none], rtol=1e-10, atol=1e-10), (part, k)
             if part == "mean" and not np.isnan(data[:, k]).any() and not example.yardstick:
                 assert not np.allclose(a, b, rtol=0, atol=1e-6)
-        if hasattr(after, "members") and len(parts) > 1 and any(none):
+        if hasattr(after, "members") and any(none):
             assert np.array_equal(before.members[none], after.members[none])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *(
+            e.method
+            for e in METHODS
+            if hasattr(e.method, "inflation") and not e.local and getattr(e.method, "evolve", True)
+        ),
+        *(da.Var4D(w, B="prior", shift=1, evolve=True, inflation=1.2) for w in (1, 2)),
+        da.EnVar4D(6, window=2, inflation=da.Adaptive(factor=1.2)),
+    ],
+    ids=repr,
+)
+def test_without_data_a_run_with_inflation_is_one_without(method):
+    """Of three experiments in the second, which sees nothing; windows inflate between them too."""
+    import dataclasses
+
+    problem = lorenz63(cycles=4, batch=(3,))
+    data = problem.data.copy()
+    data[1] = np.nan
+    gaps = dataclasses.replace(problem, data=data)
+    with_it, without = (run(gaps, dataclasses.replace(method, inflation=f)) for f in (1.3, 1.0))
+    assert np.allclose(with_it["mean"][1], without["mean"][1], rtol=1e-9, atol=1e-9)
+    assert np.allclose(with_it["std"][1], without["std"][1], rtol=1e-9)
+    assert (with_it["std"][0, -1] > 1.01 * without["std"][0, -1]).any()
+
+
+def test_without_data_a_factor_on_the_covariance_of_a_window_counts_once():
+    """The window after one without data begins with what that one ended with."""
+    import dataclasses
+
+    problem = linear_gaussian(cycles=3)
+    problem = dataclasses.replace(problem, data=np.full_like(problem.data, np.nan))
+    double = da.Gaussian(problem.prior.mean, da.Dense(2 * problem.prior.cov.matrix()))
+    a = run(problem, da.WeakVar4D(1, factor=2.0))
+    b = run(dataclasses.replace(problem, prior=double), da.WeakVar4D(1))
+    assert np.allclose(a["std"], b["std"], rtol=1e-9)
 
 
 @pytest.mark.proof

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ...array import Array, array_namespace, check_count, row_mean, to_numpy
 from ...covariances.base import Covariance
 from ...covariances.matrices import Diagonal
 from ...problem.belief import Ensemble
+from ...problem.like import ProblemLike
 from .inflation import check_inflation
 
 
@@ -61,6 +63,25 @@ def blind(R: Covariance) -> Array | None:
         return None
     none = ~array_namespace(R.seen).any(R.seen, axis=-1)
     return none if to_numpy(none).any() else None
+
+
+def unseen(problem: ProblemLike, times: Iterable[int]) -> Array | None:
+    """Which experiments saw nothing at any of these observations, `(...)`; None where none did."""
+    found = None
+    for k in times:
+        here = blind(problem.at(k)[0].noise)
+        if here is None:
+            return None
+        found = here if found is None else found & here
+    return found
+
+
+def where_seen(factor: Any, none: Array | None, like: Array) -> Any:
+    """The factor, a float or `(..., 1, 1)`, and 1 in the experiments of `none (...)`."""
+    if none is None:
+        return factor
+    same = array_namespace(none).astype(none, like.dtype)[..., None, None]
+    return same + (1 - same) * factor
 
 
 def unless(which: Array | None, forecast: Ensemble, analysis: Ensemble) -> Ensemble:

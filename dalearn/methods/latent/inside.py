@@ -12,18 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from ...array import (
-    Array,
-    array_namespace,
-    convert_tree,
-    definite,
-    eye,
-    is_tensor,
-    sane,
-    where_ok,
-)
+from ...array import Array, convert_tree, is_tensor, root, triangle, where_ok
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Belief, Ensemble, Gaussian
@@ -177,23 +166,11 @@ def _recorded(z: Array) -> bool:
 
 
 def root_rows(cov: Covariance) -> Array:
-    """Rows V `(..., c, r)` with V^T V = C, c <= r, also for a C that is singular or not finite.
-
-    Cholesky's factor; eigenvectors where there is none; NaN where C is not finite.
-    """
-    if isinstance(cov, Rows) and cov.controls <= cov.n:
-        return cov.values
-    C, ok = sane(cov.matrix())
-    xp = array_namespace(C)
-    if definite(C):
-        return where_ok(ok, xp.linalg.cholesky(C).mT)
-    lead = tuple(C.shape[:-2])  # each is asked on its own: the others stay as they are
-    good = xp.asarray([definite(C[i]) for i in np.ndindex(lead)], device=C.device)
-    good = xp.reshape(good, (*lead, 1, 1))
-    L = xp.linalg.cholesky(xp.where(good, C, eye(C.shape[-1], C)))
-    s, V = xp.linalg.eigh(C)
-    V = V * xp.clip(s, 0.0, None)[..., None, :] ** 0.5
-    return where_ok(ok, xp.where(good, L, V).mT)
+    """Rows V `(..., c, r)` with V^T V = C, c <= r, also for a C that is singular or not finite."""
+    if isinstance(cov, Rows):
+        return cov.values if cov.controls <= cov.n else triangle(cov.values)
+    V, ok = root(cov.matrix())
+    return where_ok(ok, V)
 
 
 @dataclass(frozen=True, eq=False)

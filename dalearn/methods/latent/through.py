@@ -96,9 +96,11 @@ class Through:
         xp, prior = array_namespace(self.problem.like), self.problem.prior
         shape = (*self.problem.batch, self.coder.n)
         x, std = (xp.broadcast_to(v, shape)[..., None, :] for v in (prior.mean, prior.std))
-        here, there = self._noise(Q, x), self._noise(Q, x + std)
-        gap, size = (xp.max(xp.abs(v), axis=(-2, -1)) for v in (here - there, here))
-        if bool(xp.any(gap > float(xp.finfo(here.dtype).eps) ** 0.5 * size)):
+        own = xp.where(x != 0, xp.abs(x), 1.0 + 0 * x)  # the way to go where nothing is uncertain
+        here, there = self._noise(Q, x), self._noise(Q, x + xp.where(std > 0, std, own))
+        s = xp.linalg.diagonal(xp.maximum(here, there)) ** 0.5  # each code in its own units
+        slack = float(xp.finfo(here.dtype).eps) ** 0.5 * s[..., None, :] * s[..., :, None]
+        if bool(xp.any(xp.abs(here - there) > slack)):
             raise TypeError(
                 "the model noise of an interval, seen through the coder, differs from state to "
                 "state, and this method wants one covariance; wanted Latent(model=, noise=), "
@@ -111,7 +113,8 @@ class Through:
         kicked = replace(interval, start=x)
         n, s = x.shape[-1], interval.count
         kicks = xp.zeros((*x.shape[:-1], s * n), dtype=x.dtype, device=x.device)
-        J = linearize(kicked, kicks)[1][..., 0, :, :]  # (..., r, s n)
+        size = xp.concat([xp.broadcast_to(Q.deviations()[..., None, :], x.shape)] * s, axis=-1)
+        J = linearize(kicked, kicks, size)[1][..., 0, :, :]  # (..., r, s n)
         parts = [J[..., i * n : (i + 1) * n] for i in range(s)]
         total = xp.sum(xp.stack([Q.times(part) @ part.mT for part in parts]), axis=0)
         return (total + total.mT) / 2

@@ -39,7 +39,7 @@ from ...covariances.roots import Rows
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from ..ensemble.checks import check_ensemble
+from ..ensemble.checks import check_ensemble, unless, unseen
 from ..ensemble.inflation import Evidence, begin
 from ..ensemble.transform import check_rotation, rotations
 from .cost import Cost
@@ -65,7 +65,7 @@ class EnVar4D:
         static: None, or a Covariance to which the ensemble's is added.
         weight: share of `static` in the background's covariance, in (0, 1]; the ensemble's has the
             rest.
-        inflation: factor on the anomalies after each window, as in the ETKF.
+        inflation: factor on the anomalies after each window that has data, as in the ETKF.
         rotate: None, "householder" or "haar", a random rotation of the members after each analysis
             that keeps their mean and covariance: see ETKF.
         solver: a GaussNewton, of which only H is differentiated.
@@ -137,8 +137,13 @@ class EnVar4D:
                 observe, y = problem.at(w.end - 1)
                 evidence = Evidence(observe(E), y, observe.noise)
                 last, more = inflate(forecasts[-1], next(turns)(analyses[-1]), evidence)
-                E = last.members
-            for e, a in zip(forecasts, [*analyses[:-1], last], strict=True):
+                none = unseen(problem, range(w.first, w.end))
+                analyses = [
+                    unless(none, e, a)
+                    for e, a in zip(forecasts, [*analyses[:-1], last], strict=True)
+                ]
+                E = analyses[-1].members
+            for e, a in zip(forecasts, analyses, strict=True):
                 yield Cycle(e, a, {**found.info, **more})
         warn_unconverged(failed, self.solver)
 

@@ -104,7 +104,7 @@ def pair(s: Array, y: Array) -> Pair:
     """A pair; one without curvature along it is not used."""
     xp = array_namespace(s)
     sy = xp.sum(s * y, axis=(-2, -1))
-    good = sy > 1e-10 * squares(y)
+    good = sy > float(xp.finfo(s.dtype).eps) * (squares(s) * squares(y)) ** 0.5
     rho = xp.where(good, 1 / xp.where(good, sy, xp.ones_like(sy)), 0 * sy)
     return Pair(s, y, rho[..., None, None])
 

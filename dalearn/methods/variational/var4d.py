@@ -23,6 +23,7 @@ from ...covariances.hybrid import Hybrid
 from ...problem.like import ProblemLike, stepwise
 from ..background import as_background
 from ..base import Cycle
+from ..ensemble.checks import where_seen
 from ..ensemble.inflation import check_inflation
 from .cost import Cost
 from .gauss_newton import GaussNewton
@@ -52,7 +53,7 @@ class Var4D:
         evolve: whether later windows have, instead of B, the previous window's analysis
             covariance, propagated to their start by the tangent model.
         inflation: factor on the standard deviations of that propagated covariance, a number or an
-            array over the batch.
+            array over the batch; not after a window without data.
         solver: GaussNewton (matrices), IncrementalCG or LBFGS (none, for large states), or a
             function of a Cost that returns a Found.
         checkpoint: whether solvers without matrices keep a window's states at observations only,
@@ -99,10 +100,11 @@ class Var4D:
         """One Cycle for each observation time; those of a window come when it is done."""
         scale = lift(self.inflation, problem.like, problem.batch, "inflation")
         settings = root_of(self, problem), self.window, self._shift, self.solver, self.path
-        square = scale**2 if isinstance(scale, float) else scale[..., 0, 0] ** 2
 
-        def evolved(errors: Covariance) -> Hybrid:
-            return Hybrid.unchecked((square, errors))
+        def evolved(errors: Covariance, none: Array | None) -> Hybrid:
+            factor = where_seen(scale, none, problem.like)
+            weight = factor if isinstance(factor, float) else factor[..., 0, 0]
+            return Hybrid.unchecked((weight**2, errors))
 
         yield from windows(problem, *settings, evolved if self.evolve else None)
 

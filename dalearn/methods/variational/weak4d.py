@@ -38,6 +38,7 @@ from ...covariances.given import as_covariance
 from ...problem.like import ProblemLike, Stepwise, stepwise
 from ..background import as_background, background, check_batch
 from ..base import Cycle, start
+from ..ensemble.checks import unseen, where_seen
 from .solver import count_unconverged, warn_unconverged
 from .weak_cost import WeakCost
 from .weak_gauss_newton import forecast_chain, weak4d
@@ -59,7 +60,7 @@ class WeakVar4D:
             vector of variances; "prior", that of the problem's prior, or "climatology", that of
             its truth run.
         factor: a multiple of the background's covariance, on variances, a number or an array over
-            the batch.
+            the batch; not after a window without data, where `evolve` is True.
         evolve: whether each later window has the covariance that the one before ended with, so
             that in linear problems nothing is lost between windows; if False, all have B.
         background: whether J has the background's term; if False, data and model alone decide.
@@ -126,7 +127,9 @@ class WeakVar4D:
                     for t in ends
                 ]
                 x, place = found.states[..., -1, :], later
-                P = factor * found.covariances[..., -1, :, :] if self.evolve else P
+                if self.evolve:
+                    P = found.covariances[..., -1, :, :]
+                    P = where_seen(factor, unseen(problem, times), P) * P
             if last is not None:
                 yield last.with_info(smoothed=found.at(0))
             yield from cycles[:-1]

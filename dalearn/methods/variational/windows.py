@@ -21,6 +21,7 @@ from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, in_library
 from ..background import background
 from ..base import Cycle
+from ..ensemble.checks import unseen
 from .cost import Cost
 from .paths import Path, Window, window_at
 from .solver import Found, Solver, count_unconverged, warn_unconverged
@@ -114,14 +115,15 @@ def windows(
     shift: int,
     solver: Solver,
     path: MakePath,
-    evolved: Callable[[Covariance], Covariance] | None = None,
+    evolved: Callable[[Covariance, Array | None], Covariance] | None = None,
 ) -> Iterator[Cycle]:
     """One Cycle for each observation time, from windows of `length` moved on by `shift`.
 
     `path(problem, x, root, window)` makes the path of a window. The next window begins with the
-    analysis at its start, and with `evolved` of its covariance, or else with `root` again. Data
-    that an earlier window has used do not count again. A cycle is yielded when no later window
-    can change it. Warns of NotConverged at the end.
+    analysis at its start, and with `evolved(its covariance, none)`, where `none (...)` says which
+    experiments had no new data, or else with `root` again. Data that an earlier window has used do
+    not count again. A cycle is yielded when no later window can change it. Warns of NotConverged
+    at the end.
     """
     like, failed, waiting = problem.like, 0, {}
     if getattr(solver, "differentiates", False) and not is_tensor(like):
@@ -138,7 +140,10 @@ def windows(
             enter(waiting, solved, like)
             if later is not None:
                 x, cov = solved.at(later.first - 1)
-                root = given if evolved is None else evolved(cov)
+                if evolved is not None:
+                    root = evolved(cov, unseen(problem, range(window.new, window.end)))
+                else:
+                    root = given
         final = len(problem) if later is None else later.first - 1
         for k in [k for k in waiting if k < final]:
             yield waiting.pop(k)
