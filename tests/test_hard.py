@@ -34,7 +34,7 @@ class Blow:
 
 METHODS = (
     da.DEnKF(5), da.EnKF(5), da.ETKF(5), da.EnSRF(5), da.EnKFN(5), da.EnKS(5), da.IEnKS(5),
-    da.ParticleFilter(5), da.UKF(), da.OI(np.ones(2)),
+    da.ParticleFilter(5), da.UKF(), da.ExtendedKF(), da.OI(np.ones(2)),
 )  # fmt: skip
 
 
@@ -294,7 +294,12 @@ def test_perfect_data_in_float32(solver, B):
     prior = da.Gaussian(np.array([1.5, -1.5, 25.0]), np.ones(3))
     data = np.array([[2.0, -4.0, 20.0]])
     problem = da.Problem(da.Lorenz63(), observe, prior, data, 5).to(np.zeros(1, np.float32))
-    result = run(problem, da.Var3D(B * np.ones(3), solver=solver)).sel(stage="analysis")
+    method = da.Var3D(B * np.ones(3), solver=solver)
+    if isinstance(solver, da.GaussNewton):  # whose standard deviations are right
+        with pytest.warns(RuntimeWarning, match="is not resolved"):  # 20 has a round-off of 2e-6
+            result = run(problem, method).sel(stage="analysis")
+    else:
+        result = run(problem, method).sel(stage="analysis")
     np.testing.assert_allclose(result["mean"], data, rtol=3e-7)  # the last digit of float32
     if isinstance(solver, da.GaussNewton):
         np.testing.assert_allclose(result["std"], 1e-6, rtol=1e-5)

@@ -20,7 +20,17 @@ from .library import (
     no_grad,
     to_numpy,
 )
-from .linalg import correlations, definite, inverse_root, root, sane, solve, triangle, where_ok
+from .linalg import (
+    correlations,
+    definite,
+    inverse_root,
+    root,
+    sane,
+    solve,
+    triangle,
+    unbiased,
+    where_ok,
+)
 from .protocols import Jacobian, Model, Operator, Random
 from .random import (
     Purpose,
@@ -84,6 +94,7 @@ __all__ = [
     "to_numpy",
     "torch_seed",
     "triangle",
+    "unbiased",
     "uniform",
     "where_ok",
 ]

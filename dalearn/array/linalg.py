@@ -121,6 +121,23 @@ def definite(A: Array) -> bool:
     return True
 
 
+def unbiased(w: Array) -> Array:
+    """The factor 1 / (1 - sum_i w_i^2) of a weighted variance; 0 where one member has all weight.
+
+    It is 1 / (2 sum_{i<j} w_i w_j), of which no digit is lost where one weight is nearly 1.
+
+    Args:
+        w: weights `(..., N)` of sum 1.
+
+    Returns:
+        The factor `(..., 1)`.
+    """
+    xp = array_namespace(w)
+    left = 2 * xp.linalg.vecdot(xp.cumulative_sum(w, axis=-1)[..., :-1], w[..., 1:])[..., None]
+    alone = left < 8 * float(xp.finfo(w.dtype).eps)
+    return xp.where(alone, 0 * left, 1 / xp.where(alone, 1.0 + 0 * left, left))
+
+
 def correlations(A: Array) -> tuple[Array, Array]:
     """A symmetric matrix freed of its units: A_ij / (s_i s_j) with s_i = A_ii^1/2.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import as_floats
+from ..array import as_floats, unbiased
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -169,11 +169,9 @@ def _crps_weighted(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The fair CRPS of members along the last axis with weights of the same shape."""
     order = np.argsort(x, axis=-1)
     x, w = np.take_along_axis(x, order, -1), np.take_along_axis(w, order, -1)
-    below = np.cumsum(w, axis=-1)[..., :-1]
-    gaps = (below * (1 - below) * np.diff(x, axis=-1)).sum(-1)  # sum_{i<j} w_i w_j |x_i - x_j|
-    rest = 1 - (w**2).sum(-1)
-    alone = rest < 8 * np.finfo(float).eps  # one member has all the weight
-    pairs = np.where(alone, 0.0, gaps / np.where(alone, 1.0, rest))
+    below, above = np.cumsum(w, -1)[..., :-1], np.cumsum(w[..., :0:-1], -1)[..., ::-1]
+    gaps = (below * above * np.diff(x, axis=-1)).sum(-1)  # sum_{i<j} w_i w_j |x_i - x_j|
+    pairs = gaps * unbiased(w)[..., 0]
     return (w * np.abs(x - y[..., None])).sum(-1) - pairs
 
 

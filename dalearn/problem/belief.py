@@ -21,6 +21,7 @@ from ..array import (
     is_array,
     normal,
     row_mean,
+    unbiased,
 )
 from ..array.derivative import linearize, pushforward
 from ..covariances.base import Covariance
@@ -245,10 +246,7 @@ class Ensemble:
         if self.weights is None:
             return (xp.linalg.vecdot(X, X, axis=-2) / (X.shape[-2] - 1)) ** 0.5
         w = self.weights
-        square = (w[..., None, :] @ (X * X))[..., 0, :]
-        left = 1 - xp.sum(w * w, axis=-1)[..., None]
-        alone = left < 8 * float(xp.finfo(w.dtype).eps)  # one member has all the weight
-        return (xp.where(alone, 0 * square, square / xp.where(alone, 1.0, left))) ** 0.5
+        return ((w[..., None, :] @ (X * X))[..., 0, :] * unbiased(w)) ** 0.5
 
     def sample(self, rng: Any, members: int) -> Array:
         """The members themselves when `members` is their number; else ValueError.

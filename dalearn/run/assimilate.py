@@ -20,6 +20,7 @@ from ..problem.observe import Observation
 from ..problem.problem import Problem
 from .innovations import agreement
 from .ranks import ranks, ties
+from .resolved import still, warn_unresolved
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,9 +47,10 @@ def assimilate(
 
     The result is a Dataset with
     - `mean`, `std (case..., time, stage, x)`, stage being forecast or analysis, of smoothers
-      others
-      too; `predicted (case..., time, stage, y)` = H(mean); `observation`; `truth` where known;
-    - `diverged (case...)`, whether anything became non-finite, and `diverged_at`, its cycle or -1;
+      others too; `predicted (case..., time, stage, y)` = H(mean); `observation`; `truth` where
+      known;
+    - `diverged (case...)`, whether a mean or a spread became non-finite, and `diverged_at`, its
+      cycle or -1; what is finite but lost in round-off is told by a RuntimeWarning;
     - `ranks`, `members` and `ensemble_size` if kept. Members of a particle filter have `weights
       (..., member)`, and as rank the weight below the truth, times N + 1, rounded down (the usual
       rank where weights are equal). Where members equal the truth, one of the ranks that it may
@@ -92,6 +94,7 @@ def assimilate(
         )
     seconds = time.perf_counter() - start
     result = record.dataset()
+    warn_unresolved(result, problem.prior, record.still, method)
     result.attrs = {
         "method": repr(method),
         "seed": seed_words(seed),
@@ -162,7 +165,7 @@ class Recorder:
             else:
                 self.info.setdefault(name, []).append(to_numpy(value))
         if k == 0:
-            self.stages = stages
+            self.stages, self.still = stages, still(cycle.forecast)
         if stages != self.stages or k >= len(self.problem):
             raise ValueError(
                 f"cycle {k} has the stages {stages}, wanted {self.stages} and "
@@ -223,7 +226,8 @@ class Recorder:
         data |= given(p, cases)
         for name, values in self.info.items():
             data[name] = ((*cases, "time"), np.moveaxis(_full(values, p.batch), 0, len(cases)))
-        bad = ~np.isfinite(arrays["mean"]).all(axis=(-2, -1))  # (case..., time)
+        fine = np.isfinite(arrays["mean"]) & np.isfinite(arrays["std"])
+        bad = ~fine.all(axis=(-2, -1))  # (case..., time)
         data["diverged"] = (cases, bad.any(axis=-1))
         data["diverged_at"] = (cases, np.where(bad.any(axis=-1), bad.argmax(axis=-1), -1))
         coords = {

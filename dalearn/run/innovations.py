@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..array import Array, array_namespace, correlations, eye, row_mean, sane, where_ok
+from ..array import Array, array_namespace, correlations, eye, row_mean, sane, unbiased, where_ok
 from ..array.derivative import finite_difference
 from ..methods.ensemble.tapering import Tapers
 from ..methods.variational.hessian import decomposed
@@ -30,12 +30,8 @@ def images(belief: Ensemble, Y: Array) -> tuple[Array, Array]:
     if w is None:
         h = row_mean(Y)
         return h, (Y - h) / (Y.shape[-2] - 1) ** 0.5
-    xp = array_namespace(Y, w)
     h = w[..., None, :] @ Y
-    left = 1 - xp.sum(w * w, axis=-1, keepdims=True)
-    alone = left < 8 * float(xp.finfo(w.dtype).eps)  # one member has all the weight: no spread
-    share = xp.where(alone, 0.0, w / xp.where(alone, 1.0, left))
-    return h, share[..., None] ** 0.5 * (Y - h)
+    return h, (w * unbiased(w))[..., None] ** 0.5 * (Y - h)
 
 
 def agreement(

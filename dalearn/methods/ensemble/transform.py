@@ -46,6 +46,7 @@ def decomposed(
     s, c = s[..., None, :], b @ V
     hidden = s[..., 0, -1] > steep(N, s)
     if bool(xp.any(hidden)):
+        hidden = xp.broadcast_to(hidden, c.shape[:-2])  # one ensemble, data of many experiments
         s, V, c = replaced(hidden, _decomposed, (S, d, w), (s, V, c))
     return s, V, c, ok
 
