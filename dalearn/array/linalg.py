@@ -31,8 +31,8 @@ def where_ok(ok: Any, x: Array) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _above(rows: int, columns: int, dtype: Any) -> np.ndarray[Any, Any]:
-    return np.triu(np.ones((rows, columns), dtype))
+def _above(rows: int, columns: int, dtype: str) -> np.ndarray[Any, Any]:
+    return np.triu(np.ones((min(rows, columns), columns), dtype))
 
 
 def triangle(A: Array) -> Array:
@@ -50,9 +50,7 @@ def triangle(A: Array) -> Array:
     if is_tensor(A):
         return array_namespace(A).linalg.qr(A, mode="r")[1]
     factored = np.linalg.qr(A, mode="raw")[0].mT  # np.triu takes as long as the factorization
-    rows = min(A.shape[-2:])
-    above = _above(rows, A.shape[-1], A.dtype)
-    return np.where(above != 0, factored[..., :rows, :], above - above)
+    return factored[..., : min(A.shape[-2:]), :] * _above(*A.shape[-2:], A.dtype.char)
 
 
 def sane(A: Array) -> tuple[Array, Any]:
@@ -67,10 +65,10 @@ def sane(A: Array) -> tuple[Array, Any]:
     Returns:
         `(A, ok)` with booleans `ok (...)`, or `(A, True)` when all are finite.
     """
-    xp = array_namespace(A)
-    total = xp.sum(A)  # one pass; NaN and infinity survive any sum
-    if math.isfinite(float(total.detach() if is_tensor(total) else total)):
+    total = (A.detach() if is_tensor(A) else A).sum()  # one pass; NaN and infinity survive it
+    if math.isfinite(float(total)):
         return A, True
+    xp = array_namespace(A)
     ok = xp.all(xp.isfinite(A), axis=(-2, -1))
     if bool(xp.all(ok)):  # finite, and only their sum is not
         return A, True

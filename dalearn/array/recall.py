@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class Recall:
 
     def __init__(self):
         self.known: dict[Any, Any] = {}
+        self.last: tuple[Any, tuple[Any, ...], Any] = (None, (), None)
 
     def __call__(self, X: Array, others: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """`make()`, or what it returned for the same array and the same other objects.
@@ -33,6 +35,9 @@ class Recall:
         Returns:
             The result, which the caller leaves as it is.
         """
+        before, those, value = self.last
+        if X is before and len(others) == len(those) and all(map(is_, others, those)):
+            return value
         small = type(X) is np.ndarray and X.nbytes <= self.LARGEST
         what: Any = (X.shape, X.tobytes()) if small else id(X)
         key = what, *map(id, others)
@@ -42,6 +47,7 @@ class Recall:
             if not small or len(self.known) >= self.KEPT:
                 self.known = {}  # a new one: other threads may be reading
             self.known[key] = found
+        self.last = X, others, found[0]
         return found[0]
 
     def __reduce__(self):

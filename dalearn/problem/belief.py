@@ -68,8 +68,7 @@ class Gaussian:
     def unchecked(cls, mean: Array, cov: Covariance) -> Gaussian:
         """A belief made by a method: NaN is allowed, it marks a diverged experiment."""
         self = object.__new__(cls)
-        object.__setattr__(self, "mean", mean)
-        object.__setattr__(self, "cov", cov)
+        self.__dict__.update(mean=mean, cov=cov)
         return self
 
     @property

@@ -159,7 +159,7 @@ class Recorder:
         for name, value in cycle.info.items():
             if self.tapers is not None and name in ("chi2", "dfs"):
                 continue  # the method's own: here the words mean what `agreement` says
-            if isinstance(value, Belief):
+            if not isinstance(value, np.generic) and isinstance(value, Belief):
                 stages.append(name)
                 beliefs.append(value)
             else:
@@ -269,7 +269,7 @@ def portable(data: xr.Dataset) -> xr.Dataset:
     Seeds from 2^31 on, and dates with parts of a second; exact below 2^53.
     """
     for name, c in data.coords.items():
-        whole = c.dtype.kind in "iu" and c.size and int(c.max()) >= 2**31
+        whole = c.dtype.kind in "iu" and c.size and int(c.values.max()) >= 2**31
         if whole or (c.dtype.kind == "M" and (c.values.astype("M8[s]") != c.values).any()):
             data[name].encoding["dtype"] = "float64"
     return data

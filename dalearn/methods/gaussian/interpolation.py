@@ -112,12 +112,12 @@ class OI:
                 else:
                     h, H = tangent(self.operator_jacobian, observe.operator, x, std)
                 found, after = recall(H, (X, R), partial(_taught, X, H, R))
-                xa, _ = found.update(x, R.whiten((y - h)[..., None, :]), R)
+                xa, _ = found.update(x, R.whiten((y - h)[..., None, :]))
             yield Cycle(forecast, Gaussian.unchecked(xa, after))
 
 
 def _taught(X: Array, H: Array, R: Covariance) -> tuple[Gain, Rows]:
-    found = gain(X, X @ R.whiten(H.mT))
+    found = gain(X, X @ R.whiten(H.mT), R)
     return found, Rows(found.rows)
 
 

@@ -73,8 +73,8 @@ def kalman_update(
     G = R.whiten(H.mT).mT  # whitened H; rows of unseen observations are 0
     d = R.whiten((y - h)[..., None, :])  # (..., 1, m)
     X, ok = root(P)
-    found = gain(X, X @ G.mT)
-    exact = found.update(x, d, R)[0], found.rows.mT @ found.rows
+    found = gain(X, X @ G.mT, R)
+    exact = found.update(x, d)[0], found.rows.mT @ found.rows
     plain = cache(lambda: _textbook(x, P, G, d))
     parts = (with_derivative(v, lambda i=i: plain()[i]) for i, v in enumerate(exact))
     x, P = (where_ok(ok, v) for v in parts)
@@ -120,7 +120,7 @@ def _taught(
             noise = Q if noise is None else triangle(join(noise @ M.mT, Q, -2))
     interval = Interval(X, noise)
     F = interval.rows
-    found = gain(F, F @ R.whiten(H.mT))
+    found = gain(F, F @ R.whiten(H.mT), R)
     return interval, Rows(F), found, Rows(inflated(found.rows, factor, R))
 
 
@@ -145,12 +145,12 @@ def filtered(
     with no_grad(problem.like):
         x, X = start(problem)
         Q = None if problem.noise is None else problem.noise.rows()
-        recall = Recall()
+        recall, like, step = Recall(), problem.like, problem.step
     for k in range(len(problem)):
-        with no_grad(problem.like):
+        with no_grad(like):
             matrices: list[Array] = []
             for _ in range(problem.steps_to(k)):
-                x, M = model(problem.step, x, X)
+                x, M = model(step, x, X)
                 matrices.append(M)
             observe, y = problem.at(k)
             R = observe.noise
@@ -158,7 +158,7 @@ def filtered(
             taught = partial(_taught, X, matrices, Q, H, R, factor)
             interval, before, found, after = recall(X, (*matrices, H, R), taught)
             forecast = Gaussian.unchecked(x, before)
-            x, score = found.update(x, R.whiten((y - h)[..., None, :]), R)
+            x, score = found.update(x, R.whiten((y - h)[..., None, :]))
             X = after.values
             analysis = Gaussian.unchecked(x, after)
         yield Cycle(forecast, analysis, {"log_likelihood": score}), interval

@@ -145,8 +145,8 @@ def ukf(
             "(..., k, m), (..., m) and m"
         )
     Z, d = R.whiten(Z), R.whiten((y - h)[..., None, :])
-    found = gain(X, Z)
-    xa, score = found.update(x, d, R)
+    found = gain(X, Z, R)
+    xa, score = found.update(x, d)
     plain = cache(lambda: _textbook(x, X, Z, d, R))
     exact = xa, found.rows.mT @ found.rows, score
     mean, P, score = (with_derivative(v, lambda i=i: plain()[i]) for i, v in enumerate(exact))
@@ -226,8 +226,8 @@ class UKF:
                     S = _turned(X)
                     h, Z = unscented(observe(_around(x, S, reach)), reach, bend)
                     X = join(S, -S, -2) / 2**0.5  # the rows of these points
-                found = gain(X, R.whiten(Z))
-                x, score = found.update(x, R.whiten((y - h)[..., None, :]), R)
+                found = gain(X, R.whiten(Z), R)
+                x, score = found.update(x, R.whiten((y - h)[..., None, :]))
                 X = inflated(found.rows, factor, R)
                 analysis = Gaussian.unchecked(x, Rows(X))
             yield Cycle(forecast, analysis, {"log_likelihood": score})
