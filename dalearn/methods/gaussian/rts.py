@@ -62,30 +62,30 @@ def rts_update(
     """
     array_namespace(x, P, M, Q, xf, Pf, xs, Ps)
     (X, a), (N, b), (S, c) = (root(C) for C in (P, Q, Ps))
-    V, Y, rows = _back(X, Interval(X @ M.mT, N), S)
-    x = x + (((xs - xf)[..., None, :] @ V) @ Y)[..., 0, :]
+    G, rows = _back(X, Interval(X @ M.mT, N), S)
+    x = x + ((xs - xf)[..., None, :] @ G)[..., 0, :]
     P = rows.mT @ rows
     for ok in (a, b, c):
         x, P = where_ok(ok, x), where_ok(ok, P)
     return x, P
 
 
-def _back(X: Array, interval: Interval, S: Array) -> tuple[Array, Array, Array]:
-    """F^-1 `(..., n, n)`, Y `(..., n, n)`, and rows of the smoothed covariance.
+def _back(X: Array, interval: Interval, S: Array) -> tuple[Array, Array]:
+    """G^T `(..., n, n)`, and rows of the smoothed covariance.
 
     X: rows of the analysis; S: rows of the smoothed covariance at the interval's end.
     """
-    n, A, N = X.shape[-1], interval.carried, interval.noise
-    J = join(A, X)
+    n, J, N = X.shape[-1], join(interval.carried, X), interval.noise
     if N is not None:
         J = join(J, join(N, 0 * N), -2)
     U, ok = sane(triangle(J))
     r = min(U.shape[-2], n)
     F, Y, W = U[..., :r, :n], U[..., :r, n:], U[..., r:, n:]
     V, rest = _inverse(F, Y)
-    rows = join(W, (S @ V) @ Y, -2)
+    G = V @ Y
+    rows = join(W, S @ G, -2)
     rows = triangle(rows if rest is None else join(rows, rest, -2))
-    return where_ok(ok, V), where_ok(ok, Y), where_ok(ok, rows)
+    return where_ok(ok, G), where_ok(ok, rows)
 
 
 def _inverse(F: Array, Y: Array) -> tuple[Array, Array | None]:
@@ -97,15 +97,10 @@ def _inverse(F: Array, Y: Array) -> tuple[Array, Array | None]:
     s = variance(F) ** 0.5
     s = xp.where(s > 0, s, 1.0 + 0 * s)[..., None, :]
     tiny = n * float(xp.finfo(F.dtype).eps)
-    diagonal = xp.abs(xp.linalg.diagonal(F)) / s[..., 0, :r]
-    regular = xp.all(diagonal > tiny, axis=-1) & (r == n)
-    V = None
-    if r == n:
-        one = eye(n, F)
-        safe = xp.where(regular[..., None, None], F, one)
-        V = xp.linalg.solve(safe, xp.broadcast_to(one, F.shape))
-        if bool(xp.all(regular)):
-            return V, None
+    regular = xp.all(xp.abs(xp.linalg.diagonal(F)) > tiny * s[..., 0, :r], axis=-1) & (r == n)
+    if bool(xp.all(regular)):
+        return xp.linalg.inv(F), None
+    V = xp.linalg.inv(xp.where(regular[..., None, None], F, eye(n, F))) if r == n else None
     U, w, Z = xp.linalg.svd(F / s, full_matrices=False)
     keep = w > tiny * w[..., :1]
     inverse = xp.where(keep, 1 / xp.where(keep, w, 1.0 + 0 * w), 0 * w)
@@ -142,13 +137,13 @@ class RTS:
                 here, later, end = cycles[k].analysis, cycles[k + 1].forecast, smoothed[-1]
                 X, S = here.cov.values, end.cov.values
                 back = partial(_smoothed, X, intervals[k + 1], S)
-                V, Y, cov = recall(S, (X, intervals[k + 1]), back)
-                x = here.mean + (((end.mean - later.mean)[..., None, :] @ V) @ Y)[..., 0, :]
+                G, cov = recall(S, (X, intervals[k + 1]), back)
+                x = here.mean + ((end.mean - later.mean)[..., None, :] @ G)[..., 0, :]
                 smoothed.append(Gaussian.unchecked(x, cov))
         for cycle, state in zip(cycles, reversed(smoothed), strict=True):
             yield cycle.with_info(smoothed=state)
 
 
-def _smoothed(X: Array, interval: Interval, S: Array) -> tuple[Array, Array, Rows]:
-    V, Y, rows = _back(X, interval, S)
-    return V, Y, Rows(rows)
+def _smoothed(X: Array, interval: Interval, S: Array) -> tuple[Array, Rows]:
+    G, rows = _back(X, interval, S)
+    return G, Rows(rows)
