@@ -72,6 +72,31 @@ def filters() -> dict[str, Case]:
     return cases
 
 
+def gaussian() -> dict[str, Case]:
+    """Whole runs of 1000 times of 4 states, without gaps and with; and of Lorenz-63."""
+    import numpy as np
+
+    import dalearn as da
+
+    F = np.eye(4) + np.eye(4, k=2)  # a position and a velocity in the plane, positions observed
+    y = np.cumsum(np.random.default_rng(0).normal(size=(1000, 2)), axis=0)
+    see = da.Observation(da.Linear(np.eye(4)[:2]), da.Diagonal(np.ones(2)))
+    Q = da.Diagonal(np.array([0.1, 0.1, 0.01, 0.01]))
+    prior = da.Gaussian(np.zeros(4), da.Diagonal(np.ones(4)))
+    some = np.where(np.random.default_rng(1).random(1000)[:, None] < 0.2, np.nan, y)
+    whole, gaps = (da.Problem(da.Linear(F), see, prior, d, noise=Q) for d in (y, some))
+    cases = {f"{type(m).__name__}, no gaps": _run(whole, m) for m in (da.KF(), da.RTS(), da.UKF())}
+    cases |= {f"{type(m).__name__}, a fifth missing": _run(gaps, m) for m in (da.KF(), da.RTS())}
+    sensors = da.Observation(da.identity, da.Diagonal(2 * np.ones(3)))
+    prior = da.Gaussian(np.array([1.509, -1.531, 25.46]), da.Diagonal(2 * np.ones(3)))
+    small = da.twin(da.Lorenz63(), sensors, prior, 60, steps=25)
+    cases["UKF, Lorenz-63"] = _run(small, da.UKF(inflation=1.02))
+    cases["extended KF, Lorenz-63"] = _run(
+        small, da.ExtendedKF(1.02, jacobian=da.finite_difference)
+    )
+    return cases
+
+
 def variational() -> dict[str, Case]:
     """Windows of 3D-Var, 4D-Var, weak constraint and 4DEnVar; covariances of fields."""
     import numpy as np
@@ -144,7 +169,7 @@ def _steps(model: Callable, x: Any) -> Case:
     return steps
 
 
-SECTIONS = {"filters": filters, "variational": variational, "models": models}
+SECTIONS = {"filters": filters, "gaussian": gaussian, "variational": variational, "models": models}
 
 
 # --- a process for each commit -------------------------------------------------------------------
