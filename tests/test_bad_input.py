@@ -291,12 +291,12 @@ TABLE = [
         ["iterations", ">= 1", "0"],
     ),
     # --- arguments of the verbs
-    ("compare-words", lambda: da.compare(twin(), "ETKF"), T, ["sequence", "[ETKF(", "'ETKF'"]),
+    ("compare-words", lambda: da.compare(twin(), "ETKF"), T, ["sequence", "ETKF(", "'ETKF'"]),
     (
         "compare-list-words",
         lambda: da.compare(twin(), ["ETKF"]),
         T,
-        ["a method such as", "'ETKF'"],
+        ["such as ETKF(", "'ETKF'"],
     ),
     (
         "compare-tuple-label",
@@ -322,12 +322,12 @@ TABLE = [
         V,
         ["below 2**53", str(2**60)],
     ),
-    ("rmse-problem", lambda: da.rmse(twin()), T, ["Dataset of assimilate", "met Problem"]),
-    ("score-problem", lambda: da.score(twin()), T, ["Dataset of assimilate", "met Problem"]),
-    ("spread-problem", lambda: da.spread(twin()), T, ["Dataset of assimilate", "met Problem"]),
+    ("rmse-problem", lambda: da.rmse(twin()), T, ["Dataset that dalearn made", "met Problem"]),
+    ("score-problem", lambda: da.score(twin()), T, ["Dataset that dalearn made", "met Problem"]),
+    ("spread-problem", lambda: da.spread(twin()), T, ["Dataset that dalearn made", "met Problem"]),
     ("skip-half", lambda: da.score(RESULT, 1.5), V, ["skip must be an integer", "1.5"]),
-    ("seed-half", lambda: twin(seed=1.5), V, ["seed must be a non-negative integer", "1.5"]),
-    ("seed-true", lambda: twin(seed=True), V, ["seed must be a non-negative integer", "True"]),
+    ("seed-half", lambda: twin(seed=1.5), V, ["seed must be an integer", "1.5"]),
+    ("seed-true", lambda: twin(seed=True), V, ["seed must be an integer", "True"]),
     ("dt-none", lambda: check(model=NoStep()), V, ["model.dt is None", "one number", "times="]),
     # --- covariances and beliefs
     ("variance-number", lambda: da.Diagonal(2.0), V, ["single number", "Diagonal(2 * ones(n))"]),
@@ -409,7 +409,7 @@ TABLE = [
     ("subset-floats", lambda: da.Subset([0.0, 1.0]), T, ["integers", "float64", "(2,)"]),
     ("subset-mask", lambda: da.Subset([True, False]), T, ["bool", "flatnonzero"]),
     ("subset-range", lambda: operator(da.Subset([0, 7]), 2), X, ["operator", "(2, 3)", "7"]),
-    ("every-zero", lambda: da.Every(0), V, ["step >= 1", "step=0"]),
+    ("every-zero", lambda: da.Every(0), V, ["step", ">= 1", "met 0"]),
     ("moving-empty", lambda: da.Moving([]), T, ["non-empty", "Observation"]),
     ("moving-kind", lambda: da.Moving([R3]), T, ["sequence of Observation", "Diagonal"]),
     (
@@ -515,7 +515,7 @@ TABLE = [
     ("model-torch-only", lambda: model(lambda x: x.unsqueeze(0)), AttributeError, ["unsqueeze"]),
     ("model-returns-list", lambda: model(lambda x: [x]), T, ["returned list", "numpy"]),
     ("model-returns-tensor", lambda: model(lambda x: tensor(2, 3)), T, ["returned torch"]),
-    ("lorenz96-small", lambda: da.Lorenz96(3), V, ["n >= 4", "n = 3"]),
+    ("lorenz96-small", lambda: da.Lorenz96(3), V, ["n of Lorenz96", ">= 4", "met 3"]),
     ("lorenz96-size", lambda: model(da.Lorenz96(6)), V, ["n=6", "(2, 3)"]),
     ("lorenz63-size", lambda: model(da.Lorenz63(), 4), V, ["(..., 3)", "(2, 4)"]),
     ("pendulum-size", lambda: model(da.Pendulum()), V, ["(..., 2)", "(2, 3)"]),
@@ -574,7 +574,7 @@ TABLE = [
         ["truth_view", "(2, 2)", "(2, 3)"],
     ),
     ("twin-view-rank", lambda: nature(lambda x: x[0]), V, ["truth_view", "(4,)", "(2, 3)"]),
-    ("twin-view-class", lambda: nature(da.Every), T, ["truth_view", "callable", "Every"]),
+    ("twin-view-class", lambda: nature(da.Every), T, ["truth_view", "not a class", "Every"]),
     ("twin-view-in-place", lambda: nature(in_place), V, ["truth_view"]),
     ("twin-truth-prior", lambda: nature(truth_prior=ones(4)), T, ["truth_prior", "ndarray"]),
     (
@@ -679,9 +679,14 @@ TABLE = [
         T,
         ["dataclass", "ufunc", "'rho'"],
     ),
-    ("joint-names-twice", lambda: joint(["rho", "rho"], p=2), V, ["different", "['rho', 'rho']"]),
-    ("joint-names-none", lambda: joint([]), V, ["at least one", "[]"]),
-    ("joint-names-number", lambda: joint(3), T, ["a name", "met 3", "(64, 64)"]),
+    ("joint-names-twice", lambda: joint(["rho", "rho"], p=2), V, ["different", "('rho', 'rho')"]),
+    ("joint-names-none", lambda: joint([]), V, ["at least one", "met ()"]),
+    (
+        "joint-names-number",
+        lambda: joint(3),
+        T,
+        ["names must be text or a sequence", "a mapping", "met 3"],
+    ),
     ("joint-shape-number", lambda: joint({"rho": 3}), T, ["names", "{'rho': 3}"]),
     ("joint-shape-zero", lambda: joint({"rho": (0,)}), V, ["shapes positive", "(0,)"]),
     ("joint-prior", lambda: joint(prior=ones(1)), T, ["prior of the parameters", "ndarray"]),
@@ -800,9 +805,9 @@ TABLE = [
     ("members-words", lambda: da.ETKF("ten"), V, ["integer", "'ten'"]),
     ("inflation-zero", lambda: da.ETKF(5, inflation=0.0), V, ["positive", "met 0.0"]),
     ("inflation-negative", lambda: da.EnKF(5, inflation=-1), V, ["positive", "-1"]),
-    ("inflation-nan", lambda: da.ETKF(5, inflation=np.nan), V, ["positive", "nan"]),
-    ("inflation-words", lambda: da.ETKF(5, inflation="much"), V, ["positive", "'much'"]),
-    ("inflation-none", lambda: da.ExtendedKF(None), V, ["positive", "None"]),
+    ("inflation-nan", lambda: da.ETKF(5, inflation=np.nan), V, ["a finite number", "RTPS", "nan"]),
+    ("inflation-words", lambda: da.ETKF(5, inflation="much"), V, ["a finite number", "'much'"]),
+    ("inflation-none", lambda: da.ExtendedKF(None), V, ["inflation", "a finite number", "None"]),
     (
         "inflation-shape",
         lambda: run(twin(batch=3), da.ETKF(5, inflation=np.array([1.0, 1.1]))),
@@ -973,7 +978,7 @@ TABLE = [
         ["(4,)", "(..., 3)"],
     ),
     ("profile-points", lambda: da.profile(len, np.zeros(2), np.zeros(3)), V, ["(2,)", "(3,)"]),
-    ("gradient-int", lambda: da.gradient_test(sum, np.arange(3)), T, ["int64"]),
+    ("gradient-text", lambda: da.gradient_test(sum, ["a"]), T, ["x must be an array", "'a'"]),
     ("weak-window", lambda: da.WeakVar4D(0), V, ["window", ">= 1", "0"]),
     ("weak-iterations", lambda: da.WeakVar4D(iterations=1.5), V, ["iterations", "1.5"]),
     ("weak-damping", lambda: da.WeakVar4D(damping=-1.0), V, ["damping", "-1"]),
@@ -1103,7 +1108,7 @@ TABLE = [
         V,
         ["mixed devices", "cpu", "meta", "wanted one"],
     ),
-    ("etkf-list", lambda: etkf(E64, Y64, [0.0] * 3, R3), T, ["NumPy array", "list"]),
+    ("etkf-text", lambda: etkf(E64, Y64, ["a"] * 3, R3), T, ["y must be an array", "list"]),
     ("etkf-vector", lambda: etkf(E64[0], Y64, ones(3), R3), V, ["E (3,)", "(..., N, n)"]),
     ("etkf-members", lambda: etkf(E64, Y64[:4], ones(3), R3), V, ["(5, 3)", "(4, 3)"]),
     ("etkf-R", lambda: etkf(E64, Y64, ones(3), Q4), V, ["R of dimension 4", "R of m"]),
@@ -1143,7 +1148,7 @@ TABLE = [
     ("index-single", lambda: twin()[0], X, ["single experiment", "no batch"]),
     ("index-outside", lambda: twin(batch=3)[3], X, ["(3,)", "outside the batch"]),
     ("compare-one-method", lambda: da.compare(twin(), da.ETKF(5)), T, ["sequence", "ETKF"]),
-    ("compare-empty", lambda: da.compare(twin(), []), V, ["empty", "at least one"]),
+    ("compare-empty", lambda: da.compare(twin(), []), V, ["one or more", "[]"]),
     (
         "compare-labels",
         lambda: da.compare(twin(), [da.ETKF(5), da.ETKF(5)]),
@@ -1224,7 +1229,7 @@ TABLE = [
         "lyapunov-spinup",
         lambda: da.lyapunov_exponents(da.Lorenz63(), ones((2, 3)), 5, spinup=-1),
         V,
-        ["spinup = -1", "spinup >= 0"],
+        ["spinup", ">= 0", "met -1"],
     ),
     ("streams-count", lambda: Streams(0, [1, 2, 3], (2,)), V, ["3 seeds", "wanted 2"]),
     ("only-scalars", lambda: array_namespace(1.0, None), T, ["at least one", "scalars"]),
@@ -1318,6 +1323,7 @@ def test_layout_of_the_arrays_does_not_matter(method, library):
         assert np.array_equal(run(changed, method)["mean"], wanted)
 
 
+@pytest.mark.filterwarnings("ignore:.*is not resolved")  # a spread of 1e-150, see test_resolved
 @each
 def test_absurd_numbers_end_as_divergence_or_not_at_all(method):
     problem = linear(batch=2)

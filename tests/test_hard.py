@@ -157,7 +157,7 @@ def test_explain_says_the_threshold_that_it_uses():
     assert own["correlation"] == pytest.approx(1)
     assert "noise" not in own["verdict"]
     for wrong in (1.5, 40, "1"):
-        with pytest.raises(ValueError, match="component must be an integer from 0 to 39"):
+        with pytest.raises(ValueError, match="component must be an integer"):
             da.explain(result, problem, component=wrong)
 
 
@@ -203,11 +203,11 @@ def test_one_ensemble_for_a_batch_gives_the_bits_of_each_alone(method):
 
 def test_what_no_method_can_use_is_refused():
     for make, text in (
-        (lambda: da.UKF(inflation=da.RTPS(0.5)), "inflation must be positive"),
-        (lambda: da.ExtendedKF(da.RTPS(0.5)), "inflation must be positive"),
-        (lambda: da.EnKFN(5, xN=da.RTPS(0.5)), "xN must be positive"),
-        (lambda: da.ETKF(5, inflation=da.RTPS), "inflation must be positive"),
-        (lambda: da.UKF(alpha=np.ones(2)), "wanted numbers"),
+        (lambda: da.UKF(inflation=da.RTPS(0.5)), "inflation must be a finite number"),
+        (lambda: da.ExtendedKF(da.RTPS(0.5)), "inflation must be a finite number"),
+        (lambda: da.EnKFN(5, xN=da.RTPS(0.5)), "xN must be a finite number"),
+        (lambda: da.ETKF(5, inflation=da.RTPS), "met the class RTPS"),
+        (lambda: da.UKF(alpha=np.ones(2)), "alpha must be a finite number, met"),
         (
             lambda: da.Moving(
                 [da.Observation(da.identity, np.ones(3)), da.Observation(da.identity, np.ones(0))]
@@ -218,7 +218,7 @@ def test_what_no_method_can_use_is_refused():
         with pytest.raises(ValueError, match=text):
             make()
     problem = lorenz63(cycles=4, batch=(3,))
-    with pytest.raises(ValueError, match=r"mean has shape \(2, 3\), wanted \(3,\) or \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"mean must be \(3,\) or \(3, 3\), met shape \(2, 3\)"):
         run(problem, da.Climatology(np.zeros((2, 3)), cov=np.ones(3)))
 
 

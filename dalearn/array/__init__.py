@@ -1,7 +1,8 @@
 """Arrays of NumPy and torch: libraries, random numbers, linear algebra, checks, derivatives."""
 
-from .batch import batch_index, broadcasts, lift
-from .checks import check_between, check_count, check_factor
+from .arguments import shown, typed, warn
+from .batch import Bound, Filled, Flags, Sizes, Swept, batch_index, broadcasts, lift
+from .checks import as_numbers, check_between, check_count, check_factor
 from .constants import SHARED, Store, constant, eye, kept, lasting, row_mean
 from .entrance import as_floats
 from .library import (
@@ -48,17 +49,23 @@ from .recall import Recall
 __all__ = [
     "SHARED",
     "Array",
+    "Bound",
+    "Filled",
+    "Flags",
     "Jacobian",
     "Model",
     "Operator",
     "Purpose",
     "Random",
     "Recall",
+    "Sizes",
     "Store",
     "Streams",
+    "Swept",
     "TorchStreams",
     "array_namespace",
     "as_floats",
+    "as_numbers",
     "as_tensor",
     "batch_index",
     "broadcasts",
@@ -89,12 +96,15 @@ __all__ = [
     "row_mean",
     "sane",
     "seed_array",
+    "shown",
     "solve",
     "streams",
     "to_numpy",
     "torch_seed",
     "triangle",
+    "typed",
     "unbiased",
     "uniform",
+    "warn",
     "where_ok",
 ]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from .library import Array, convert, is_array
+
+# what stands for more than one kind of value; `typed` reads the marks
+Bound = Annotated[Any, "bound"]  # a number, or infinity
+Filled = Annotated[Any, "filled"]  # a number, or None, for which the class puts one
+Flags = Annotated[Any, "flags"]  # True or False, or one each axis
+Sizes = Annotated[Any, "sizes"]  # an integer, or one each axis
+Swept = Annotated[Any, "swept"]  # a number, or an array or list over batch axes
 
 
 def broadcasts(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:
@@ -45,8 +52,8 @@ def lift(setting: Any, like: Array, batch: tuple[int, ...], name: str = "setting
     value = convert(setting, like)
     if not broadcasts(tuple(value.shape), batch):
         raise ValueError(
-            f"{name} has shape {tuple(value.shape)}, wanted one that broadcasts to the "
-            f"problem's batch axes {batch}"
+            f"{name} must have a shape that broadcasts to the problem's batch axes {batch}, met "
+            f"{tuple(value.shape)}"
         )
     return value[..., None, None]
 

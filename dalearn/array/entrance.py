@@ -36,6 +36,8 @@ def as_floats(x: Any, name: str, *, axes: tuple[str, ...] = (), gaps: bool = Fal
     """
     if type(x) is np.ndarray and x.dtype.str[1:] in ("f8", "f4") and x.dtype.isnative:
         return x
+    if isinstance(x, (bool, np.bool_)):
+        raise TypeError(f"{name} must hold real numbers, met {x}")
     if is_tensor(x):
         return _tensor(x, name)
     if is_labelled(x):

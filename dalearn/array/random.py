@@ -78,7 +78,7 @@ def seed_array(seed: Any) -> np.ndarray[Any, Any]:
     Raises:
         ValueError: for a seed that is negative or no integer.
     """
-    seeds = to_numpy(seed)
+    seeds = np.asarray(None) if np.ma.is_masked(seed) else to_numpy(seed)
     held: list[Any] = seeds.ravel().tolist() if seeds.dtype.kind in "iuO" else [None]
     if any(not isinstance(s, int) or isinstance(s, bool) or s < 0 for s in held):
         raise ValueError(f"seed must be a non-negative integer (or one each), met {seed!r}")

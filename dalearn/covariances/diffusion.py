@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array import SHARED, Array, Purpose, check_count, generator, to_numpy
+from ..array import SHARED, Array, Flags, Purpose, check_count, generator, to_numpy, typed
 from ..array.derivative import linear
 from .grids import positive
 from .on_grid import OfFields, closed
@@ -31,6 +31,7 @@ from .tapers import Numbers, counted
 LARGEST_EXACT = 4096  # points up to which the variance is computed, not estimated
 
 
+@typed
 @dataclass(frozen=True, eq=False, repr=False)
 class Diffusion(OfFields):
     """Errors of fields on a grid with land: correlations go around it, not across.
@@ -59,13 +60,16 @@ class Diffusion(OfFields):
     steps: int = 4
     std: Any = 1.0
     spacing: Any = field(default=1.0, kw_only=True)
-    periodic: Any = field(default=False, kw_only=True)
+    periodic: Flags = field(default=False, kw_only=True)
     fields: int = field(default=1, kw_only=True)
     lines: bool = field(default=False, kw_only=True)
     samples: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
-        wet = to_numpy(self.wet)
+        try:
+            wet = to_numpy(self.wet)
+        except ValueError as error:
+            raise ValueError(f"wet must be booleans: {error}") from None
         if wet.dtype != bool or wet.ndim not in (1, 2) or not wet.any():
             raise ValueError(
                 "wet must be booleans (n,) or (rows, columns), some of them True, met "
@@ -78,8 +82,9 @@ class Diffusion(OfFields):
         d = 1 if self.lines else axes
         M = self.steps
         least = 2 if d == 1 else 4  # the least even M with 2 M > d + 2
-        if isinstance(M, bool) or not isinstance(M, int) or M % 2 or least > M:  # pyright: ignore
+        if M % 2 or least > M:
             raise ValueError(f"steps must be an even integer >= {least}, met {M!r}")
+        check_count("steps", M)
         check_count("samples", 2 if self.samples is None else self.samples, 2)
         settled = {
             "length": positive(self.length, "length", axes),

@@ -45,11 +45,14 @@ def as_covariance(
     values = as_floats(C, name, axes=("x",) if getattr(C, "ndim", 0) < 2 else ("x", "x"))
     if values.ndim == 0 and n is not None:
         values = values + 0 * eye(n, values)[0]
-    if values.ndim < 2:
-        return Diagonal(values)
-    with no_grad(values):
-        singular = None if definite else _singular(values)
-    return _singular(values) or Dense(values) if singular else Dense(values)
+    try:
+        if values.ndim < 2:
+            return Diagonal(values)
+        with no_grad(values):
+            singular = None if definite else _singular(values)
+        return _singular(values) or Dense(values) if singular else Dense(values)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _singular(C: Array) -> Rows | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, as_floats, convert, is_array, is_tensor, to_numpy
+from ..array import Array, as_floats, convert, is_array, is_tensor, to_numpy, typed
 from .base import Covariance, Masked, check_controls
 from .ensemble import WithoutInverse
 from .matrices import Dense, Diagonal
@@ -16,6 +16,7 @@ from .matrices import Dense, Diagonal
 Weighted = tuple[Any, Covariance]
 
 
+@typed
 @dataclass(frozen=True, eq=False, init=False)
 class Hybrid(WithoutInverse):
     """A weighted sum of covariances, such as a static one and an ensemble's.

@@ -21,7 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from ..array import SHARED, to_numpy
+from ..array import (
+    SHARED,
+    Array,
+    Sizes,
+    as_floats,
+    as_numbers,
+    check_between,
+    shown,
+    to_numpy,
+    typed,
+)
 from .grids import grid_shape, positive, share
 from .matrices import Dense
 from .tapers import Numbers, Taper, counted
@@ -31,6 +41,7 @@ Counts = tuple[int, ...]
 Lengths = tuple[float, ...]
 
 
+@typed
 @dataclass(frozen=True)
 class Kernel:
     """A correlation as a function of distance.
@@ -44,6 +55,9 @@ class Kernel:
     name: str
     function: Callable[[Numbers], Numbers]
     reach: float
+
+    def __post_init__(self) -> None:
+        check_between("reach", self.reach, 0, math.inf, open_low=True)
 
     def __call__(self, r: Any) -> Numbers:
         return self.function(np.asarray(r, dtype=float))
@@ -99,6 +113,7 @@ class _Matern:
         return np.where(np.isinf(bessel), 1.0, value)  # overflows where the value is 1 to 1e-11
 
 
+@typed
 def matern(nu: float) -> Kernel:
     """The Matern correlation of smoothness `nu`, with r = distance / length.
 
@@ -115,7 +130,7 @@ def matern(nu: float) -> Kernel:
     Raises:
         ValueError: for another nu.
     """
-    if isinstance(nu, bool) or not isinstance(nu, (int, float)) or not 0 < nu <= 50:  # pyright: ignore
+    if not 0 < nu <= 50:
         raise ValueError(f"nu must be a number above 0 and at most 50, met {nu!r}")
     return Kernel(f"matern({nu:g})", _Matern(float(nu)), 45 / math.sqrt(2 * nu) + 2 * nu**0.5)
 
@@ -145,7 +160,8 @@ def as_kernel(kernel: Any) -> Kernel:
 # --- rows of covariances on rings ---------------------------------------------------------------
 
 
-def images(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> Numbers:
+@typed
+def images(kernel: Kernel | Taper, counts: Sizes, length: Any, spacing: Any = 1.0) -> Numbers:
     """Correlations of point 0 with each point of a periodic grid, summed over all its images.
 
     Entry 0 exceeds 1 where the correlation reaches around the ring.
@@ -162,6 +178,7 @@ def images(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> Numb
     Raises:
         ValueError: where the images are too many to sum.
     """
+    kernel = as_kernel(kernel)
     counts, length, spacing = _grid(counts, length, spacing)
     key = "images", kernel, counts, length, spacing
     return SHARED.get(key, lambda: _images(kernel, counts, length, spacing)).copy()
@@ -173,8 +190,8 @@ def _images(kernel: Kernel, counts: Counts, length: Lengths, spacing: Lengths) -
     work = math.prod(2 * k + 1 for k in turns) * math.prod(n // 2 + 1 for n in counts)
     if work > 4e8:
         raise ValueError(
-            f"lengths {length} reach {tuple(turns)} times around a grid of {counts} points: its "
-            "images are too many to sum; wanted lengths that are no longer than the grid"
+            f"length must be no longer than the grid, met {length}, which reaches {tuple(turns)} "
+            f"times around a grid of shape {counts}: its images are too many to sum"
         )
     away = [np.arange(n // 2 + 1) * h for n, h in zip(counts, spacing, strict=True)]
     total = np.zeros([len(a) for a in away])
@@ -189,7 +206,8 @@ def _images(kernel: Kernel, counts: Counts, length: Lengths, spacing: Lengths) -
     return total
 
 
-def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> Numbers:
+@typed
+def nearest(kernel: Kernel | Taper, counts: Sizes, length: Any, spacing: Any = 1.0) -> Numbers:
     """The same row with the nearest image alone, which is no covariance where it is long.
 
     `least_eigenvalue` shows it: that of SOAR on a ring of 100 points is negative where the length
@@ -212,7 +230,8 @@ def nearest(kernel: Kernel, counts: Any, length: Any, spacing: Any = 1.0) -> Num
     return kernel(r)
 
 
-def least_eigenvalue(row: Numbers) -> float:
+@typed
+def least_eigenvalue(row: Array) -> float:
     """The least eigenvalue of the periodic covariance with this row.
 
     Waves are the eigenvectors, so the eigenvalues are the row's Fourier transform.
@@ -229,6 +248,7 @@ def least_eigenvalue(row: Numbers) -> float:
 # --- any points ---------------------------------------------------------------------------------
 
 
+@typed
 def at_points(
     points: Any, length: Any, kernel: Kernel | Taper = soar, std: Any = 1.0, nugget: float = 0.0
 ) -> Dense:
@@ -251,13 +271,13 @@ def at_points(
             without a nugget.
     """
     kernel, nugget = as_kernel(kernel), share(nugget)
-    x = np.asarray(to_numpy(points), dtype=float)
+    x = np.asarray(to_numpy(as_floats(points, "points")), dtype=float)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or 0 in x.shape or not np.isfinite(x).all():
         raise ValueError(f"points must be finite, (n,) or (n, d), met shape {x.shape}")
-    s = np.asarray(to_numpy(std), dtype=float)
+    s = as_numbers(std)
     if s.shape not in ((), (len(x),)) or not (np.isfinite(s).all() and (s > 0).all()):
-        raise ValueError(f"std must be positive, a number or ({len(x)},), met {std!r}")
+        raise ValueError(f"std must be positive, a number or ({len(x)},), met {shown(std)}")
     x = x / positive(length, "length", x.shape[1])
     square = sum((x[:, None, i] - x[:, i]) ** 2 for i in range(x.shape[1]))
     C = (1 - nugget) * kernel(np.sqrt(square)) + nugget * np.eye(len(x))

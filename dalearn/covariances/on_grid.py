@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,6 +24,8 @@ import numpy as np
 
 from ..array import (
     Array,
+    Flags,
+    Sizes,
     array_namespace,
     as_floats,
     check_count,
@@ -34,6 +35,7 @@ from ..array import (
     is_tensor,
     kept,
     to_numpy,
+    typed,
 )
 from .base import Covariance, check_width
 from .grids import grid_shape, positive, share
@@ -112,7 +114,7 @@ class OfFields(Covariance):
         ):
             raise ValueError(
                 f"std must be positive and finite, a number or of shape {self.shape} or {whole}, "
-                f"met shape {tuple(s.shape)}, least {seen.min():g}"
+                f"met shape {tuple(s.shape)}, least {seen.min(initial=np.inf):g}"
             )
 
     def _constant(self, name: str, like: Array) -> Array:
@@ -121,6 +123,7 @@ class OfFields(Covariance):
         return kept(store, name, like, lambda: getattr(self, name))
 
 
+@typed
 @dataclass(frozen=True, eq=False, repr=False)
 class OnGrid(OfFields):
     """Errors of fields on a grid: correlations by distance, applied as an operator.
@@ -146,12 +149,12 @@ class OnGrid(OfFields):
             positive, naming its least value.
     """
 
-    shape: Any
+    shape: Sizes
     length: Any
     kernel: Kernel | Taper = soar
     std: Any = 1.0
     spacing: Any = field(default=1.0, kw_only=True)
-    periodic: Any = field(default=True, kw_only=True)
+    periodic: Flags = field(default=True, kw_only=True)
     fields: int = field(default=1, kw_only=True)
     nugget: float = field(default=0.0, kw_only=True)
 
@@ -261,12 +264,12 @@ class OnGrid(OfFields):
         return x[(..., *(slice(n) for n in self.shape))]
 
 
-def closed(periodic: Any, axes: int) -> tuple[bool, ...]:
+def closed(periodic: Flags, axes: int) -> tuple[bool, ...]:
     """Which axes of a grid close on themselves, from one answer or one for each; or ValueError."""
-    each: Any = (periodic,) * axes if isinstance(periodic, bool) else periodic
-    if not isinstance(each, Sequence) or [type(p) for p in each] != [bool] * axes:  # pyright: ignore
-        raise ValueError(f"periodic must be True, False or {axes} of them, met {periodic!r}")
-    return tuple(each)  # pyright: ignore
+    each = (periodic,) * axes if isinstance(periodic, bool) else periodic
+    if len(each) != axes:
+        raise ValueError(f"periodic must be True, False or {axes} of them, met {periodic}")
+    return each
 
 
 def _over(x: Array, axes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..array import Array, array_namespace, eye
+from ..array import Array, array_namespace, eye, is_array, shown
 from .base import Covariance, check_controls
 from .matrices import Dense
 
@@ -68,6 +68,10 @@ class Rows(Spanned):
     """
 
     values: Array
+
+    def __post_init__(self) -> None:
+        if not is_array(self.values) or self.values.ndim < 2:
+            raise TypeError(f"values must be an array (..., c, n), met {shown(self.values)}")
 
     @property
     def _rows(self) -> Array:

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace
+from ..array import Array, array_namespace, typed
 from .base import Covariance, check_width
 
 Map = Callable[[Array], Array]
 
 
+@typed
 @dataclass(frozen=True, eq=False, init=False)
 class Separable(Covariance):
     """The product of one covariance for each axis: C = C_1 x C_2 x ..., of `n_1 n_2 ...` points.

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..array import Bound, check_between, shown, typed
+
 Numbers = np.ndarray[Any, Any]
 
 
@@ -23,6 +25,7 @@ def counted(n: int) -> Numbers:
     return np.arange(n)  # pyright: ignore
 
 
+@typed
 @dataclass(frozen=True)
 class Taper:
     """A weight that falls from 1 to 0 with the distance.
@@ -33,12 +36,20 @@ class Taper:
     """
 
     function: Callable[[Numbers], Numbers]
-    reach: float
+    reach: Bound
+
+    def __post_init__(self) -> None:
+        check_between("reach", self.reach, 0, np.inf, open_low=True)
 
     def __call__(self, r: Any) -> Numbers:
         r = np.asarray(r, dtype=float)
         near = r < self.reach
-        weight = np.where(near, self.function(np.where(near, r, 0.0)), 0.0)
+        given = self.function(np.where(near, r, 0.0))
+        if np.shape(given) != r.shape or np.asarray(given).dtype.kind not in "biuf":
+            raise TypeError(
+                f"function of a Taper must return numbers of shape {r.shape}, met {shown(given)}"
+            )
+        weight = np.where(near, given, 0.0)
         good = (weight >= 0) & (weight <= 1)
         if not good.all():
             raise ValueError(

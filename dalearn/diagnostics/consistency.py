@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import convert, no_grad, to_numpy
+from ..array import convert, no_grad, to_numpy, typed
 from ..methods.ensemble.localization import Localization
 from ..methods.ensemble.tapering import tapers
 from ..problem.belief import Ensemble
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+@typed
 def innovation_chi2(
     result: xr.Dataset,
     problem: Problem | None = None,
@@ -67,6 +68,7 @@ def innovation_chi2(
     return _from_variances(result, problem)
 
 
+@typed
 def degrees_of_freedom(
     result: xr.Dataset,
     problem: Problem | None = None,
@@ -104,6 +106,7 @@ def degrees_of_freedom(
     return _fit(result, problem, localization)["dfs"]
 
 
+@typed
 def desroziers(result: xr.Dataset, skip: int = 0, *, full: bool = False) -> xr.Dataset:
     """Error covariances in observation space as the data show them, averaged over time.
 

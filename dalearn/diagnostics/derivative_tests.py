@@ -12,6 +12,7 @@ spectral model, Mon. Wea. Rev. 120, 1992; Thepaut and Courtier, Q. J. R. Meteoro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,18 @@ from ..array import (
     Array,
     Purpose,
     array_namespace,
+    as_floats,
     as_tensor,
     check_count,
     convert,
     convert_tree,
     generator,
+    is_array,
     is_tensor,
     no_grad,
+    shown,
     to_numpy,
+    typed,
 )
 from ..problem.states import check_state
 
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+@typed
 def gradient_test(
     cost: Callable,
     x: Array,
@@ -70,6 +76,7 @@ def gradient_test(
         ValueError: the gradient is zero along the direction, where the test says nothing, or x is
             not one point.
     """
+    check_count("seed", seed, 0, math.inf)
     import xarray as xr
 
     check_state(x, "x", axes=1)
@@ -87,6 +94,8 @@ def gradient_test(
         p = convert(direction, x) / unit
     p = unit * p / xp.sum(p * p) ** 0.5
     g = (gradient or getattr(cost, "gradient", None) or _reverse(cost))(x)
+    if not is_array(g):
+        raise TypeError(f"the gradient must be an array, met {shown(g)}")
     if tuple(g.shape) != tuple(x.shape):
         raise ValueError(f"the gradient has shape {tuple(g.shape)}, wanted {tuple(x.shape)}")
     with no_grad(x):
@@ -134,6 +143,7 @@ def _reverse(cost: Callable) -> Callable:
     return gradient
 
 
+@typed
 def adjoint_test(
     f: Callable,
     x: Array,
@@ -164,6 +174,7 @@ def adjoint_test(
         TypeError: f cannot be differentiated, and no pair of your own is given.
         ValueError: the tangent is zero in a random direction.
     """
+    check_count("seed", seed, 0, math.inf)
     import torch
 
     check_state(x, "x", axes=1)
@@ -186,8 +197,8 @@ def adjoint_test(
             Aq = convert(adjoint(x, convert(q, x)), z)
     except (TypeError, AttributeError, RuntimeError) as error:
         raise TypeError(
-            f"f cannot be differentiated ({error}); wanted torch or array-API operations, or "
-            "tangent= and adjoint= of your own"
+            f"f cannot be differentiated, met {error}; wanted torch or array-API operations, or "
+            "tangent= and adjoint= of your own, which return arrays"
         ) from error
     left, right = float((Ap * q).sum()), float((p * Aq).sum())
     size = float(((Ap / unit) ** 2).sum() ** 0.5 * ((q * unit) ** 2).sum() ** 0.5)
@@ -203,6 +214,7 @@ def _sizes(x: Any) -> Any:
     return torch.where(x == 0, torch.ones_like(x), 2.0 ** torch.log2(x.abs()).round())
 
 
+@typed
 def profile(
     cost: Callable, a: Array, b: Array, *, points: int = 101, beyond: float = 0.5
 ) -> xr.Dataset:
@@ -225,9 +237,13 @@ def profile(
     """
     import xarray as xr
 
+    a, b = as_floats(a, "a", axes=("x",)), as_floats(b, "b", axes=("x",))
     if tuple(a.shape) != tuple(b.shape) or a.ndim != 1:
-        raise ValueError(f"wanted two points (n,), met {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(
+            f"a and b must be two points (n,), met {tuple(a.shape)} and {tuple(b.shape)}"
+        )
     check_count("points", points, 2)
+    array_namespace(a, b)  # one library, or a clear error
     s = np.linspace(-beyond, 1 + beyond, points)
     with no_grad(a):
         line = a + convert(s, a)[:, None] * (b - a)

@@ -18,7 +18,6 @@ Talagrand, Q. J. R. Meteorol. Soc. 130, 2004; Talagrand, in Proc. ECMWF Workshop
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +34,8 @@ from ..array import (
     eye,
     sane,
     to_numpy,
+    typed,
+    warn,
     where_ok,
 )
 from ..covariances.base import Covariance
@@ -72,6 +73,7 @@ class Tuning:
     message: str
 
 
+@typed
 def di01(
     innovations: Array,
     B: Any,
@@ -139,7 +141,7 @@ def di01(
     known = (error_b < 1) & (error_o < 1)  # a diverged experiment's NaN is not
     message = _message(to_numpy(b), to_numpy(r), to_numpy(done), to_numpy(known), iterations)
     if message:
-        warnings.warn(message, stacklevel=2)
+        warn(message)
     path_b, path_o = (where_ok(ok, xp.stack([p[i] for p in paths], axis=-1)) for i in (0, 1))
     return Tuning(b, r, path_b, path_o, error_b, error_o, done, known, message)
 
@@ -197,7 +199,7 @@ def _spectra(d: Array, S: Array, R: Covariance) -> tuple[_Spectra, Any]:
         raise ValueError("innovations hold infinite values; wanted numbers, or NaN for missing")
     seen = ~xp.isnan(d)
     if not bool(xp.any(seen)):
-        raise ValueError("no innovation is a number: nothing was observed; wanted data")
+        raise ValueError("innovations hold no number: nothing was observed; wanted data")
     make = _one_spectrum if bool(xp.all(seen)) else _spectrum_of_each_time
     spectra, ok = make(xp.where(seen, d, xp.zeros_like(d)), seen, S, R)
     lead = np.broadcast_shapes(tuple(spectra.lam.shape[:-2]), tuple(spectra.square.shape[:-2]))

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..array import typed
 from .scores import check_result
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
+@typed
 def effective_size(result: xr.Dataset) -> xr.DataArray:
     """How many equal members the weights are worth: 1 / sum_i w_i^2.
 
@@ -38,6 +40,7 @@ def effective_size(result: xr.Dataset) -> xr.DataArray:
     return xr.full_like(one, result.sizes["member"], dtype=float).rename("effective_size")
 
 
+@typed
 def effective_dimension(result: xr.Dataset) -> xr.DataArray:
     """In how many directions the ensemble varies: (tr C)^2 / tr(C^2), C the members' covariance.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import convert, no_grad, to_numpy
+from ..array import convert, no_grad, to_numpy, typed
 from ..methods.ensemble.localization import Localization
 from ..methods.ensemble.tapering import tapers
 from ..problem.belief import Ensemble
@@ -81,6 +81,7 @@ class _Prior:
         return np.linalg.solve(self.S / np.outer(s, s), b / s) / s
 
 
+@typed
 def explain(
     result: xr.Dataset,
     problem: Problem,
@@ -118,7 +119,7 @@ def explain(
     import pandas as pd
 
     k = _checked(result, problem, time, component)
-    one = result.isel(time=k)
+    one = result.isel(time=k).transpose("stage", "member", "x", "y", ..., missing_dims="ignore")
     p, i = _prior(one, problem.validated(), k, localization), component
     columns, verdict = _of_all(p, one) if i is None else _of_component(p, one, i % problem.n)
     columns = {"innovation": p.d, "spread": p.s, "error": p.r} | columns
@@ -126,7 +127,7 @@ def explain(
     return Explanation(f"Cycle {k}, time {one['time'].values}: {verdict}", table)
 
 
-def _checked(result: xr.Dataset, problem: Problem, time: Any, component: Any) -> int:
+def _checked(result: xr.Dataset, problem: Problem, time: int, component: int | None) -> int:
     """The number of the cycle, from 0, of a result that can be explained; else ValueError."""
     if "members" not in result:
         raise ValueError(
@@ -147,8 +148,7 @@ def _checked(result: xr.Dataset, problem: Problem, time: Any, component: Any) ->
             f"{problem.n} and {len(problem)}; wanted the one that it was made from"
         )
     for name, value, size in (("time", time, K), ("component", component, problem.n)):
-        whole = isinstance(value, (int, np.integer)) and -size <= value < size
-        if not whole and not (value is None and name == "component"):
+        if value is not None and not -size <= value < size:
             raise ValueError(f"{name} must be an integer from 0 to {size - 1}, met {value!r}")
     if not np.isfinite(result["ensemble_size"]):
         raise ValueError("no ensemble to explain: another kind of method, or its case failed")

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..array import typed
+
 if TYPE_CHECKING:
     import xarray as xr
 
 AXES = ("field", "y", "x")
 
 
+@typed
 def fields(result: xr.Dataset, dims: Sequence[str] | None = None) -> xr.Dataset:
     """The variables of a result over the axes of the field that the state is.
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import as_floats, check_count, to_numpy
+from ..array import as_floats, check_count, to_numpy, typed
 from .scores import check_scheme, from_cycle, truth_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
+@typed
 def autocorrelation_time(series: Any) -> np.ndarray:
     """The integrated autocorrelation time tau = 1 + 2 sum_k rho_k, in steps.
 
@@ -52,6 +53,7 @@ def autocorrelation_time(series: Any) -> np.ndarray:
     return np.where(finite, np.clip(tau, 1 / n, None), np.nan)
 
 
+@typed
 def interval(
     series: Any, level: float = 0.95, dim: str = "time", *, batches: int | None = None
 ) -> xr.Dataset:
@@ -144,6 +146,7 @@ def _without_masked(series: Any, level: float, dim: str, batches: int | None) ->
     )
 
 
+@typed
 def spread_skill(
     result: xr.Dataset, bins: int = 10, stage: str = "forecast", skip: int = 0
 ) -> xr.Dataset:

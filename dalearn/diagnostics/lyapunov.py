@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..array import Array, array_namespace, device, eye, to_numpy
+from ..array import Array, array_namespace, check_count, device, eye, to_numpy, typed
 
 
+@typed
 def lyapunov_exponents(
     model: Callable, x: Array, steps: int, count: int | None = None, spinup: int = 100
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -35,6 +36,8 @@ def lyapunov_exponents(
     Source: Benettin, Galgani, Giorgilli and Strelcyn, Lyapunov characteristic exponents for smooth
     dynamical systems, Meccanica 15, 1980.
     """
+    check_count("steps", steps)
+    check_count("spinup", spinup, 0)
     if x.ndim != 2 or x.shape[0] < 2:
         raise ValueError(f"x must be (b, n) with b >= 2 trajectories, met {tuple(x.shape)}")
     n = int(x.shape[-1])

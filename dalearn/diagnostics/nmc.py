@@ -15,12 +15,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..array import Array, array_namespace, as_floats, convert, lift, no_grad, row_mean
+from ..array import (
+    Array,
+    Swept,
+    array_namespace,
+    as_floats,
+    convert,
+    library,
+    lift,
+    no_grad,
+    row_mean,
+    typed,
+)
 from ..covariances.ensemble import LowRank
 from ..problem.problem import Problem
 
 
-def nmc(long: Array, short: Array, factor: Any = 0.5) -> LowRank:
+@typed
+def nmc(long: Array, short: Array, factor: Swept = 0.5) -> LowRank:
     """B from pairs of forecasts valid at the same times (the NMC method).
 
         B = factor cov(x_long - x_short)
@@ -45,11 +57,14 @@ def nmc(long: Array, short: Array, factor: Any = 0.5) -> LowRank:
     """
     long = as_floats(long, "the long forecasts", axes=("...", "x"))
     short = as_floats(short, "the short forecasts", axes=("...", "x"))
-    array_namespace(long, short)  # refuses two libraries
+    if library(long) != library(short):
+        raise TypeError(
+            f"long and short must be of one library, met {library(long)} and {library(short)}"
+        )
     if tuple(long.shape) != tuple(short.shape) or long.ndim < 2:
         raise ValueError(
-            f"met forecasts of shapes {tuple(long.shape)} and {tuple(short.shape)}; wanted "
-            "(..., K, n) for both, valid at the same K times"
+            f"met long {tuple(long.shape)} and short {tuple(short.shape)}; "
+            "wanted (..., K, n) for both, valid at the same K times"
         )
     apart = long - short
     scale = lift(factor, apart, tuple(apart.shape[:-2]), "factor")
@@ -58,6 +73,7 @@ def nmc(long: Array, short: Array, factor: Any = 0.5) -> LowRank:
     return LowRank(scale**0.5 * (apart - row_mean(apart)))
 
 
+@typed
 def forecast_pairs(
     problem: Problem, analyses: Any, short: int = 1, long: int = 2
 ) -> tuple[Array, Array]:

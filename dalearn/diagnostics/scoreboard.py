@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..array import check_between, typed
 from .scores import check_scheme, crps, from_cycle, rmse, spread, truth_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ USELESS = 1.5  # times the error of the climatological mean: that of a run that 
 LARGEST = 2.0  # the same, for one component: beyond it no component counts more
 
 
+@typed
 def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> xr.DataArray:
     """Which experiments lost the truth: their analysis is wrong without knowing it, or useless.
 
@@ -63,6 +65,7 @@ def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> 
     return (bad | ~finite).rename("lost")
 
 
+@typed
 def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
     """Time means of rmse, spread and crps, and whether an experiment lost the truth.
 
@@ -85,6 +88,7 @@ def score(result: xr.Dataset, skip: int = 0) -> xr.Dataset:
     return xr.Dataset({**means, "lost": lost(result)})
 
 
+@typed
 def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> pd.DataFrame:
     """A row for each method: medians over the seeds that track, and how many lost the truth.
 
@@ -106,6 +110,7 @@ def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> p
     import pandas as pd
 
     check_scheme(result)
+    check_between("round_to", round_to or 0, -100, 100, open_low=False)
     if "scheme" not in result.dims or "seed" not in result.dims:
         raise ValueError(
             f"a scoreboard wants the result of compare(...), met the dimensions {result.dims}; "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import as_floats, unbiased
+from ..array import Array, as_floats, typed, unbiased
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,8 +41,8 @@ def from_cycle(result: Any, skip: int) -> Any:
     check_result(result, "dims")
     if not 0 <= skip < result.sizes["time"]:
         raise ValueError(
-            f"skip = {skip} leaves no cycle of {result.sizes['time']}; wanted 0 <= skip < "
-            f"{result.sizes['time']}"
+            f"met skip = {skip}, which leaves no cycle of {result.sizes['time']}; wanted "
+            f"0 <= skip < {result.sizes['time']}"
         )
     return result.isel(time=slice(skip, None))
 
@@ -62,6 +62,7 @@ def gaps_as_nan(x: Any) -> Any:
     return as_floats(x, "a series", gaps=True) if isinstance(x, np.ma.MaskedArray) else x
 
 
+@typed
 def rmse(result: xr.Dataset) -> xr.DataArray:
     """Root-mean-square error of the mean over the state: sqrt(mean_x (mean - truth)^2).
 
@@ -82,6 +83,7 @@ def rmse(result: xr.Dataset) -> xr.DataArray:
     return ((error**2).mean("x", skipna=False) ** 0.5).rename("rmse")
 
 
+@typed
 def spread(result: xr.Dataset) -> xr.DataArray:
     """Root-mean variance over the state: sqrt(mean_x std^2).
 
@@ -97,7 +99,8 @@ def spread(result: xr.Dataset) -> xr.DataArray:
     return ((result["std"] ** 2).mean("x", skipna=False) ** 0.5).rename("spread")
 
 
-def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
+@typed
+def crps_gaussian(mean: Array, std: Array, truth: Array) -> Any:
     """Continuous ranked probability score of N(mean, std^2), elementwise; smaller is better.
 
         s [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)],  z = (truth - mean) / s;
@@ -127,8 +130,9 @@ def crps_gaussian(mean: Any, std: Any, truth: Any) -> Any:
     return np.where(point, abs(error), value)
 
 
+@typed
 def crps_ensemble(
-    members: np.ndarray, truth: np.ndarray, axis: int = -1, weights: np.ndarray | None = None
+    members: Array, truth: Array, axis: int = -1, weights: Array | None = None
 ) -> np.ndarray:
     """CRPS of an ensemble, the fair estimate for the distribution that the members come from.
 
@@ -175,6 +179,7 @@ def _crps_weighted(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
     return (w * np.abs(x - y[..., None])).sum(-1) - pairs
 
 
+@typed
 def crps(result: xr.Dataset) -> xr.DataArray:
     """Mean over the state of the continuous ranked probability score.
 
@@ -218,6 +223,7 @@ def crps(result: xr.Dataset) -> xr.DataArray:
     return value.mean("x", skipna=False).transpose(..., "time", "stage").rename("crps")
 
 
+@typed
 def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -> xr.DataArray:
     """How often the truth fell in each of the N + 1 gaps between the members.
 
@@ -268,6 +274,7 @@ def ensemble_sizes(result: xr.Dataset) -> np.ndarray:
     return sizes[np.isfinite(sizes)].astype(int)
 
 
+@typed
 def climatology(result: xr.Dataset) -> xr.DataArray:
     """RMS error of the climatological mean: sqrt(mean_x var_time truth).
 

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from ..array import typed
 from . import filters, foundations, kalman, learning, variational
 from .numbers import Feedback, Judge, not_yet, quote, unsolved
 
@@ -22,10 +23,11 @@ exercises: Mapping[str, Judge] = {
 }
 
 
+@typed
 def check(name: str, answer: Any = None) -> Feedback:
     """Judge the answer to an exercise, with a hint where it is not right yet.
 
-    Never raises because of the answer.
+    Never raises because of the answer, nor ends the program where the answer would.
 
     Args:
         name: the name of the exercise, as the chapter gives it.
@@ -46,5 +48,8 @@ def check(name: str, answer: Any = None) -> Feedback:
         return Feedback(False, "put your answer in place of `...` and run the cell again.", False)
     try:
         return exercises[name](answer)
-    except Exception as error:  # an answer of a strange type must not break the reader's notebook
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # an answer of a strange type must not break the reader's notebook
         return not_yet(f"your answer could not be read: {quote(error)}.")

@@ -74,6 +74,8 @@ class Function:
             result, changed = called(answer, case)
         except NotImplementedError:
             result, changed = None, False
+        except SystemExit:
+            return not_yet(f"{call} ends the program: it must return its result (no `exit`).")
         except Exception as error:
             return not_yet(f"{call} raised {quote(error)} {inputs(self.reference, case)}.")
         if unsolved(result):

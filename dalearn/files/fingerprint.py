@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
-from ..array import is_module, is_tensor
+from ..array import is_module, is_tensor, warn
 from .walk import Walk
 
 
@@ -62,12 +61,11 @@ def describe(x: Any, weights: bool = True) -> str:
 
 def _warn(walk: Walk) -> None:
     if walk.unseen:
-        warnings.warn(
+        warn(
             f"dalearn cannot see into {'; '.join(sorted(walk.unseen))}: where that changes, a "
             "stored result is taken for that of the same request. Give what holds it an attribute "
             "`fingerprint`, a text that changes with it",
             RuntimeWarning,
-            stacklevel=3,
         )
 
 

@@ -44,7 +44,9 @@ def background(B: Background, problem: ProblemLike, setting: str) -> Covariance:
     if isinstance(B, str):
         return _of_prior(problem, setting)
     if B.n != problem.n:
-        raise ValueError(f"the covariance has dimension {B.n}, wanted the state's {problem.n}")
+        raise ValueError(
+            f"the covariance has dimension {B.n}, wanted the state's {problem.n}; give {setting}"
+        )
     check_batch(B, problem, "the covariance")
     return convert_tree(B, problem.like)
 

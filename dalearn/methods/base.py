@@ -12,7 +12,17 @@ from math import log, pi
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from ..array import Array, Jacobian, array_namespace, eye, sane, solve, where_ok
+from ..array import (
+    Array,
+    Jacobian,
+    array_namespace,
+    eye,
+    is_array,
+    sane,
+    shown,
+    solve,
+    where_ok,
+)
 from ..array.derivative import finite_difference, linearize
 from ..covariances.base import Covariance
 from ..problem.belief import Belief, Ensemble, Gaussian
@@ -82,8 +92,19 @@ def tangent(
     """
     if scale is not None:
         jacobian = scaled(jacobian, scale[..., None, :])
-    value, J = jacobian(f, x[..., None, :])
+    value, J = differentiated(jacobian, f, x[..., None, :])
     return value[..., 0, :], J[..., 0, :, :]
+
+
+def differentiated(jacobian: Jacobian, f: Callable, x: Array) -> tuple[Array, Array]:
+    """`jacobian(f, x)`; TypeError unless it is a pair of arrays."""
+    found = jacobian(f, x)
+    if not (isinstance(found, tuple) and len(found) == 2 and all(map(is_array, found))):
+        raise TypeError(
+            f"a jacobian must return a pair of arrays, f(x) and J, met {shown(found)} from "
+            f"{shown(jacobian)}"
+        )
+    return found
 
 
 def scaled(jacobian: Jacobian, scale: Array) -> Jacobian:

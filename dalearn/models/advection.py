@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array import Array, array_namespace, as_floats, convert
+from ..array import Array, array_namespace, as_floats, convert, typed
 from .fields import blockwise, check_positive, check_shape
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Advection:
     """q_t + u q_x + v q_y = 0 on a doubly periodic plane: q keeps its value along trajectories.

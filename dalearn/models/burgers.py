@@ -8,17 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..array import (
-    Array,
-    array_namespace,
-    constant,
-    fft,
-    is_array,
-)
+from ..array import Array, Swept, array_namespace, check_count, constant, fft, is_array, typed
 from .fields import check_positive, check_shape, following, modes, preceding, valid
 from .integrate import etd_coefficients, etdrk4
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Burgers:
     """u_t + (u^2 / 2)_x = viscosity u_xx on a ring of circumference `length`.
@@ -54,13 +49,12 @@ class Burgers:
 
     n: int = 128
     length: float = 2 * math.pi
-    viscosity: Any = 0.05
+    viscosity: Swept = 0.05
     dt: float = 0.01
     spectral: bool = False
 
     def __post_init__(self):
-        if self.n < 8:
-            raise ValueError(f"Burgers wants n >= 8, met n = {self.n}")
+        check_count("n of Burgers", self.n, 8)
         check_positive(self, "length", "dt")
         check_positive(self, "viscosity", zero=not self.spectral, axes=1)
         if not self.spectral:
@@ -132,8 +126,8 @@ def check_diffusion(model: Any, neighbours: int, dx: float) -> None:
         number = neighbours * nu * model.dt / dx**2
         raise ValueError(
             f"{type(model).__name__} is unstable at dt = {model.dt:g}: met the diffusion number "
-            f"{neighbours} viscosity dt/dx^2 = {number:.3g}, wanted at most 1: take dt at most "
-            f"{model.dt / number:.3g}"
+            f"{neighbours} viscosity dt/dx^2 = {number:.3g} (dx = "
+            f"length / n), wanted at most 1: take dt at most {model.dt / number:.3g}"
         )
 
 

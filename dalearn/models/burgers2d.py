@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, convert, is_array
+from ..array import Array, Filled, Swept, array_namespace, check_count, convert, is_array, typed
 from .burgers import check_diffusion, most_viscous
 from .fields import blockwise, check_positive, check_shape, valid
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Burgers2D:
     """w_t + u w_x + v w_y = viscosity lap w for w = u and w = v on the square [0, length]^2.
@@ -38,14 +39,13 @@ class Burgers2D:
     """
 
     n: int = 128
-    viscosity: Any = 0.01
-    dt: Any = None
+    viscosity: Swept = 0.01
+    dt: Filled = None
     length: float = 2.0
     boundary: float | None = 1.0
 
     def __post_init__(self):
-        if self.n < 4:
-            raise ValueError(f"Burgers2D wants n >= 4, met n = {self.n}")
+        check_count("n of Burgers2D", self.n, 4, 10**5)
         check_positive(self, "length")
         check_positive(self, "viscosity", zero=True, axes=2)
         if self.dt is None:
@@ -57,6 +57,7 @@ class Burgers2D:
         check_diffusion(self, 4, self.dx)
 
     @classmethod
+    @typed
     def medla(cls, n: int = 128) -> Burgers2D:
         """The set-up of MEDLA: viscosity 0.01, dt = 0.009 dx^2 / viscosity, from `initial`.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..array import Array, array_namespace, as_floats, check_count, to_numpy
+from ..array import Array, array_namespace, as_floats, check_count, shown, to_numpy, typed
 
 
 class Coder(Protocol):
@@ -45,6 +45,7 @@ class Coder(Protocol):
         ...
 
 
+@typed
 def reconstruction_error(coder: Any, test: Array) -> float:
     """The floor of a coder: its root-mean-square error on states that it was not fitted to.
 
@@ -63,6 +64,7 @@ def reconstruction_error(coder: Any, test: Array) -> float:
         ValueError: for another number of components than the coder's n, for no state, and for
             states with NaN or infinity, which would hide behind an average.
     """
+    check_coder(coder)
     x = check_states(test, coder.n, "the test states")
     xp = array_namespace(x)
     gap = x - coder.decode(coder.encode(x))
@@ -70,6 +72,23 @@ def reconstruction_error(coder: Any, test: Array) -> float:
     if not size > 0:  # exact, or NaN
         return size
     return size * float(to_numpy(xp.mean((gap / size) ** 2))) ** 0.5
+
+
+def check_coder(coder: Any) -> None:
+    """Raise TypeError unless an object can do what a Coder does.
+
+    Args:
+        coder: what was given as one.
+
+    Raises:
+        TypeError: for a class, and for what lacks encode, decode, n or r.
+    """
+    lacks = [a for a in ("encode", "decode", "n", "r") if not hasattr(coder, a)]
+    if lacks or isinstance(coder, type):
+        raise TypeError(
+            f"wanted a coder such as POD.fit(states, 8), met {shown(coder)}"
+            + f" without {', '.join(lacks)}" * bool(lacks)
+        )
 
 
 def check_states(states: Any, n: int | None, name: str) -> Array:
@@ -101,6 +120,7 @@ def check_states(states: Any, n: int | None, name: str) -> Array:
     return x
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Extended:
     """The coder of a state with parameters behind it: they pass as they are.
@@ -120,6 +140,7 @@ class Extended:
     p: int
 
     def __post_init__(self):
+        check_coder(self.coder)
         check_count("p", self.p)
 
     @property

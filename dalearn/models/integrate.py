@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from ..array import (
     Array,
     Operator,
     array_namespace,
+    as_numbers,
     check_count,
+    shown,
+    typed,
 )
 
 
@@ -25,7 +29,19 @@ def euler(f: Operator, x: Array, dt: float) -> Array:
     Returns:
         The states one step later.
     """
+    _check(f, x, dt)
     return x + dt * f(x)
+
+
+def _check(f: Any, x: Any, dt: Any) -> None:
+    """Raise TypeError unless f is a function, x states and dt a number (or an array of them)."""
+    if not callable(f) or isinstance(f, type):
+        raise TypeError(f"f must be a function of states, met {shown(f)}")
+    kind = getattr(getattr(x, "dtype", None), "kind", "f")  # torch has no kinds
+    if kind not in "biufc" or not (hasattr(x, "dtype") or isinstance(x, numbers.Real)):
+        raise TypeError(f"x must be an array of states, met {shown(x)}")
+    if type(dt) is not float and not np.isfinite(as_numbers(dt)).all():
+        raise ValueError(f"dt must be a number, met {shown(dt)}")
 
 
 def rk4(f: Operator, x: Array, dt: float) -> Array:
@@ -42,6 +58,7 @@ def rk4(f: Operator, x: Array, dt: float) -> Array:
     Returns:
         The states one step later.
     """
+    _check(f, x, dt)
     k1 = f(x)
     k2 = f(x + (dt / 2) * k1)
     k3 = f(x + (dt / 2) * k2)
@@ -67,6 +84,7 @@ def imex3(f: Operator, rate: Any, x: Array, dt: float) -> Array:
     Source: Ascher, Ruuth and Spiteri, Implicit-explicit Runge-Kutta methods, Appl. Numer. Math.
     25, 1997, their scheme (2, 3, 3).
     """
+    _check(f, x, dt)
     g = (3 + 3**0.5) / 6
     solve = 1 / (1 - (g * dt) * rate)
     f1 = f(x)
@@ -76,6 +94,7 @@ def imex3(f: Operator, rate: Any, x: Array, dt: float) -> Array:
     return x + (dt / 2) * ((f2 + r2) + (f(x3) + rate * x3))
 
 
+@typed
 def etd_coefficients(rate: Any, dt: float) -> tuple[Array, ...]:
     """What `etdrk4` needs for a diagonal linear part; with z = dt rate: (e^{z/2}, e^z, ...).
 
@@ -135,6 +154,7 @@ def etdrk4(
     return whole * v + c1 * f1 + (2 * c2) * (fa + fb) + c3 * fc
 
 
+@typed
 def repeated(step: Operator, times: int) -> Operator:
     """The model that takes several steps at once.
 
@@ -158,6 +178,7 @@ def repeated(step: Operator, times: int) -> Operator:
     return many
 
 
+@typed
 def trajectory(step: Operator, x: Array, steps: int) -> Array:
     """The states after 0, 1, ..., `steps` steps.
 

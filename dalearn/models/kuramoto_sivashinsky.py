@@ -8,16 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..array import (
-    Array,
-    constant,
-    fft,
-    is_array,
-)
+from ..array import Array, Swept, check_count, constant, fft, is_array, typed
 from .fields import check_positive, check_shape, modes, valid
 from .integrate import etd_coefficients, etdrk4
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class KuramotoSivashinsky:
     """u_t = -u u_x - u_xx - viscosity u_xxxx on a ring of circumference `length`.
@@ -48,12 +44,11 @@ class KuramotoSivashinsky:
 
     n: int = 128
     length: float = 32 * math.pi
-    viscosity: Any = 1.0
+    viscosity: Swept = 1.0
     dt: float = 0.25
 
     def __post_init__(self):
-        if self.n < 8:
-            raise ValueError(f"KuramotoSivashinsky wants n >= 8, met n = {self.n}")
+        check_count("n of KuramotoSivashinsky", self.n, 8)
         check_positive(self, "length", "viscosity", "dt", axes=1)
 
     @property

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..array import Purpose, generator
+from ..array import Purpose, check_between, check_count, generator, shown, typed
 
 WAYS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]  # cells north, cells east
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Landscape:
     """What a fire meets: maps `(rows, columns)`; rows grow northward, columns eastward.
@@ -36,13 +38,14 @@ class Landscape:
     cell: float = 30.0
 
     def __post_init__(self):
+        check_between("cell", self.cell, 0, np.inf, open_low=True)
         shapes = {n: np.shape(getattr(self, n)) for n in list(self.__dataclass_fields__)[:5]}
         if len(set(shapes.values())) > 1 or len(shapes["elevation"]) != 2:
             raise ValueError(
                 f"Landscape wants five maps (rows, columns) of one shape, met {shapes}"
             )
         if not np.all((np.asarray(self.canopy) >= 0) & (np.asarray(self.canopy) <= 1)):
-            raise ValueError("Landscape wants canopy in [0, 1]")
+            raise ValueError(f"Landscape wants canopy in [0, 1], met {shown(self.canopy)}")
         for name in ("vegetation", "density"):
             odd = np.setdiff1d(getattr(self, name), (0, 1, 2))
             if odd.size:
@@ -54,6 +57,7 @@ class Landscape:
         return tuple(self.elevation.shape)
 
     @classmethod
+    @typed
     def synthetic(
         cls,
         shape: tuple[int, int] = (128, 128),
@@ -80,11 +84,14 @@ class Landscape:
         Raises:
             ValueError: for another shape and lengths that are not positive.
         """
+        check_count("seed", seed, 0, math.inf)
         h, w = shape
         if h < 8 or w < 8:
-            raise ValueError(f"Landscape.synthetic wants at least 8 x 8 cells, met {h} x {w}")
+            raise ValueError(f"Landscape.synthetic wants at least 8 x 8 cells, met shape {shape}")
         if not (cell > 0 and relief > 0):
-            raise ValueError(f"wanted cell and relief positive, met {cell} and {relief}")
+            raise ValueError(
+                f"wanted cell and relief positive, met cell = {cell}, relief = {relief}"
+            )
         rng = generator(Purpose.LANDSCAPE, seed)
         north, east = cell * np.arange(h)[:, None], cell * np.arange(w)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from ..array import Array, array_namespace, is_array
+from ..array import Array, Swept, array_namespace, is_array, typed
+from .fields import check_members, check_positive
 from .integrate import rk4
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Lorenz63:
     """x' = sigma (y - x), y' = x (rho - z) - y, z' = x y - beta z.
@@ -31,10 +32,14 @@ class Lorenz63:
     Source: E. N. Lorenz, Deterministic nonperiodic flow, J. Atmos. Sci. 20, 1963.
     """
 
-    sigma: Any = 10.0
-    rho: Any = 28.0
-    beta: Any = 8 / 3
-    dt: float = 0.01
+    sigma: Swept = 10.0
+    rho: Swept = 28.0
+    beta: Swept = 8 / 3
+    dt: Swept = 0.01
+
+    def __post_init__(self):
+        check_positive(self, "dt")
+        check_members(self, 1, "sigma", "rho", "beta", "dt")
 
     def tendency(self, u: Array) -> Array:
         """du/dt, `(..., 3) -> (..., 3)`."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..array import Array, array_namespace
-from .fields import blockwise
+from ..array import Array, Swept, array_namespace, check_count, typed
+from .fields import blockwise, check_members, check_positive
 from .integrate import rk4
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Lorenz96:
     """dx_i/dt = (x_{i+1} - x_{i-2}) x_{i-1} - x_i + F on a ring of n points.
@@ -33,12 +34,13 @@ class Lorenz96:
     """
 
     n: int = 40
-    forcing: Any = 8.0
-    dt: float = 0.05
+    forcing: Swept = 8.0
+    dt: Swept = 0.05
 
     def __post_init__(self):
-        if self.n < 4:
-            raise ValueError(f"Lorenz-96 needs n >= 4 (x_i meets i-2 to i+1), met n = {self.n}")
+        check_count("n of Lorenz96 (x_i meets i-2 to i+1)", self.n, 4)
+        check_positive(self, "dt")
+        check_members(self, 1, "forcing", "dt", chart=(self.n,))
 
     def tendency(self, x: Array) -> Array:
         """dx/dt, `(..., n) -> (..., n)`; one concatenation does the work of three rolls."""

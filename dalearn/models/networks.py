@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..array import (
     Array,
     Operator,
+    Swept,
     array_namespace,
     check_count,
     convert,
     is_array,
     is_module,
     is_tensor,
+    shown,
+    typed,
 )
+from .fields import check_positive
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Surrogate:
     """A torch module as the model (or operator) of a NumPy problem.
@@ -49,9 +53,13 @@ class Surrogate:
 
 def _output(value: Any) -> Array:
     """What a network returns, without the memory that `nn.LSTM` returns beside it."""
-    return value[0] if isinstance(value, tuple) else value
+    value = value[0] if isinstance(value, tuple) and value else value
+    if not is_array(value):
+        raise TypeError(f"a module or function must return an array, met {shown(value)}")
+    return value
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class History:
     """A network that predicts from the last `length` states, as a model of windows of states.
@@ -75,10 +83,10 @@ class History:
         ValueError: for sizes that do not fit.
     """
 
-    module: Callable[[Array], Any]
+    module: Any
     length: int
     residual: bool = False
-    dt: float = 1.0
+    dt: Swept = 1.0
 
     def __post_init__(self):
         if not callable(self.module) or isinstance(self.module, type):
@@ -86,6 +94,7 @@ class History:
                 f"History wants a torch module or a function of windows, met {self.module!r}"
             )
         check_count("length of History", self.length)
+        check_positive(self, "dt")
         if getattr(self.module, "batch_first", True) is False:
             raise ValueError(
                 f"History wants windows (b, length, n) first in b, met {self.module!r}; wanted "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from ..array import Array, array_namespace
+from ..array import Array, Swept, array_namespace, typed
+from .fields import check_members, check_positive
 from .integrate import rk4
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Pendulum:
     """q' = p, p' = -omega^2 sin q - damping p.
@@ -28,9 +29,13 @@ class Pendulum:
         ValueError: when called with a state of another size.
     """
 
-    omega: Any = 1.0
-    damping: Any = 0.0
-    dt: float = 0.05
+    omega: Swept = 1.0
+    damping: Swept = 0.0
+    dt: Swept = 0.05
+
+    def __post_init__(self):
+        check_positive(self, "dt")
+        check_members(self, 1, "omega", "damping", "dt")
 
     def tendency(self, x: Array) -> Array:
         """dx/dt, `(..., 2) -> (..., 2)`."""

@@ -14,10 +14,21 @@ structure with randomness, SIAM Rev. 53, 2011.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..array import Array, Purpose, array_namespace, as_floats, check_count, convert, generator
+from ..array import (
+    Array,
+    Purpose,
+    array_namespace,
+    as_floats,
+    check_count,
+    convert,
+    generator,
+    shown,
+    typed,
+)
 from .coders import check_states, reconstruction_error
 
 LARGE = 1000  # snapshots and components from which on the random projection may pay
@@ -25,6 +36,7 @@ EXTRA = 10  # directions more than wanted in the random projection
 POWERS = 4  # subspace iterations: the error is then within a per cent of the least
 
 
+@typed
 @dataclass(frozen=True, eq=False, repr=False)
 class POD:
     """A coder by proper orthogonal decomposition: z_i = phi_i . (x - mean) / scale, i = 1..r.
@@ -50,7 +62,7 @@ class POD:
     mean: Array
     scale: Array | None = None
     values: Array | None = None
-    norm: float = float("nan")
+    norm: Any = float("nan")
     linear = True
 
     def __post_init__(self):
@@ -61,12 +73,19 @@ class POD:
             value = getattr(self, name)
             if value is not None or name == "mean":
                 object.__setattr__(self, name, as_floats(value, name))
+        if self.values is not None and self.values.ndim != 1:
+            raise ValueError(f"values must be a vector, met shape {tuple(self.values.shape)}")
+        norm = as_floats(self.norm, "norm")
+        if norm.ndim:
+            raise TypeError(f"norm must be a number (NaN: unknown), met {shown(self.norm)}")
+        object.__setattr__(self, "norm", float(norm))
         if tuple(self.mean.shape) != (self.n,):
             raise ValueError(f"the mean has shape {tuple(self.mean.shape)}, wanted ({self.n},)")
         if self.scale is not None:
             _check_scale(self.scale, self.n)
 
     @classmethod
+    @typed
     def fit(
         cls,
         states: Array,
@@ -97,14 +116,15 @@ class POD:
                 NaN or infinity.
         """
         check_count("r", r)
+        check_count("seed", seed, 0, math.inf)
         x = check_states(states, None, "the snapshots")
         xp, n = array_namespace(x), x.shape[-1]
         A = xp.reshape(x, (-1, n))
         S = A.shape[0]
         if r > min(S, n):
             raise ValueError(
-                f"r = {r} directions cannot come from {S} snapshots of {n} components (shape "
-                f"{tuple(x.shape)}); wanted r <= {min(S, n)}"
+                f"met r = {r} directions, which cannot come from {S} snapshots of {n} components "
+                f"(shape {tuple(x.shape)}); wanted r <= {min(S, n)}"
             )
         middle = xp.mean(A, axis=0) if mean else xp.zeros_like(A[0])
         A = A - middle

@@ -8,15 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..array import (
-    Array,
-    array_namespace,
-    constant,
-    is_array,
-)
+from ..array import Array, Filled, Swept, array_namespace, check_count, constant, is_array, typed
 from . import fields
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class ShallowWater:
     """u_t = f v - g eta_x - drag u, v_t = -f u - g eta_y - drag v, eta_t = -div((depth + eta) u).
@@ -55,12 +51,12 @@ class ShallowWater:
 
     cells: tuple[int, int] = (64, 64)
     dx: float = 1e6 / 63
-    depth: Any = 100.0
-    gravity: Any = 9.81
-    dt: Any = None
+    depth: Swept = 100.0
+    gravity: Swept = 9.81
+    dt: Filled = None
     coriolis: float = 0.0
     beta: float = 0.0
-    drag: Any = 0.0
+    drag: Swept = 0.0
     periodic: bool = False
     staggered: bool = True
 
@@ -76,15 +72,17 @@ class ShallowWater:
         swept = any(is_array(p) for p in (self.depth, self.gravity, self.drag))
         if self.dt is None:
             if swept:
-                raise ValueError("ShallowWater wants dt= where depth, gravity or drag is an array")
+                raise ValueError(
+                    "ShallowWater wants dt= where depth, gravity or drag is an array, met None"
+                )
             object.__setattr__(self, "dt", 0.5 * self.dx / math.sqrt(self.gravity * self.depth))
         fields.check_positive(self, "dt")
         if not swept and self.depth > (top := self._deepest(self.gravity, self.drag)):
             step: Any = self.dt
             crossed = step * math.sqrt(self.gravity * self.depth) / self.dx
             raise ValueError(
-                f"ShallowWater is unstable at dt = {self.dt:g}: waves cross {crossed:.3g} cells a "
-                f"step; with drag = {self.drag:g} wanted depth at most {top:.4g}, or a shorter dt"
+                f"ShallowWater is unstable: met dt = {self.dt:g}: waves cross {crossed:.3g} cells "
+                f"a step; with drag = {self.drag:g} wanted depth at most {top:.4g}, or shorter dt"
             )
 
     def _deepest(self, gravity: Any, drag: Any) -> Any:
@@ -94,6 +92,7 @@ class ShallowWater:
         return (1 + 1e-9) * top * self.dx**2 / (2 * gravity * self.dt**2)
 
     @classmethod
+    @typed
     def ld_ensf(cls, n: int = 150, rotating: bool = True) -> ShallowWater:
         """The tsunami of LD-EnSF (Xiao, Si and Chen 2024): 1000 km, 100 m deep, from a `bump`.
 
@@ -101,16 +100,20 @@ class ShallowWater:
         2e-11 y), the first version of their text has none: `rotating`. As in their code, f acts as
         if u and v stood at the same point, and dx is length / (n - 1).
         """
+        check_count("n", n, 2, 10**5)
         dx = 1e6 / (n - 1)
         dt = 0.1 * dx / math.sqrt(9.81 * 100)
         return cls((n, n), dx, 100.0, 9.81, dt, 1e-4 * rotating, 2e-11 * rotating)
 
     @classmethod
+    @typed
     def motion(cls, n: int = 64) -> ShallowWater:
         """Motion estimation (Filoche, Béréziat, Charantonis 2023): no Coriolis, Courant 0.5."""
+        check_count("n", n, 2, 10**5)
         return cls((n, n), 1e6 / (n - 1))
 
     @classmethod
+    @typed
     def vivid(cls) -> ShallowWater:
         """The set-up of VIVID (Cheng, Liu, Guo and Arcucci 2023): 50^2, periodic, from a `disc`.
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ..array import Array, array_namespace, check_count, where_ok
+from ..array import Array, array_namespace, as_numbers, check_count, typed, where_ok
 from .networks import History
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Subcycled:
     """A model whose step is `steps` steps of another one, each `steps` times shorter.
@@ -51,7 +52,7 @@ class Subcycled:
             )
         check_count("steps of Subcycled", self.steps)
         known = callable(getattr(self.model, "courant", None))
-        if self.courant == "auto":
+        if isinstance(self.courant, str) and self.courant == "auto":
             object.__setattr__(self, "courant", 1.0 if known else None)
         if self.courant is None:
             return
@@ -60,7 +61,8 @@ class Subcycled:
                 f"{type(self.model).__name__} has no method courant(x), met the limit courant = "
                 f"{self.courant!r}; wanted None: there is nothing to check"
             )
-        if isinstance(self.courant, str) or not 0 < self.courant < math.inf:
+        limit = as_numbers(self.courant)
+        if limit.ndim or not 0 < limit < math.inf:
             raise ValueError(
                 f"Subcycled wants courant positive, or None for no check, met {self.courant!r}"
             )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from ..array import Array, array_namespace, convert, is_array
+from ..array import Array, Swept, array_namespace, check_count, convert, is_array, typed
 from .fields import check_members, check_positive, check_shape, valid
 from .integrate import rk4
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Lorenz96TwoScale:
     """Lorenz-96 whose every point drives, and is braked by, `fast` small and quick variables.
@@ -46,20 +46,17 @@ class Lorenz96TwoScale:
 
     n: int = 36
     fast: int = 10
-    forcing: Any = 10.0
-    coupling: Any = 1.0
-    amplitude_ratio: Any = 10.0
-    time_ratio: Any = 10.0
+    forcing: Swept = 10.0
+    coupling: Swept = 1.0
+    amplitude_ratio: Swept = 10.0
+    time_ratio: Swept = 10.0
     dt: float = 0.005
 
     def __post_init__(self):
-        if self.n < 4 or self.fast < 1:
-            raise ValueError(
-                f"Lorenz96TwoScale wants n >= 4 and fast >= 1, met n = {self.n}, "
-                f"fast = {self.fast}"
-            )
+        check_count("n of Lorenz96TwoScale", self.n, 4)
+        check_count("fast", self.fast)
         check_positive(self, "amplitude_ratio", "time_ratio", "dt")
-        check_members(self, 1, "coupling", "amplitude_ratio", "time_ratio")
+        check_members(self, 1, "forcing", "coupling", "amplitude_ratio", "time_ratio")
 
     @property
     def shape(self) -> tuple[int]:

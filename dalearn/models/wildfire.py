@@ -11,12 +11,14 @@ import numpy as np
 
 from ..array import (
     Array,
+    Swept,
     array_namespace,
     as_floats,
     convert,
     is_array,
     kept,
     to_numpy,
+    typed,
     uniform,
 )
 from .fields import blockwise, check_positive, check_shape, valid
@@ -27,6 +29,7 @@ NO_FUEL, FUEL, BURNING, BURNT = 1, 2, 3, 4
 TOPS = {"spread": 1, "persistence": 1, "wind_speed": 200, "wind_direction": 1e6}
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Wildfire:
     """Cells that hold 1 (no fuel), 2 (fuel), 3 (burning) or 4 (burnt); one call is one step.
@@ -76,9 +79,9 @@ class Wildfire:
     vegetation: Any = field(default=0.0, repr=False)
     density: Any = field(default=0.0, repr=False)
     cell: float = 30.0
-    spread: Any = 0.58
-    wind_speed: Any = 0.0
-    wind_direction: Any = 0.0
+    spread: Swept = 0.58
+    wind_speed: Swept = 0.0
+    wind_direction: Swept = 0.0
     slope: float = 0.078
     c1: float = 0.045
     c2: float = 0.131
@@ -94,7 +97,8 @@ class Wildfire:
                 raise ValueError(f"Wildfire wants maps (rows, columns) of one shape, met {met}")
             least = -math.inf if name == "elevation" else -1
             if not bool(((chart >= least) & (abs(chart) < math.inf)).all()):
-                raise ValueError(f"Wildfire wants {name} finite and at least {least}")
+                met = f"{float(chart.min()):g} to {float(chart.max()):g}"
+                raise ValueError(f"Wildfire wants {name} finite and at least {least}, met {met}")
         check_positive(self, "cell")
         check_positive(self, "spread", "wind_speed", "slope", "c1", "c2", "persistence", zero=True)
         for name, top in TOPS.items():
@@ -110,6 +114,7 @@ class Wildfire:
                 raise ValueError(f"Wildfire {wanted}, met shape {tuple(value.shape)}")
 
     @classmethod
+    @typed
     def alexandridis(cls, landscape: Landscape, **settings: Any) -> Wildfire:
         """The rules of Alexandridis et al. 2008 on a landscape; `settings` replace defaults.
 
@@ -118,6 +123,7 @@ class Wildfire:
         return cls._on(landscape, np.array([-0.3, 0.0, 0.4])[landscape.vegetation], settings)
 
     @classmethod
+    @typed
     def latent_assimilation(cls, landscape: Landscape, **settings: Any) -> Wildfire:
         """The fires of latent assimilation, as the paper's released code makes them.
 

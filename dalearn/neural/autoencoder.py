@@ -9,9 +9,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .nets import MLP, Activation, check_input, check_sizes
+from ..array import typed
+from .nets import MLP, Activation, check_input, check_sizes, made_by
 
 
+@typed
 class Autoencoder(nn.Module):
     """Two networks back to back, x ~ D(E(x)): fields `(..., *shape)` <-> latents `(..., latent)`.
 
@@ -38,11 +40,14 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
+        if not shape:
+            raise ValueError("shape of Autoencoder must have one axis or more, met ()")
         check_sizes("Autoencoder", shape=tuple(shape), latent=latent)
         self.encoder, self.decoder = encoder, decoder
         self.shape, self.latent = tuple(shape), latent
 
     @classmethod
+    @typed
     def dense(
         cls,
         n: int,
@@ -52,11 +57,13 @@ class Autoencoder(nn.Module):
         activation: Activation = nn.SiLU,
     ) -> Autoencoder:
         """Of vectors `(..., n)`, by two MLPs that mirror each other."""
+        check_sizes("Autoencoder", n=n, latent=latent)
         there = MLP(n, latent, hidden, activation=activation)
         back = MLP(latent, n, tuple(reversed(hidden)), activation=activation)
         return cls(there, back, (n,), latent)
 
     @classmethod
+    @typed
     def convolutional(
         cls,
         shape: Sequence[int],
@@ -69,7 +76,9 @@ class Autoencoder(nn.Module):
 
         h and w must be divisible by 2^layers. Points beyond the rim count as 0.
         """
-        check_sizes("Autoencoder", shape=tuple(shape), channels=tuple(channels))
+        check_sizes("Autoencoder", shape=tuple(shape), channels=tuple(channels), latent=latent)
+        if not channels:
+            raise ValueError("channels of Autoencoder must be one or more, met ()")
         times = 2 ** len(channels)
         if len(shape) != 3 or shape[1] % times or shape[2] % times:
             raise ValueError(
@@ -79,12 +88,12 @@ class Autoencoder(nn.Module):
         small = (channels[-1], shape[1] // times, shape[2] // times)
         down, up, widths = [], [], (shape[0], *channels)
         for i, (a, b) in enumerate(pairwise(widths)):
-            down += [nn.Conv2d(a, b, 4, stride=2, padding=1), activation()]
+            down += [nn.Conv2d(a, b, 4, stride=2, padding=1), made_by(activation)]
             out = nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
-            up = [out, *([activation()] if i else []), *up]
+            up = [out, *([made_by(activation)] if i else []), *up]
         n = math.prod(small)
         there = nn.Sequential(*down, nn.Flatten(), nn.Linear(n, latent))
-        up = [nn.Linear(latent, n), nn.Unflatten(1, small), activation(), *up]
+        up = [nn.Linear(latent, n), nn.Unflatten(1, small), made_by(activation), *up]
         return cls(there, nn.Sequential(*up), shape, latent)
 
     def scaled(self, train: Tensor) -> Autoencoder:

@@ -20,10 +20,13 @@ from ..array import (
     Array,
     Purpose,
     array_namespace,
+    as_floats,
     check_count,
     convert,
     generator,
     is_array,
+    shown,
+    typed,
 )
 
 
@@ -35,6 +38,7 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
+@typed
 def split(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15), *, seed: int = 0) -> Split:
     """Deal trajectories to training, validation and test, each to one of them.
 
@@ -59,11 +63,13 @@ def split(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15), *, seed: i
             "split wants three fractions that sum to 1, for training (not 0), validation and "
             f"test, met {fractions!r}"
         )
-    if not isinstance(count, (int, np.integer)) or count < (f > 0).sum():
+    check_count("count", count, 0)
+    check_count("seed", seed, 0, math.inf)
+    if count < (f > 0).sum():
         raise ValueError(
-            f"split deals whole trajectories, met {count!r} of them for {(f > 0).sum()} parts; "
-            "wanted at least one each. One long run can be cut into stretches first, with gaps "
-            "between them that are longer than the memory of the system"
+            f"split deals whole trajectories, met count = {count} of them for {(f > 0).sum()} "
+            "parts; wanted at least one each. One long run can be cut into stretches first, with "
+            "gaps between them that are longer than the memory of the system"
         )
     sizes = np.maximum(np.floor(f * count + 0.5).astype(int), f > 0)
     sizes[0] = count - sizes[1:].sum()
@@ -75,6 +81,7 @@ def split(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15), *, seed: i
     return Split(*(np.sort(part) for part in np.split(order, cuts)))
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Normalisation:
     """x -> (x - mean) / std, and back. From `Normalisation.fit`, on training data only.
@@ -89,13 +96,21 @@ class Normalisation:
 
     def __post_init__(self):
         for name in ("mean", "std"):
-            if not is_array(getattr(self, name)):
-                object.__setattr__(self, name, np.asarray(getattr(self, name), float))
+            object.__setattr__(self, name, as_floats(getattr(self, name), name))
         xp = array_namespace(self.mean, self.std)
-        if not bool(xp.all(self.std > 0)) or not bool(xp.all(xp.isfinite(self.mean + self.std))):
-            raise ValueError("Normalisation wants finite means and standard deviations > 0")
+        good = (
+            xp.all(self.std > 0)
+            and xp.all(xp.isfinite(self.mean))
+            and xp.all(xp.isfinite(self.std))
+        )
+        if not bool(good):
+            raise ValueError(
+                f"mean must be finite and std finite and positive, met {shown(self.mean)} and "
+                f"{shown(self.std)} with others"
+            )
 
     @classmethod
+    @typed
     def fit(cls, train: Array, *, per: Sequence[int] = (-1,)) -> Normalisation:
         """Mean and standard deviation of the training data.
 
@@ -111,11 +126,13 @@ class Normalisation:
         Raises:
             ValueError: NaN, or axes that the data do not have.
         """
+        if not is_array(train) or isinstance(train, np.ma.MaskedArray):
+            raise TypeError(f"train must be a plain array of numbers, met {shown(train)}")
         xp = array_namespace(train)
         if any(a >= 0 or -a > train.ndim for a in per):
-            raise ValueError(f"per wants axes from -1 to -{train.ndim}, met {tuple(per)}")
+            raise ValueError(f"per must be axes from -1 to -{train.ndim}, met {tuple(per)}")
         if not bool(xp.all(xp.isfinite(train))):
-            raise ValueError("the training data hold NaN or infinity; wanted them left out first")
+            raise ValueError("train, the data, hold NaN or infinity; wanted them left out first")
         axes = tuple(i for i in range(train.ndim) if i - train.ndim not in per)
         last = -min(per, default=0)
         mean, std = xp.mean(train, axis=axes, keepdims=True), None
@@ -136,6 +153,7 @@ class Normalisation:
         return x * convert(self.std, x) + convert(self.mean, x)
 
 
+@typed
 def pairs(states: Array, *, step: int = 1) -> tuple[Array, Array]:
     """All pairs (now, `step` times later) of trajectories.
 
@@ -155,6 +173,7 @@ def pairs(states: Array, *, step: int = 1) -> tuple[Array, Array]:
     return now[:, 0], later
 
 
+@typed
 def windows(states: Array, length: int, *, step: int = 1, ahead: int = 0) -> tuple[Array, Array]:
     """Windows of consecutive states, and the state that follows each.
 

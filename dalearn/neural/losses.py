@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..array import shown, typed
+
 Loss = Callable[..., Tensor]
 
 
+@typed
 def mean_square(module: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """The mean square error of a regression, mean |f(inputs) - targets|^2.
 
@@ -50,6 +53,8 @@ def loss_of(loss: Loss, module: nn.Module, rows: Sequence[Tensor]) -> Tensor:
 
 
 def check_finite(value: Tensor, name: str, epoch: int) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the loss must return a tensor, met {shown(value)}")
     value = value.detach()
     if value.ndim or not bool(torch.isfinite(value)):
         if value.ndim:

@@ -7,6 +7,7 @@ pure function. Activations are smooth by default: 4D-Var differentiates through 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..array import Purpose, check_count, torch_seed
+from ..array import Purpose, check_count, is_array, shown, torch_seed, typed
 from .draws import Draws
 
-Activation = Callable[[], nn.Module]
+Activation = type[nn.Module] | Callable[[], nn.Module]
 
 
-def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
+@typed
+def seeded(seed: int, make: type | Callable, *args: Any, **settings: Any) -> Any:
     """`make(*args, **settings)`, with the first weights that belong to this seed.
 
         net = seeded(0, MLP, 3, 3, (32, 32))
@@ -37,6 +39,7 @@ def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
     Returns:
         The module.
     """
+    check_count("seed", seed, 0, math.inf)
     hidden = torch_seed(Purpose.WEIGHTS, seed)
     asleep = torch.backends.cuda.is_built() and not torch.cuda.is_initialized()
     gpus = torch.cuda.device_count() if torch.cuda.is_initialized() else 0
@@ -49,6 +52,7 @@ def seeded(seed: int, make: Callable, *args: Any, **settings: Any) -> Any:
     return made
 
 
+@typed
 def parameters(module: nn.Module) -> int:
     """How many numbers a module learns.
 
@@ -68,6 +72,16 @@ def check_sizes(name: str, **sizes: Any) -> None:
             check_count(f"{what} of {name}", number)
 
 
+def made_by(activation: Activation) -> nn.Module:
+    """The module that an activation makes, or TypeError."""
+    if isinstance(activation, type) and not issubclass(activation, nn.Module):
+        raise TypeError(f"activation must make a torch module, met {shown(activation)}")
+    module = activation()
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"activation must make a torch module, met {shown(module)}")
+    return module
+
+
 def check_input(name: str, x: Tensor, wanted: tuple[int, ...], lead: str = "...") -> None:
     """Refuse an input whose last axes are not as wanted."""
     if tuple(x.shape[x.ndim - len(wanted) :]) != wanted or x.ndim < len(wanted):
@@ -75,6 +89,7 @@ def check_input(name: str, x: Tensor, wanted: tuple[int, ...], lead: str = "..."
         raise ValueError(f"{name} wants ({lead}, {shape}), met shape {tuple(x.shape)}")
 
 
+@typed
 class MLP(nn.Module):
     """The multi-layer perceptron, f(x) = W_L s(... s(W_1 x + b_1) ...) + b_L.
 
@@ -106,7 +121,7 @@ class MLP(nn.Module):
             raise ValueError(f"a residual MLP wants outputs = inputs, met {inputs} -> {outputs}")
         widths, layers = (inputs, *hidden), []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), activation()]
+            layers += [nn.Linear(before, after), made_by(activation)]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
         self.inputs, self.residual = inputs, residual
 
@@ -115,6 +130,7 @@ class MLP(nn.Module):
         return x + self.layers(x) if self.residual else self.layers(x)
 
 
+@typed
 class CNN(nn.Module):
     """Convolutions on a line or in a plane: the same small network at every point of the grid.
 
@@ -158,7 +174,7 @@ class CNN(nn.Module):
         pad: Any = {"padding": kernel // 2, "padding_mode": "circular"} if periodic else {}
         widths, layers = (channels, *hidden), []
         for before, after in pairwise(widths):
-            layers += [conv(before, after, kernel, **pad), activation()]
+            layers += [conv(before, after, kernel, **pad), made_by(activation)]
         self.layers = nn.Sequential(*layers, conv(widths[-1], outputs, kernel, **pad))
         self.channels, self.axes, self.residual = channels, axes, residual
         self.least = kernel // 2 + 1 if periodic else (len(hidden) + 1) * (kernel - 1) + 1
@@ -174,6 +190,7 @@ class CNN(nn.Module):
         return x + self.layers(x) if self.residual else self.layers(x)
 
 
+@typed
 class LSTM(nn.Module):
     """A long short-term memory that reads a window and gives the next state.
 
@@ -210,6 +227,7 @@ class LSTM(nn.Module):
         return x[:, -1] + new if self.residual else new
 
 
+@typed
 class Normalised(nn.Module):
     """A network between two scalings, x -> s' f((x - m) / s) + m': it learns numbers of size 1.
 
@@ -228,6 +246,9 @@ class Normalised(nn.Module):
 
     def __init__(self, module: nn.Module, before: Any, after: Any = None):
         super().__init__()
+        for name, scale in (("before", before), ("after", before if after is None else after)):
+            if not all(is_array(getattr(scale, part, None)) for part in ("mean", "std")):
+                raise TypeError(f"{name} must be a Normalisation, met {shown(scale)}")
         self.module = module
         for name, scale in (("before", before), ("after", before if after is None else after)):
             for part in ("mean", "std"):

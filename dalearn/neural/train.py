@@ -14,22 +14,20 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..array import Purpose, check_count, generator, torch_seed
+from ..array import Bound, Purpose, check_between, check_count, generator, torch_seed, typed
 from ..files.progress import progress_bar
 from .checkpoint import Checkpoint, request_of
+from .checks import Make, known_device, made, settled
 from .draws import Draws, draws
 from .losses import Loss, check_finite, loss_of, mean_square
-
-Make = Callable[[Any], Any]
 
 
 @dataclass
@@ -56,20 +54,25 @@ class Record:
         return f"Record({len(self.train)} epochs, training loss {last}{at}, {self.seconds:.0f} s)"
 
 
+@typed
 def adam(rate: float = 1e-3) -> Make:
     """Adam (Kingma and Ba, 2015) with this learning rate, for `fit(optimiser=adam(3e-4))`."""
+    check_between("rate", rate, 0, math.inf, open_low=True)
     return lambda parameters: torch.optim.Adam(parameters, lr=rate)
 
 
+@typed
 def cosine(epochs: int) -> Make:
     """A learning rate that falls to 0 over the epochs as a cosine, for `fit(schedule=...)`."""
+    check_count("epochs", epochs)
     return lambda optimiser: torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
 
 
+@typed
 def fit(
     module: nn.Module,
-    data: Sequence[Tensor],
-    validation: Sequence[Tensor] | None = None,
+    data: Any,
+    validation: Any = None,
     *,
     loss: Loss = mean_square,
     epochs: int = 100,
@@ -77,11 +80,11 @@ def fit(
     optimiser: Make | None = None,
     schedule: Make | None = None,
     patience: int | None = None,
-    clip: float | None = None,
+    clip: Bound | None = None,
     seed: int = 0,
     device: Any = None,
     checkpoint: str | os.PathLike | None = None,
-    every: float = 10.0,
+    every: Bound = 10.0,
     progress: bool = True,
 ) -> Record:
     """Train the module in place.
@@ -117,10 +120,18 @@ def fit(
             names what differs.
         FloatingPointError: a loss is not finite; the last good checkpoint stays.
     """
-    data, validation = checked(data, validation, epochs, batch, patience)
+    data, validation = settled(module, data, validation, patience, loss is mean_square)
+    check_count("epochs", epochs)
+    check_count("batch", batch)
+    check_count("seed", seed, 0, math.inf)
+    check_between("every", every, 0, math.inf, open_low=False)
+    if clip is not None:
+        check_between("clip", clip, 0, math.inf, open_low=True)
     task = Task(data, validation, loss, epochs, batch, patience, clip, seed)
     if device is not None:
-        module.to(device)
+        module.to(known_device(device))
+    if checkpoint is not None and not str(checkpoint):
+        raise ValueError("checkpoint must name a file, met ''")
     hidden = torch_seed(Purpose.TRAINING, seed)
     run = Training(module, optimiser or adam(), schedule, hidden)
     file = None if checkpoint is None else Checkpoint(checkpoint, request_of(run, task), every)
@@ -173,8 +184,8 @@ class Training:
         self.learned = [p for p in module.parameters() if p.requires_grad]
         if not self.learned:
             raise ValueError("the module has no parameters to learn (requires_grad is False)")
-        self.optimiser = optimiser(self.learned)
-        self.schedule = None if schedule is None else schedule(self.optimiser)
+        self.optimiser = made("optimiser", optimiser, self.learned, "zero_grad")
+        self.schedule = schedule and made("schedule", schedule, self.optimiser, "step")
         self.record, self.epoch, self.best = Record(), 0, self.weights()
         self.draws = Draws(seed, [self.where] if self.where.type == "cuda" else [])
 
@@ -237,28 +248,3 @@ class Training:
     def weights(self) -> dict[str, Tensor]:
         """A copy of the weights as they are."""
         return {k: v.detach().clone() for k, v in self.module.state_dict().items()}
-
-
-def checked(
-    data: Any, validation: Any, epochs: int, batch: int, patience: int | None
-) -> tuple[list, list | None]:
-    """The data as lists of tensors, of a positive and common length."""
-    for name, value in (("epochs", epochs), ("batch", batch), ("patience", patience or 1)):
-        check_count(name, value)
-    if patience is not None and validation is None:
-        raise ValueError("patience needs validation data: trajectories that are not trained on")
-    found = []
-    for name, value in (("data", data), ("validation", validation)):
-        if value is None:
-            found.append(None)
-            continue
-        parts = [value] if isinstance(value, (Tensor, np.ndarray)) else list(value)
-        parts = [torch.from_numpy(v) if isinstance(v, np.ndarray) else v for v in parts]
-        lengths = {len(v) for v in parts}
-        if len(lengths) != 1 or 0 in lengths:
-            raise ValueError(
-                f"{name} must be tensors of one length, at least 1: (inputs, targets); met shapes "
-                f"{[tuple(v.shape) for v in parts]}"
-            )
-        found.append(parts)
-    return found[0], found[1]

@@ -20,12 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..array import typed
 from ..files.fingerprint import digest
 from ..files.lock import one_writer
 from ..files.sealed import text_seal
 from ..files.whole import whole
 
 
+@typed
 @dataclass(frozen=True)
 class Card:
     """Where weights come from.
@@ -57,6 +59,7 @@ class Card:
     seal: str = ""
 
 
+@typed
 def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card:
     """Write the module's parameters and buffers with their card.
 
@@ -93,6 +96,7 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
     return Card(**given)
 
 
+@typed
 def load_weights(module: nn.Module, path: str | os.PathLike) -> Card:
     """Put the weights of a file into the module, of the same names, shapes and dtypes.
 
@@ -143,6 +147,7 @@ def load_weights(module: nn.Module, path: str | os.PathLike) -> Card:
     return card
 
 
+@typed
 def read_card(path: str | os.PathLike) -> Card:
     """The card of a file of weights.
 
@@ -177,6 +182,7 @@ def read_card(path: str | os.PathLike) -> Card:
         raise _damaged(path, error) from error
 
 
+@typed
 def shipped(name: str) -> Path:
     """The path of weights that come with the package, such as `shipped("lorenz63-lstm")`.
 
@@ -192,7 +198,7 @@ def shipped(name: str) -> Path:
     folder = Path(str(resources.files("dalearn.data"))) / "weights"
     there = sorted(p.stem for p in folder.glob("*.safetensors"))
     if name not in there:
-        raise ValueError(f"no weights {name!r} are shipped with dalearn; there are {there}")
+        raise ValueError(f"name must be one of the shipped {there}, met {name!r}")
     return folder / f"{name}.safetensors"
 
 

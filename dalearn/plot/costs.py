@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..array import typed
 from .look import axes_or_new, legend, style
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
 
+@typed
 def cost_profile(profile: Dataset, *, ax: Axes | None = None) -> Axes:
     """A cost along a line, with its two terms, as `dalearn.profile` gives it.
 
@@ -41,6 +43,7 @@ def cost_profile(profile: Dataset, *, ax: Axes | None = None) -> Axes:
     return legend(ax)
 
 
+@typed
 def gradient_test(test: Dataset, *, ax: Axes | None = None) -> Axes:
     """The error of a gradient against the step, as `dalearn.gradient_test` gives it.
 

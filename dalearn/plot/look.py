@@ -15,6 +15,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from cycler import cycler
 
+from ..array import typed
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -57,6 +59,7 @@ settings: dict[Any, Any] = {
 }
 
 
+@typed
 def style(role: str, **changes: Any) -> dict[str, Any]:
     """Arguments that draw a role of `palette`: `ax.plot(t, x, **style("truth", label="x"))`.
 

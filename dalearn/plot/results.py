@@ -6,12 +6,13 @@ leaves the settings of matplotlib alone (`use_style` changes them for a session)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 
+from ..array import typed
 from .labels import at_position, axis_name, labelled, look_of, series
 from .look import axes_or_new, legend, style
 
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
     from xarray import DataArray, Dataset
 
 
+@typed
 def trajectories(
-    result: Dataset, component=0, *, stages=("analysis",), interval=2.0, observed=None, ax=None
+    result: Dataset,
+    component: int = 0,
+    *,
+    stages: str | Sequence[str] = ("analysis",),
+    interval: float = 2.0,
+    observed: int | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """One component of the state over time: truth, estimates and, if asked for, observations.
 
@@ -62,7 +70,10 @@ def trajectories(
     return legend(ax)
 
 
-def ensemble(members: Any, time=None, component=0, *, ax=None) -> Axes:
+@typed
+def ensemble(
+    members: Any, time: Any = None, component: int = 0, *, ax: Axes | None = None
+) -> Axes:
     """The path of every member as a thin grey line.
 
     Args:
@@ -90,8 +101,15 @@ def ensemble(members: Any, time=None, component=0, *, ax=None) -> Axes:
     return legend(ax)
 
 
+@typed
 def hovmoeller(
-    data: DataArray, *, ax=None, cmap=None, label=None, symmetric=False, limits=None
+    data: DataArray,
+    *,
+    ax: Axes | None = None,
+    cmap: Any = None,
+    label: str | None = None,
+    symmetric: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> Axes:
     """A field on a line over space and time, a Hovmöller diagram.
 
@@ -123,7 +141,16 @@ def hovmoeller(
     return ax
 
 
-def field(panels, *, axes=None, cmap=None, label=None, symmetric=False, limits=None) -> np.ndarray:
+@typed
+def field(
+    panels: Any,
+    *,
+    axes: Any = None,
+    cmap: Any = None,
+    label: str | None = None,
+    symmetric: bool = False,
+    limits: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Fields on a plane as images with one scale of colours; rows run upwards, NaN is grey.
 
     Args:
@@ -153,7 +180,10 @@ def field(panels, *, axes=None, cmap=None, label=None, symmetric=False, limits=N
     return axes
 
 
-def attractor(x: Any, *, components=(0, 2), ax=None, **changes: Any) -> Axes:
+@typed
+def attractor(
+    x: Any, *, components: Sequence[int] = (0, 2), ax: Axes | None = None, **changes: Any
+) -> Axes:
     """Trajectories in the plane or the space of two or three components of the state.
 
     Args:
@@ -168,7 +198,6 @@ def attractor(x: Any, *, components=(0, 2), ax=None, **changes: Any) -> Axes:
     Raises:
         ValueError: another number of components, or a position out of range.
     """
-    components = tuple(components)
     if hasattr(x, "dims"):
         more = [d for d in x.dims if d not in ("time", "x", "stage")]
         x = labelled(x, (*more, "time", "x"), "x").values
@@ -194,6 +223,6 @@ def _scale(values, cmap, symmetric, limits):
     shown = np.concatenate([v[np.isfinite(v)] for v in values])
     most = float(np.abs(shown).max(initial=0.0)) or 1.0
     own = (-most, most) if symmetric or not shown.size else (shown.min(), shown.max())
-    low, high = limits or own
+    low, high = own if limits is None else limits
     colours = mpl.colormaps.get_cmap(cmap or ("RdBu_r" if symmetric else "viridis"))
     return {"cmap": colours.with_extremes(bad="0.75"), "vmin": low, "vmax": high}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import typed
 from ..diagnostics.scores import check_scheme
 from .labels import axis_name, labelled, look_of, stage_of
 from .look import axes_or_new, legend
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 POINTS = (("#0072B2", "o"), ("#D55E00", "^"), ("#009E73", "s"), ("#CC79A7", "D"), ("black", "v"))
 
 
-def rank_histogram(counts: Any, *, independent=None, ax=None) -> Axes:
+@typed
+def rank_histogram(
+    counts: Any, *, independent: float | None = None, ax: Axes | None = None
+) -> Axes:
     """How often the truth takes each rank among N members, and what a reliable ensemble gives.
 
     The line is 1 / (N + 1). The band holds, bar by bar, 95 % of the draws from
@@ -60,7 +64,8 @@ def rank_histogram(counts: Any, *, independent=None, ax=None) -> Axes:
     return legend(ax)
 
 
-def spread_skill(rmse: DataArray, spread: DataArray, *, ax=None) -> Axes:
+@typed
+def spread_skill(rmse: DataArray, spread: DataArray, *, ax: Axes | None = None) -> Axes:
     """Error and spread over time: for a reliable ensemble the line follows the grey edge.
 
     Args:
@@ -85,7 +90,8 @@ def spread_skill(rmse: DataArray, spread: DataArray, *, ax=None) -> Axes:
     return legend(ax)
 
 
-def spread_skill_scatter(rmse: DataArray, spread: DataArray, *, ax=None) -> Axes:
+@typed
+def spread_skill_scatter(rmse: DataArray, spread: DataArray, *, ax: Axes | None = None) -> Axes:
     """Error against spread, a point for each experiment, with the line of a reliable ensemble.
 
     Points above the line have too little spread. Scores that are not finite are only counted.

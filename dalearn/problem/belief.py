@@ -49,6 +49,8 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", as_state(self.mean, "the Gaussian's mean", axes=1))
+        if self.cov is None:  # pyright: ignore
+            raise TypeError("cov must be a covariance, a matrix, variances or a number, met None")
         C = as_covariance(self.cov, "cov", self.mean.shape[-1])
         if not isinstance(self.cov, Covariance) and not is_array(self.cov):  # numbers and lists
             C = convert_tree(C, self.mean)
@@ -180,7 +182,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", as_state(self.members, "the ensemble", axes=2))
-        given = self.weights
+        given: Any = self.weights
         if given is not None:
             w = as_floats(given, "weights", axes=("member",))
             w = convert(w, self.members) if isinstance(given, (list, tuple)) else w

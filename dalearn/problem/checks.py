@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array import array_namespace, broadcasts
+from ..array import array_namespace, broadcasts, shown
 from .calls import check_call, check_model
 from .states import check_state
 
@@ -88,7 +88,7 @@ def check_kind(name: str, value: Any, *kinds: type) -> None:
     """Raise TypeError unless `value` is of one of `kinds`; of no kind: a callable, not a class."""
     if kinds and not isinstance(value, kinds):
         wanted = ", ".join(k.__name__ for k in kinds)
-        raise TypeError(f"the {name} must be one of {wanted}, met {type(value).__name__}")
+        raise TypeError(f"the {name} must be one of {wanted}, met {shown(value)}")
     if not kinds and (not callable(value) or isinstance(value, type)):
         raise TypeError(
             f"the {name} must be a callable, met {value!r}; wanted a function or an instance such "
@@ -99,7 +99,11 @@ def check_kind(name: str, value: Any, *kinds: type) -> None:
 def one_each(steps: Any, K: int) -> list[int]:
     """`steps`, a positive integer or one per observation, as K integers; else ValueError."""
     counts = np.asarray(steps)
-    if counts.dtype.kind not in "iu" or counts.shape not in ((), (K,)) or (counts < 1).any():
+    if (
+        counts.dtype.kind not in "iu"
+        or counts.shape not in ((), (K,))
+        or ((counts < 1) | (counts > 10**8)).any()
+    ):
         raise ValueError(
             f"steps must be a positive integer or one per observation ({K} of them), met {steps!r}"
         )

@@ -15,7 +15,9 @@ from ..array import (
     Operator,
     array_namespace,
     as_floats,
+    check_count,
     is_array,
+    typed,
 )
 from ..covariances.base import Covariance
 from ..covariances.given import as_covariance
@@ -37,6 +39,7 @@ def identity(x: Array) -> Array:
 identity.linear = True  # type: ignore[attr-defined]
 
 
+@typed
 @dataclass(frozen=True)
 class Every:
     """Every `step`-th component, along the last axis or the last few.
@@ -56,8 +59,12 @@ class Every:
     linear: ClassVar[bool] = True
 
     def __post_init__(self):
-        if self.step < 1 or self.start < 0 or self.axes < 1:
-            raise ValueError(f"Every wants step >= 1, start >= 0 and axes >= 1, met {self}")
+        for name, least, most in (
+            ("step", 1, 2**63 - 1),
+            ("start", 0, 2**63 - 1),
+            ("axes", 1, 32),
+        ):
+            check_count(f"{name} of Every", getattr(self, name), least, most)
 
     def __call__(self, x: Array) -> Array:
         return x[(..., *(slice(self.start, None, self.step),) * self.axes)]
@@ -87,7 +94,7 @@ class Subset:
         for i in parts:
             if i.ndim != 1 or "int" not in str(i.dtype):
                 raise TypeError(
-                    f"Subset wants vectors of integers, met dtype {i.dtype}, shape "
+                    f"index of a Subset must be vectors of integers, met dtype {i.dtype}, shape "
                     f"{tuple(i.shape)}; for a mask pass numpy.flatnonzero(mask)"
                 )
         # torch takes uint8 for a mask
@@ -117,6 +124,8 @@ class Linear:
         object.__setattr__(self, "matrix", H)
         if H.ndim != 2:
             raise ValueError(f"the observation matrix must be (m, n), met shape {tuple(H.shape)}")
+        if not bool(array_namespace(H).all(abs(H) < float("inf"))):
+            raise ValueError("the observation matrix holds NaN or infinity; wanted finite numbers")
 
     def __call__(self, x: Array) -> Array:
         if x.shape[-1] != self.matrix.shape[1]:
@@ -154,6 +163,8 @@ class Observation:
                 "the operator must be callable (not a class) or a matrix (m, n) as an array, met "
                 f"{self.operator!r}"
             )
+        if self.noise is None:  # pyright: ignore
+            raise TypeError("the observation noise must be a covariance or variances, met None")
         m = self.operator.matrix.shape[0] if isinstance(self.operator, Linear) else None
         R = as_covariance(self.noise, "the observation noise", m, definite=True)
         object.__setattr__(self, "noise", R)
@@ -188,6 +199,7 @@ class Observation:
         return self.operator(x)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Moving:
     """An observing system that changes with time: one Observation for each observation time.
@@ -205,10 +217,8 @@ class Moving:
     observations: Sequence[Observation]
 
     def __post_init__(self):
-        object.__setattr__(self, "observations", tuple(self.observations))
-        bad = [type(o).__name__ for o in self.observations if not isinstance(o, Observation)]
-        if bad or not self.observations:
-            raise TypeError(f"Moving wants a non-empty sequence of Observation, met {bad or '[]'}")
+        if not self.observations:
+            raise TypeError("Moving wants a non-empty sequence of Observation, met []")
         none = [k for k, o in enumerate(self.observations) if not o.m]
         if none:
             raise ValueError(

@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import (
-    Purpose,
-    array_namespace,
-    convert_tree,
-    streams,
-)
+from ..array import Purpose, array_namespace, convert_tree, streams, typed
 from ..covariances.base import Covariance
 from ..covariances.blocks import beside, concatenated
 from ..covariances.given import as_covariance
@@ -40,10 +35,11 @@ if TYPE_CHECKING:
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+@typed
 def with_parameters(
     problem: Problem,
     names: str | Sequence[str] | Shapes,
-    prior: Belief,
+    prior: Any,
     *,
     noise: Any = None,
     truth: Any = None,
@@ -130,7 +126,8 @@ def with_parameters(
     )
 
 
-def state_and_parameters(result: xr.Dataset, problem: Problem) -> tuple[xr.Dataset, xr.Dataset]:
+@typed
+def state_and_parameters(result: xr.Dataset, problem: Any) -> tuple[xr.Dataset, xr.Dataset]:
     """The result of a joint problem, as two Datasets: state, and parameters.
 
     Scores and figures take both; the state has its field's shape again. In the second, the

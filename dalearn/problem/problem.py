@@ -91,10 +91,10 @@ class Problem:
                 "for one observed number use data[:, None]"
             )
         object.__setattr__(self, "noise", as_covariance(self.noise, "the model noise", self.n))
-        if not isinstance(self.shape, (tuple, list)):
-            raise TypeError(f"shape must be a tuple such as (2, 64, 64), met {self.shape!r}")
+        check_kind("shape", self.shape, tuple, list)
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "_counts", one_each(self.steps, self.data.shape[-2]))
+        object.__setattr__(self, "steps", self.steps if np.ndim(self.steps) else self._counts[0])
         if self.truth is not None:
             truth = as_floats(self.truth, "the truth", axes=("time", "x"), gaps=True)
             object.__setattr__(self, "truth", truth)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from ..array import warn
 from ..array.entrance import as_floats
 from ..array.labels import is_labelled, meanings_of
 from .dates import as_dates, instants, span
@@ -209,7 +209,7 @@ def _check_far(start: Any, counts: np.ndarray, off: np.ndarray) -> None:
     )
     if start is None:
         raise ValueError(f"{message}: pass start=, the time of the prior (0 if that is meant)")
-    warnings.warn(f"{message}: is start = {start!r} the time of the prior?", stacklevel=4)
+    warn(f"{message}: is start = {start!r} the time of the prior?")
 
 
 def labelled(

@@ -20,8 +20,8 @@ from ..array import (
     normal,
     streams,
     to_numpy,
+    typed,
 )
-from ..covariances.base import Covariance
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border
 from .calls import check_call, check_model
@@ -30,6 +30,7 @@ from .observe import Moving, Observation
 from .problem import Problem
 
 
+@typed
 def twin(
     model: Model,
     observation: Observation | Moving,
@@ -37,7 +38,7 @@ def twin(
     cycles: int,
     *,
     steps: int | Sequence[int] = 1,
-    noise: Covariance | None = None,
+    noise: Any = None,
     truth_model: Model | None = None,
     truth_prior: Belief | None = None,
     truth_view: Operator | None = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import Array, Purpose, array_namespace, library, no_grad, streams, to_numpy
+from ..array import Array, Purpose, array_namespace, library, no_grad, streams, to_numpy, typed
 from ..covariances.base import Covariance
 from ..files.progress import progress_bar
 from ..methods.base import Cycle, Method
@@ -35,12 +35,13 @@ MANY = 2**12  # numbers of the state, in each case, that an operator is called w
 _CORE = {"members": ("member", "x"), "weights": ("member",)}
 
 
+@typed
 def assimilate(
     problem: Problem,
     method: Method,
     *,
     seed: Any = 0,
-    keep: Sequence[str] = ("moments",),
+    keep: str | Sequence[str] = ("moments",),
     progress: bool = True,
 ) -> xr.Dataset:
     """Run `method` on `problem` and return everything that happened, labelled.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..array import check_count
+from ..array import check_count, typed, warn
 from ..files.progress import progress_bar
 from ..methods.base import Method
 from ..problem.problem import Problem
@@ -31,6 +30,7 @@ IN_FLIGHT = 512  # cases handed to an executor at once: each holds a copy of its
 Job = tuple[Problem, Method, list[int], Sequence[str], bool]
 
 
+@typed
 def compare(
     problem: Problem,
     methods: Sequence[Method] | Mapping[str, Method],
@@ -39,7 +39,7 @@ def compare(
     *,
     to: str | os.PathLike | None = None,
     chunk: int | None = None,
-    keep: Sequence[str] = ("moments",),
+    keep: str | Sequence[str] = ("moments",),
     progress: bool = True,
 ) -> xr.Dataset:
     """Run several methods on one problem over seeds, side by side in one Dataset.
@@ -109,11 +109,10 @@ def compare(
         out = out.load(scheduler="threads")  # here, whatever cluster there is
     if failed:
         first_few = "; ".join(f"{cases[i]}: {f}" for i, f in islice(sorted(failed.items()), 5))
-        warnings.warn(
+        warn(
             f"{len(failed)} of {len(cases)} cases failed and are NaN in the result: {first_few}"
             + "; ..." * (len(failed) > 5),
             RuntimeWarning,
-            stacklevel=2,
         )
     return out
 
@@ -201,11 +200,10 @@ def _again(
     """
     broken = _is_broken_process_pool(cause)
     if broken:
-        warnings.warn(
+        warn(
             f"a process of the pool died; cases that it had not finished ({len(cases)}) are run "
             "one after another",
             RuntimeWarning,
-            stacklevel=5,
         )
     names = {"mp_context": "_mp_context", "initializer": "_initializer", "initargs": "_initargs"}
     same = {k: getattr(executor, v) for k, v in names.items() if hasattr(executor, v)}

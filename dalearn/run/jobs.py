@@ -107,7 +107,7 @@ def labelled(methods: Any) -> dict[Any, Method]:
             f"methods must be a sequence or a mapping, such as [ETKF(members=20)], met {methods!r}"
         )
     if not chosen:
-        raise ValueError("methods is empty; wanted at least one")
+        raise ValueError(f"methods must be one or more, met {methods}")
     return chosen
 
 

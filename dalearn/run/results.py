@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..array import warn
 from ..files.fingerprint import describe, differences, entries
 from ..files.lock import one_writer
 from ..files.manifest import HEAD, check_group, foreign, seal_group, sealed_head
@@ -179,11 +179,10 @@ class ZarrStore:
             remove(group)
         if self.damaged:
             few = "; ".join(f"{self._named(k)}: {e}" for k, e in islice(self.damaged.items(), 5))
-            warnings.warn(
+            warn(
                 f"{self.path} is damaged, and what is not as it was written is made again: {few}"
                 + "; ..." * (len(self.damaged) > 5),
                 RuntimeWarning,
-                stacklevel=5,
             )
         if "problem" in self.damaged or not (self.path / "problem").exists():
             self._problem()

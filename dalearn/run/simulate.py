@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,17 @@ import numpy as np
 
 from ..array import (
     Array,
+    Bound,
+    Model,
     array_namespace,
     check_count,
     convert,
     no_grad,
     to_numpy,
+    typed,
+    warn,
     where_ok,
 )
-from ..covariances.base import Covariance
 from ..files.progress import progress_bar
 from .opening import open_run
 from .plan import Plan, check_dtype, plan_of
@@ -30,20 +32,21 @@ from .sidecar import Progress, Sidecar
 from .trajectories import Layout, MemoryTarget
 
 
+@typed
 def simulate(
-    model: Callable,
+    model: Model,
     x0: Array,
     steps: int,
     *,
     every: int = 1,
     to: str | os.PathLike | None = None,
     shape: tuple[int, ...] | None = None,
-    noise: Covariance | None = None,
+    noise: Any = None,
     seed: int | Sequence[int] = 0,
-    swept: Sequence[str] | None = None,
+    swept: str | Sequence[str] | None = None,
     dtype: Any = None,
     rows: int | None = None,
-    checkpoint: float = 30.0,
+    checkpoint: Bound = 30.0,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Any:
@@ -119,11 +122,10 @@ def simulate(
         if not at.done:
             Run(plan, at, target, side, checkpoint).go(progress)
     if at.diverged:
-        warnings.warn(
+        warn(
             f"{len(at.diverged)} of {plan.count} trajectories diverged, the first by step "
             f"{min(at.diverged.values())}; they are NaN from there on (a shorter dt?)",
             RuntimeWarning,
-            stacklevel=2,
         )
     return target.result()
 

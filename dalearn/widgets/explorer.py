@@ -15,6 +15,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from ..array import check_between, typed
 from .frame import Frame, Layout, picture
 from .grid import Control, count, index_of, read_controls, told, values_at
 from .page import audience, static_html
@@ -28,6 +29,7 @@ SOURCE = HERE.joinpath("explorer.js").read_text("utf-8")
 STYLE = HERE.joinpath("explorer.css").read_text("utf-8")
 
 
+@typed
 def explore(
     draw: Callable[..., Any],
     *,
@@ -69,6 +71,7 @@ def explore(
             size, or a page of more than 400 frames or 3 MB.
         TypeError: draw returned something that is no figure.
     """
+    check_between("dpi", dpi, 1, 10**4, open_low=False)
     grid = read_controls(controls, labels or {})
     explorer = Explorer(draw, grid, index_of(grid, start or {}), alt, caption, dpi)
     if audience() == "page":
@@ -107,7 +110,7 @@ class Explorer:
             values = values_at(self.controls, index)
             alt = self._alt(**values) if callable(self._alt) else self._alt
             if not isinstance(alt, str) or not alt.strip():
-                raise ValueError(f"alt is {alt!r}; describe the figure in words")
+                raise ValueError(f"alt must describe the figure in words, met {alt!r}")
             image, size, self._layout = picture(self._draw, values, self._dpi, self._layout)
             first = self._frames.get(self.start)
             if first and size != first.size:

@@ -71,7 +71,7 @@ ENTRANCES = {  # what it is called in messages, its axes, and what it makes of a
     "locations": ("locations", ("y", "axis"),
                   lambda x: da.Observation(da.identity, np.ones(3), locations=x).locations),
     "x0": ("x0", ("case", "x"), lambda x: da.simulate(still, x, 2, progress=False)),
-    "nmc": ("forecasts", ("time", "x"), pairs),
+    "nmc": ("long", ("time", "x"), pairs),
     "innovations": ("innovations", ("time", "y"), tuning),
 }  # fmt: skip
 
@@ -274,7 +274,7 @@ def test_operations_that_mean_something_else_do_not_enter_pure_functions():
             array_namespace(x)
     with pytest.raises(ValueError, match="masked array; wanted numbers"):
         to_numpy(np.ma.masked_array([1.0, 9, 1], [0, 1, 0]))
-    with pytest.raises(ValueError, match="radius must be positive, met masked_array"):
+    with pytest.raises(ValueError, match="radius must be positive, met MaskedArray"):
         da.Localization.ring(3, np.ma.masked_array([1.0, 9, 1], [0, 1, 0]))
 
 

@@ -131,12 +131,12 @@ def test_finite_volumes_are_monotone_up_to_courant_one_and_not_beyond():
 
 
 def test_burgers_settings():
-    with pytest.raises(ValueError, match=r"diffusion number .* = 10.4, wanted at most 1"):
+    with pytest.raises(ValueError, match=r"diffusion number .* = 10.4 .*, wanted at most 1"):
         da.Burgers(128, viscosity=0.25, dt=0.05)
     da.Burgers(128, viscosity=0.25, dt=0.05, spectral=True)  # diffusion is exact there
     da.Burgers(viscosity=0.0)
     for bad in ({"n": 4}, {"dt": 0.0}, {"length": -1.0}, {"viscosity": -1.0}):
-        with pytest.raises(ValueError, match="wants"):
+        with pytest.raises(ValueError, match=r"wants|must be"):
             da.Burgers(**bad)
     with pytest.raises(ValueError, match="viscosity positive"):
         da.Burgers(viscosity=0.0, spectral=True)
@@ -266,7 +266,7 @@ def test_plane_settings():
     with pytest.raises(ValueError, match="dt= where viscosity is an array"):
         da.Burgers2D(32, np.ones((2, 1, 1)))
     for bad in ({"n": 3}, {"length": 0.0}, {"viscosity": -1.0}, {"dt": -1.0}):
-        with pytest.raises(ValueError, match="wants"):
+        with pytest.raises(ValueError, match=r"wants|must be"):
             da.Burgers2D(**bad)
     model = da.Burgers2D(32)
     assert np.allclose(model.courant(np.full((3, 2, 32, 32), 2.0)), 0.5, rtol=1e-12)

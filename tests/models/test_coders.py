@@ -198,7 +198,7 @@ def test_states_that_never_vary():
         (lambda x: da.POD.fit(x, 61), r"r = 61 .* 60 snapshots of 12 .*wanted r <= 12"),
         (lambda x: da.POD.fit(x[0, :4], 5), r"r = 5 .* 4 snapshots .*wanted r <= 4"),
         (lambda x: da.POD.fit(x, 0), "r must be an integer >= 1, met 0"),
-        (lambda x: da.POD.fit(x, TWO), "r must be an integer >= 1, met 2.0"),
+        (lambda x: da.POD.fit(x, TWO), "r must be an integer, met 2.0"),
         (lambda x: da.POD.fit(x[:, :0], 2), r"shape \(3, 0, 12\)"),
         (lambda x: da.POD.fit(x, 2, scale=np.ones(3)), r"scale has shape \(3,\), wanted \(12,\)"),
         (lambda x: da.POD.fit(x, 2, scale=np.arange(12.0)), "positive, met the least 0"),

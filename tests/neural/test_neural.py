@@ -246,7 +246,7 @@ BAD_DATA = {
     "length": (lambda: windows(np.zeros((2, 4, 1)), 0), "length"),
     "nan": (lambda: Normalisation.fit(np.array([[1.0], [np.nan]])), "NaN"),
     "axes": (lambda: Normalisation.fit(np.ones((4, 2)), per=(1,)), "axes from -1"),
-    "std": (lambda: Normalisation(np.zeros(2), np.array([1.0, 0.0])), "> 0"),
+    "std": (lambda: Normalisation(np.zeros(2), np.array([1.0, 0.0])), "positive"),
 }
 
 

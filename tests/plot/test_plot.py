@@ -161,9 +161,7 @@ def test_trajectories_refuse(result):
         plot.trajectories(result.drop_vars("std"))
     with pytest.raises(ValueError, match="it lacks stage"):
         plot.trajectories(result.sel(stage="analysis"))
-    with pytest.raises(
-        ValueError, match="this DataArray has no variable 'mean'; pass the Dataset"
-    ):
+    with pytest.raises(TypeError, match=r"result must be a Dataset .*, met DataArray"):
         plot.trajectories(result["mean"])
     assert not plt.get_fignums()  # refused before a figure was opened
 
@@ -394,5 +392,5 @@ def test_cost_profile_and_gradient_test_are_drawn():
     assert ax.get_xscale() == ax.get_yscale() == "log"
     assert np.array_equal(ax.lines[0].get_ydata(), test["error"].values)
     for draw in (plot.cost_profile, plot.gradient_test):
-        with pytest.raises(ValueError, match="wanted the Dataset"):
+        with pytest.raises(TypeError, match=r"must be a Dataset .*, met ndarray"):
             draw(np.zeros(3))

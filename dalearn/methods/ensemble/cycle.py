@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ...array import Array, array_namespace, definite, eye, no_grad, sane, solve
+from ...array import Array, array_namespace, definite, eye, no_grad, sane, solve, warn
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation
@@ -155,12 +154,11 @@ def correction(d: Array, S: Array, X: Array, tapers: Tapers | None = None) -> tu
     N, m = S.shape[-2:]
     A, ok = sane(tapers.observed * (S.mT @ S) + (N - 1) * eye(m, S))
     if tapers.indefinite and not definite(A):
-        warnings.warn(
+        warn(
             "the tapered H B H^T + R is indefinite, and the analysis meaningless: the taper "
             "is no correlation function; wanted gaspari_cohn with a reach below half of the "
             "period, or a filter without this need (LETKF, EnSRF)",
             RuntimeWarning,
-            stacklevel=2,
         )
     B, xp = tapers.state * (S.mT @ X), array_namespace(S)
     step = d @ solve(A, B)

@@ -13,17 +13,19 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from ...array import Array, eye, where_ok
+from ...array import Array, Swept, eye, typed, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
 from .cycle import check_settings, correction, stacked, tapered_cycles, weights
+from .inflation import Inflation
 from .localization import Localization
 from .tapering import Tapers
 
 
+@typed
 def denkf(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, tapers: Tapers | None = None
 ) -> Ensemble:
@@ -55,6 +57,7 @@ def denkf(
     return Ensemble.of(prior._mean + step[..., -1:, :], X + step[..., :-1, :])
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class DEnKF:
     """The deterministic ensemble Kalman filter.
@@ -72,7 +75,7 @@ class DEnKF:
 
     members: int
     _: KW_ONLY
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     localization: Localization | None = None
 
     def __post_init__(self):

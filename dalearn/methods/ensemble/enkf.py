@@ -13,17 +13,19 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from ...array import Array, array_namespace, normal, row_mean, where_ok
+from ...array import Array, Swept, array_namespace, normal, row_mean, typed, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import prior_of
 from .cycle import check_settings, correction, moved, tapered_cycles, weights
+from .inflation import Inflation
 from .localization import Localization
 from .tapering import Tapers
 
 
+@typed
 def enkf(
     E: Array | Ensemble,
     Y: Array,
@@ -65,6 +67,7 @@ def enkf(
     return where_ok(ok, prior.members + step)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class EnKF:
     """The ensemble Kalman filter with perturbed observations.
@@ -85,7 +88,7 @@ class EnKF:
 
     members: int
     _: KW_ONLY
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     localization: Localization | None = None
 
     def __post_init__(self):

@@ -26,13 +26,14 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from ...array import Array, array_namespace, check_factor, eye, lift, sane, where_ok
+from ...array import Array, Swept, array_namespace, check_factor, eye, lift, sane, typed, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
 from .cycle import check_settings, ensemble_cycles
+from .inflation import Inflation
 from .transform import ahead, decomposed, replaced, rotations, steep
 
 LARGEST_FACTOR = 1e3  # on the prior anomalies, up to which it is sought
@@ -122,8 +123,9 @@ def _of_root(v: Array, u: Array, weight: Array) -> tuple[Array, Array]:
     return t[..., None, :] ** 2, W.mT
 
 
+@typed
 def enkf_n(
-    E: Array | Ensemble, Y: Array, y: Array, R: Covariance, xN: Any = 1.0, hessian: bool = False
+    E: Array | Ensemble, Y: Array, y: Array, R: Covariance, xN: Swept = 1.0, hessian: bool = False
 ) -> tuple[Ensemble, Array]:
     """One analysis, with the factor on the prior anomalies that the data call for.
 
@@ -166,6 +168,7 @@ def enkf_n(
     return analysis, (((N - 1) / zeta) ** 0.5)[..., 0, 0]
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class EnKFN:
     """The finite-size ensemble Kalman filter, in its dual form.
@@ -188,9 +191,9 @@ class EnKFN:
 
     members: int
     _: KW_ONLY
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     rotate: Literal["householder", "haar"] | None = None
-    xN: Any = 1.0
+    xN: Swept = 1.0
     hessian: bool = False
 
     def __post_init__(self):

@@ -21,16 +21,18 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from ...array import Array, array_namespace, check_count, eye, no_grad
+from ...array import Array, Swept, array_namespace, check_count, eye, no_grad, typed
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import blind, whitened
 from .cycle import check_settings, ensemble_cycles
+from .inflation import Inflation
 from .transform import Root, ahead, roots, symmetric_root
 
 
+@typed
 def enks(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, root: Root = symmetric_root
 ) -> tuple[Ensemble, Array]:
@@ -95,6 +97,7 @@ class TransformQueue:
         return cycle.with_info(smoothed=Ensemble.unchecked(E))
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class EnKS:
     """The ensemble Kalman smoother: the ETKF, and each past ensemble updated with its weights.
@@ -119,7 +122,7 @@ class EnKS:
     members: int
     _: KW_ONLY
     lag: int | None = None
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     rotate: Literal["householder", "haar"] | None = None
 
     def __post_init__(self):

@@ -18,18 +18,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...array import Array, array_namespace
+from ...array import Array, Swept, array_namespace, typed
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
 from .cycle import check_settings, tapered_cycles
+from .inflation import Inflation
 from .localization import Localization
 from .tapering import Tapers
 from .transform import ahead, rotations
 
 
+@typed
 def ensrf(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, tapers: Tapers | None = None
 ) -> Ensemble:
@@ -71,6 +73,7 @@ def ensrf(
     return Ensemble.of(prior._mean + Z[..., N:, :n], Z[..., :N, :n])
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class EnSRF:
     """The serial ensemble square root filter (for scalar observations, the EAKF).
@@ -90,7 +93,7 @@ class EnSRF:
 
     members: int
     _: KW_ONLY
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     localization: Localization | None = None
     rotate: Literal["householder", "haar"] | None = None
 

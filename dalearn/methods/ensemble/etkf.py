@@ -18,22 +18,24 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from ...array import Array
+from ...array import Array, Swept, typed
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
 from .cycle import check_settings, ensemble_cycles
+from .inflation import Inflation
 from .transform import Root, ahead, roots, symmetric_root
 
 
+@typed
 def etkf(
     E: Array | Ensemble,
     Y: Array,
     y: Array,
     R: Covariance,
-    inflation: Any = 1.0,
+    inflation: Swept = 1.0,
     root: Root = symmetric_root,
 ) -> Ensemble:
     """One analysis: combinations of the members, x + w X and T X.
@@ -61,6 +63,7 @@ def etkf(
     return Ensemble.of(prior._mean + w @ prior.anomalies, T @ prior.anomalies)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class ETKF:
     """The ensemble transform Kalman filter.
@@ -78,7 +81,7 @@ class ETKF:
 
     members: int
     _: KW_ONLY
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     rotate: Literal["householder", "haar"] | None = None
 
     def __post_init__(self):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...array import Array, array_namespace, eye, row_mean, sane, where_ok
+from ...array import Array, array_namespace, eye, row_mean, sane, typed, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from .checks import check_update
 from .transform import decomposed
 
 
+@typed
 def gauss_newton(
     Z: Ensemble,
     image: Callable[[Array], Array],

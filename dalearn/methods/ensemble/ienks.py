@@ -31,7 +31,16 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Literal, cast
 
-from ...array import Array, array_namespace, check_between, check_count, no_grad, normal
+from ...array import (
+    Array,
+    Swept,
+    array_namespace,
+    check_between,
+    check_count,
+    no_grad,
+    normal,
+    typed,
+)
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike, Stepwise, stepwise
 from ...problem.observe import Observation
@@ -39,7 +48,7 @@ from ..base import Cycle
 from .checks import blind, unless
 from .cycle import check_settings
 from .gauss_newton import gauss_newton
-from .inflation import Evidence, begin
+from .inflation import Evidence, Inflation, begin
 from .transform import ahead, rotations
 
 
@@ -109,6 +118,7 @@ class Lag:
         self.window = self.window[1:]
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class IEnKS:
     """The iterative ensemble Kalman smoother, by Gauss-Newton, moved one observation at a time.
@@ -139,7 +149,7 @@ class IEnKS:
     members: int
     _: KW_ONLY
     lag: int = 1
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     rotate: Literal["householder", "haar"] | None = None
     iterations: int = 10
     tolerance: float = 0.03

@@ -9,9 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from ...array import Array, array_namespace, check_between, check_factor, device, lift, row_mean
+from ...array import (
+    Array,
+    Swept,
+    array_namespace,
+    check_between,
+    check_factor,
+    device,
+    lift,
+    row_mean,
+    typed,
+)
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 
@@ -27,6 +37,23 @@ class Evidence(NamedTuple):
 Inflate = Callable[[Ensemble, Ensemble, Evidence], tuple[Ensemble, dict[str, Any]]]
 
 
+class Inflation(Protocol):
+    """What every kind of inflation does, such as RTPS."""
+
+    def begin(self, like: Array, batch: tuple[int, ...]) -> Inflate:
+        """The function of forecast, analysis and evidence that inflates.
+
+        Args:
+            like: an array of the problem's library and dtype.
+            batch: the sizes of the problem's batch axes.
+
+        Returns:
+            The function.
+        """
+        ...
+
+
+@typed
 @dataclass(frozen=True, eq=False)
 class Multiplicative:
     """X <- factor X: anomalies times the factor, and so variances times its square.
@@ -44,10 +71,10 @@ class Multiplicative:
     Source: Anderson and Anderson, Mon. Wea. Rev. 127, 1999.
     """
 
-    factor: Any = 1.0
+    factor: Swept = 1.0
 
     def __post_init__(self):
-        check_inflation(self.factor)
+        check_factor("factor", self.factor)
 
     def begin(self, like: Array, batch: tuple[int, ...]) -> Inflate:
         """The function of forecast, analysis and evidence that inflates."""
@@ -57,6 +84,7 @@ class Multiplicative:
         return lambda forecast, analysis, evidence: (scaled(analysis, factor), {})
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class RTPP:
     """Relaxation to prior perturbations: X_a <- (1 - alpha) X_a + alpha X_f.
@@ -70,7 +98,7 @@ class RTPP:
     Source: Zhang, Snyder and Sun, Mon. Wea. Rev. 132, 2004.
     """
 
-    alpha: Any
+    alpha: Swept
 
     def __post_init__(self):
         check_between("alpha", self.alpha, 0, 1, open_low=False)
@@ -86,6 +114,7 @@ class RTPP:
         return inflate
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class RTPS:
     """Relaxation to prior spread: sigma_a <- (1 - alpha) sigma_a + alpha sigma_f, componentwise.
@@ -102,7 +131,7 @@ class RTPS:
     Source: Whitaker and Hamill, Mon. Wea. Rev. 140, 2012.
     """
 
-    alpha: Any
+    alpha: Swept
 
     def __post_init__(self):
         check_between("alpha", self.alpha, 0, 10, open_low=False)
@@ -120,6 +149,7 @@ class RTPS:
         return inflate
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Adaptive:
     """Multiplicative inflation estimated from the innovations as the run goes on.
@@ -143,14 +173,14 @@ class Adaptive:
     Soc. 135, 2009; Miyoshi, Mon. Wea. Rev. 139, 2011 (here one factor for the whole state).
     """
 
-    factor: Any = 1.0
+    factor: Swept = 1.0
     _: KW_ONLY
-    variance: Any = 0.04**2
-    drift: Any = 0.01**2
-    floor: Any = 1.0
+    variance: Swept = 0.04**2
+    drift: Swept = 0.01**2
+    floor: Swept = 1.0
 
     def __post_init__(self):
-        check_inflation(self.factor)
+        check_factor("factor", self.factor)
         check_between("variance", self.variance, 0, 1e6, open_low=False)
         check_between("drift", self.drift, 0, 1e6, open_low=False)
         check_between("floor", self.floor, 0, 1e3, open_low=True)
@@ -194,9 +224,8 @@ def scaled(analysis: Ensemble, factor: Any) -> Ensemble:
 
 def check_inflation(inflation: Any) -> None:
     """Raise ValueError unless `inflation` is positive, or has `begin`."""
-    if callable(getattr(inflation, "begin", None)) and not isinstance(inflation, type):
-        return
-    check_factor("inflation", inflation)
+    if not hasattr(inflation, "begin"):
+        check_factor("inflation", inflation)
 
 
 def begin(inflation: Any, like: Array, batch: tuple[int, ...]) -> Inflate:

@@ -21,13 +21,23 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ...array import Array, array_namespace, check_count, convert, is_tensor, where_ok
+from ...array import (
+    Array,
+    Swept,
+    array_namespace,
+    check_count,
+    convert,
+    is_tensor,
+    typed,
+    where_ok,
+)
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import check_independent, whitened
 from .cycle import check_settings, ensemble_cycles, stacked
+from .inflation import Inflation
 from .localization import Localization, Neighbours, check_localization, reached
 from .tapering import beyond_of, locations, remembered
 from .transform import ahead, decomposed, rotations
@@ -68,13 +78,14 @@ def blocks(near: list[Neighbours], N: int, like: Array, experiments: int = 1) ->
     return found
 
 
+@typed
 def letkf(
     E: Array | Ensemble,
     Y: Array,
     y: Array,
     R: Covariance,
     near: list[Block],
-    run: Callable = map,
+    run: type[map] | Callable = map,
 ) -> Ensemble:
     """One analysis: an ETKF at each point, with the observations near it.
 
@@ -138,6 +149,7 @@ def _transformed(X: Array, rows: Array, block: Block) -> tuple[Array, Array]:
     return xp.reshape(shift, (*lead[:-1], P * C)), xp.reshape(new, (*lead[:-1], P * C, N))
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class LETKF:
     """The local ensemble transform Kalman filter.
@@ -162,7 +174,7 @@ class LETKF:
     members: int
     _: KW_ONLY
     localization: Localization
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     rotate: Literal["householder", "haar"] | None = None
     workers: int = 1
 

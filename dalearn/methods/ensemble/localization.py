@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...array import to_numpy
+from ...array import as_floats, as_numbers, check_between, check_count, to_numpy, typed
 from ...covariances.tapers import Taper, gaspari_cohn
 
 
@@ -35,6 +35,7 @@ def reached(weight: np.ndarray) -> np.ndarray:
     return (some * np.arange(1, p + 1)).max(axis=-1, initial=0)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Localization:
     """Where the components of the state are, and how far an observation reaches.
@@ -62,23 +63,20 @@ class Localization:
     taper: Taper = gaspari_cohn
 
     def __post_init__(self):
-        x = np.asarray(to_numpy(self.coordinates), dtype=float)
+        x = np.asarray(to_numpy(as_floats(self.coordinates, "coordinates")), dtype=float)
         x = x[:, None] if x.ndim == 1 else x
         if x.ndim != 2 or 0 in x.shape:
-            raise ValueError(f"coordinates have shape {x.shape}, wanted (n, d)")
+            raise ValueError(f"coordinates must be (n, d), met shape {x.shape}")
         there = np.isfinite(x)
         if (there.any(axis=1) != there.all(axis=1)).any() or np.isinf(x).any():
-            raise ValueError("coordinates must be finite, or NaN in every axis (nowhere)")
-        try:
-            radius = np.asarray(to_numpy(self.radius), dtype=float)
-        except (TypeError, ValueError):
-            radius = np.asarray(np.nan)
-        if np.isnan(radius).any() or (radius <= 0).any() or not radius.size:
-            raise ValueError(f"radius must be positive, met {self.radius!r}")
-        if not isinstance(self.taper, Taper):
-            raise TypeError(f"taper must be a Taper such as gaspari_cohn, met {self.taper!r}")
-        period = np.asarray(self.period, dtype=float)
-        if period.shape not in ((), (x.shape[1],)) or not (period >= 0).all():
+            bad = int((there.any(axis=1) != there.all(axis=1)).sum() + np.isinf(x).sum())
+            raise ValueError(
+                f"coordinates must be finite, or NaN in every axis (nowhere), met {bad} others"
+            )
+        check_between("radius", self.radius, 0, math.inf, open_low=True)
+        radius, period = as_numbers(self.radius), as_numbers(self.period)
+        good = (period >= 0) & np.isfinite(period)
+        if period.shape not in ((), (x.shape[1],)) or not good.all():
             raise ValueError(
                 f"period must be >= 0, one number or {x.shape[1]}, met {self.period!r}"
             )
@@ -87,16 +85,21 @@ class Localization:
         object.__setattr__(self, "period", np.broadcast_to(period, x.shape[1:]))
 
     @classmethod
+    @typed
     def ring(cls, n: int, radius: Any, taper: Taper = gaspari_cohn) -> Localization:
         """Components 0, 1, ..., n - 1 on a ring, one unit apart (Lorenz-96)."""
+        check_count("n", n)
         return cls(np.arange(n), radius, n, taper)
 
     @classmethod
+    @typed
     def line(cls, n: int, radius: Any, taper: Taper = gaspari_cohn) -> Localization:
         """Components 0, 1, ..., n - 1 on a line with ends, one unit apart."""
+        check_count("n", n)
         return cls(np.arange(n), radius, 0, taper)
 
     @classmethod
+    @typed
     def plane(
         cls,
         shape: tuple[int, ...],
@@ -108,7 +111,10 @@ class Localization:
     ) -> Localization:
         """Fields `(..., rows, columns)`: coordinates (row, column) times `spacing`."""
         if len(shape) < 2:
-            raise ValueError(f"a plane wants a shape (..., rows, columns), met {shape}")
+            raise ValueError(f"shape of a plane must be (..., rows, columns), met {shape}")
+        for size in shape:
+            check_count("shape of a plane", size)
+        check_between("spacing", spacing, 0, math.inf, open_low=True)
         *copies, rows, columns = shape
         cell = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
         x = np.tile(spacing * cell.reshape(-1, 2), (math.prod(copies), 1))

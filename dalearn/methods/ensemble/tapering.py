@@ -24,13 +24,13 @@ def locations(
     x = localization.coordinates
     if localization.n != problem.n:
         raise ValueError(
-            f"the localization is for {localization.n} components, wanted the state's {problem.n}"
+            f"met a localization of {localization.n} components, wanted the state's {problem.n}"
         )
     radius, batch = localization.radius.shape, problem.batch
     if not broadcasts(radius, batch):
         raise ValueError(
-            f"radius has shape {radius}, wanted one that broadcasts to the problem's batch axes "
-            f"{batch}"
+            f"radius must broadcast to the problem's batch axes, met shape {radius} and "
+            f"batch axes {batch}"
         )
     if observe.locations is not None:
         where = np.asarray(to_numpy(observe.locations), dtype=float)

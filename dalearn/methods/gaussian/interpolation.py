@@ -13,6 +13,7 @@ global three-dimensional multivariate statistical interpolation scheme, Mon. Wea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
@@ -22,12 +23,15 @@ from ...array import (
     Array,
     Jacobian,
     Recall,
+    Swept,
     array_namespace,
     as_floats,
     check_between,
     convert,
     lift,
     no_grad,
+    shown,
+    typed,
 )
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
@@ -42,6 +46,7 @@ from .kalman import kalman_update
 from .square_root import Gain, gain, variance
 
 
+@typed
 def oi(x: Array, B: Array, h: Array, H: Array, y: Array, R: Covariance) -> tuple[Array, Array]:
     """One analysis: the Kalman update with a covariance that is given.
 
@@ -63,6 +68,7 @@ def oi(x: Array, B: Array, h: Array, H: Array, y: Array, R: Covariance) -> tuple
     return x, array_namespace(P).broadcast_to(P, (*x.shape, x.shape[-1]))
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class OI:
     """Optimal interpolation: every analysis with the same background covariance.
@@ -84,7 +90,7 @@ class OI:
 
     B: Any = "climatology"
     _: KW_ONLY
-    factor: Any = 1.0
+    factor: Swept = 1.0
     cycled: bool = True
     operator_jacobian: Jacobian = field(default=linearize, repr=False)
 
@@ -121,6 +127,7 @@ def _taught(X: Array, H: Array, R: Covariance) -> tuple[Gain, Rows]:
     return found, Rows(found.rows)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Climatology:
     """No data at all: forecast and analysis are the same Gaussian at every time.
@@ -144,7 +151,10 @@ class Climatology:
     def __post_init__(self):
         object.__setattr__(self, "cov", as_background(self.cov, "cov"))
         if self.mean is not None:
-            object.__setattr__(self, "mean", as_floats(self.mean, "mean", axes=("x",)))
+            mean = as_floats(self.mean, "mean", axes=("x",))
+            object.__setattr__(self, "mean", mean)
+            if not mean.ndim or not bool(array_namespace(mean).all(abs(mean) < math.inf)):
+                raise ValueError(f"mean must be (n,) or (..., n) and finite, met {shown(mean)}")
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """The same Cycle for each observation time."""
@@ -155,8 +165,8 @@ class Climatology:
                 mean = climate(problem, "give Climatology(mean, cov=...)")[0]
             elif tuple(self.mean.shape) not in ((problem.n,), (*problem.batch, problem.n)):
                 raise ValueError(
-                    f"mean has shape {tuple(self.mean.shape)}, wanted ({problem.n},) or "
-                    f"{(*problem.batch, problem.n)}"
+                    f"mean must be ({problem.n},) or {(*problem.batch, problem.n)}, met shape "
+                    f"{tuple(self.mean.shape)}"
                 )
             else:
                 mean = convert(self.mean, problem.like)

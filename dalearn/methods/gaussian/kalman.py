@@ -19,6 +19,7 @@ from ...array import (
     Array,
     Jacobian,
     Recall,
+    Swept,
     array_namespace,
     check_factor,
     eye,
@@ -28,6 +29,7 @@ from ...array import (
     sane,
     solve,
     triangle,
+    typed,
     where_ok,
 )
 from ...array.derivative import linearize, with_derivative
@@ -40,6 +42,7 @@ from .affine import Affine
 from .square_root import Gain, gain, join, variance
 
 
+@typed
 def kalman_update(
     x: Array, P: Array, h: Array, H: Array, y: Array, R: Covariance
 ) -> tuple[Array, Array]:
@@ -62,7 +65,7 @@ def kalman_update(
         ValueError: when shapes disagree.
     """
     array_namespace(x, P, h, H, y)  # one library, or a clear error
-    n, m = x.shape[-1], R.n
+    n, m = x.shape[-1] if x.ndim else 0, R.n
     met = P.shape[-2:], H.shape[-2:], (h.shape[-1:], y.shape[-1:])
     if met != ((n, n), (m, n), ((m,), (m,))):
         raise ValueError(
@@ -164,6 +167,7 @@ def filtered(
         yield Cycle(forecast, analysis, {"log_likelihood": score}), interval
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class ExtendedKF:
     """The extended Kalman filter: model and operator linearized about the current mean.
@@ -183,7 +187,7 @@ class ExtendedKF:
         TypeError: when run on a problem that does not give its model step by step.
     """
 
-    inflation: Any = 1.0
+    inflation: Swept = 1.0
     _: KW_ONLY
     jacobian: Jacobian = field(default=linearize, repr=False)
     operator_jacobian: Jacobian = field(default=linearize, repr=False)
@@ -209,6 +213,7 @@ def _linearized(jacobian: Jacobian, f: Callable, x: Array, X: Array) -> tuple[Ar
     return tangent(jacobian, f, x, variance(X) ** 0.5)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class KF:
     """The Kalman filter, for linear (or affine) models and operators: exact there.

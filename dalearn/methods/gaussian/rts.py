@@ -27,6 +27,7 @@ from ...array import (
     root,
     sane,
     triangle,
+    typed,
     where_ok,
 )
 from ...array.derivative import linearize
@@ -39,6 +40,7 @@ from .kalman import Interval, filtered
 from .square_root import join, variance
 
 
+@typed
 def rts_update(
     x: Array, P: Array, M: Array, Q: Array, xf: Array, Pf: Array, xs: Array, Ps: Array
 ) -> tuple[Array, Array]:
@@ -113,6 +115,7 @@ def _inverse(F: Array, Y: Array) -> tuple[Array, Array | None]:
     return xp.where(here, V, pseudo), xp.where(here, 0 * rest, rest)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class RTS:
     """The Rauch-Tung-Striebel smoother: each smoothed state has seen all the data.

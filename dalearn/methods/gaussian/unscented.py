@@ -26,6 +26,7 @@ from typing import Any
 
 from ...array import (
     Array,
+    Swept,
     array_namespace,
     check_factor,
     eye,
@@ -34,6 +35,7 @@ from ...array import (
     root,
     sane,
     solve,
+    typed,
     where_ok,
 )
 from ...array.derivative import with_derivative
@@ -47,6 +49,7 @@ from .kalman import inflated
 from .square_root import gain, join, variance
 
 
+@typed
 def sigma_points(x: Array, P: Array, reach: float) -> Array:
     """The sigma points x, x + reach s_i, x - reach s_i, with s_i the rows of a root of P.
 
@@ -87,6 +90,7 @@ def _around(x: Array, S: Array, reach: float) -> Array:
     return xp.concat((x, x + S, x - S), axis=-2)
 
 
+@typed
 def unscented(F: Array, reach: float, bend: float) -> tuple[Array, Array]:
     """Mean and covariance of the images of sigma points, the covariance as rows Z: it is Z^T Z.
 
@@ -116,6 +120,7 @@ def unscented(F: Array, reach: float, bend: float) -> tuple[Array, Array]:
     return (F[..., :1, :] + mu)[..., 0, :], (D - a * mu) / (2**0.5 * reach)
 
 
+@typed
 def ukf(
     x: Array, X: Array, h: Array, Z: Array, y: Array, R: Covariance
 ) -> tuple[Array, Array, Array]:
@@ -137,6 +142,7 @@ def ukf(
     Raises:
         ValueError: when shapes disagree.
     """
+    array_namespace(x, X, h, Z, y)  # one library, or a clear error
     met = X.shape[-1:], Z.shape[-2:], h.shape[-1:], y.shape[-1:]
     if met != (x.shape[-1:], (X.shape[-2], R.n), (R.n,), (R.n,)):
         raise ValueError(
@@ -162,6 +168,7 @@ def _textbook(x: Array, X: Array, Z: Array, d: Array, R: Covariance) -> tuple[Ar
     return where_ok(ok, x + (d @ K)[..., 0, :]), where_ok(ok, P), log_density(d, A, R)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class UKF:
     """The unscented Kalman filter: no derivative of model or operator, 2n + 1 model runs.
@@ -183,7 +190,7 @@ class UKF:
     _: KW_ONLY
     beta: float = 2.0
     kappa: float = 0.0
-    inflation: Any = 1.0
+    inflation: Swept = 1.0
 
     def __post_init__(self):
         check_factor("inflation", self.inflation)

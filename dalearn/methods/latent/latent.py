@@ -17,17 +17,18 @@ Res. 101, 1996.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from ...array import convert_tree, is_module, is_tensor, no_grad
+from ...array import Array, convert_tree, is_module, is_tensor, no_grad, shown, typed
 from ...covariances.base import Covariance
 from ...covariances.given import as_covariance
 from ...covariances.matrices import Diagonal
+from ...models.coders import check_coder
 from ...problem.belief import Belief, Ensemble
 from ...problem.calls import check_call
 from ...problem.like import ProblemLike
@@ -40,6 +41,7 @@ from .observed import Encoded
 from .through import Through
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Latent:
     """A method in the latent space of a coder: z = encode(x), beliefs come back as decode(z).
@@ -55,7 +57,8 @@ class Latent:
         coder: the Coder: `POD`, or any object with `encode`, `decode`, `n`, `r`.
         model: a latent model `(..., r) -> (..., r)` in the place of encode o forecast o decode.
         steps: calls of `model` before each observation, an integer or one for each.
-        noise: the Covariance of dimension r of the latent model's error after each call, or None.
+        noise: the Covariance of dimension r of the latent model's error after each call, or its
+            variances, or None.
             The default model draws the problem's own noise in the full space.
         observe: "decoded", data beside H(decode(z)); or Encoded, or a pair (encoder of data,
             covariance of the codes' errors).
@@ -69,30 +72,27 @@ class Latent:
     coder: Any
     _: KW_ONLY
     model: Callable | None = None
-    steps: Any = 1
-    noise: Covariance | None = None
+    steps: int | Sequence[int] = 1
+    noise: Covariance | Array | None = None
     observe: Any = "decoded"
 
     def __post_init__(self):
         if isinstance(self.method, type) or not callable(getattr(self.method, "run", None)):
             raise TypeError(f"wanted a method such as ETKF(members=20), met {self.method!r}")
-        lacks = [a for a in ("encode", "decode", "n", "r") if not hasattr(self.coder, a)]
-        if lacks or isinstance(self.coder, type):
-            raise TypeError(
-                f"wanted a coder such as POD.fit(states, 8), met {self.coder!r}"
-                + f" without {', '.join(lacks)}" * bool(lacks)
-            )
+        check_coder(self.coder)
         object.__setattr__(self, "noise", as_covariance(self.noise, "the latent model's noise"))
-        if self.model is None and (
-            self.noise is not None or np.ndim(self.steps) or self.steps != 1
-        ):
-            raise ValueError("noise and steps belong to a latent model; wanted model= too")
+        if self.model is None and (self.noise is not None or self.steps != 1):
+            raise ValueError(
+                f"noise and steps belong to a latent model, met steps = {self.steps} and model = "
+                "None; wanted model= too"
+            )
         if isinstance(self.observe, tuple) and len(self.observe) == 2:
             object.__setattr__(self, "observe", Encoded(*self.observe))
-        if not isinstance(self.observe, Encoded) and self.observe != "decoded":
+        named = isinstance(self.observe, str) and self.observe == "decoded"
+        if not named and not isinstance(self.observe, Encoded):
             raise TypeError(
                 'observe must be "decoded", Encoded(encoder, covariance), or a pair of these '
-                f"two, met {self.observe!r}"
+                f"two, met {shown(self.observe)}"
             )
 
     def inside(self, problem: ProblemLike) -> LatentProblem:

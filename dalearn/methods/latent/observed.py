@@ -12,20 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...array import Array, array_namespace, is_array, is_module, is_tensor, library
+from ...array import Array, array_namespace, is_array, is_module, is_tensor, library, typed
 from ...covariances.base import Covariance
 from ...covariances.given import as_covariance
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation, identity
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """Data through an encoder, with an error covariance of their codes: c(y) = h(z) + e.
 
     Args:
         encode: c, data `(..., m) -> (..., p)`, each row alone.
-        noise: R_c, the Covariance of dimension p of the codes' errors, estimated on held-out data.
+        noise: R_c, the Covariance of dimension p of the codes' errors, or their variances,
+            estimated on held-out data.
         operator: h, codes of states `(..., r) -> (..., p)`; by default the same numbers, p = r.
         gaps: whether c takes data with NaN where nothing was observed. NaN in its result then
             means that this number of the code is not observed.
@@ -38,15 +40,13 @@ class Encoded:
     """
 
     encode: Callable
-    noise: Covariance
+    noise: Covariance | Array
     operator: Callable = identity
     gaps: bool = False
     sequence: bool = False
     observation: Observation = field(init=False, repr=False)
 
     def __post_init__(self):
-        if not callable(self.encode) or isinstance(self.encode, type):
-            raise TypeError(f"the encoder of data must be a function, met {self.encode!r}")
         object.__setattr__(
             self, "noise", as_covariance(self.noise, "the noise of codes", definite=True)
         )

@@ -23,12 +23,14 @@ from typing import Any
 
 from ...array import (
     Array,
+    Swept,
     array_namespace,
     check_between,
     lift,
     no_grad,
     normal,
     sane,
+    typed,
     uniform,
     where_ok,
 )
@@ -71,6 +73,7 @@ def kernel(belief: Ensemble, z: Array) -> Array:
     return where_ok(ok, z @ ((V * s**0.5) @ V.mT) * std * unit)
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class ParticleFilter:
     """The bootstrap particle filter with adaptive systematic resampling and regularization.
@@ -93,8 +96,8 @@ class ParticleFilter:
 
     members: int
     _: KW_ONLY
-    regularization: Any = 0.0
-    resample_below: Any = 0.5
+    regularization: Swept = 0.0
+    resample_below: Swept = 0.5
 
     def __post_init__(self):
         check_ensemble(self.members, 1.0)

@@ -27,13 +27,24 @@ from typing import Any
 
 import numpy as np
 
-from ...array import Array, array_namespace, check_between, convert, lift, normal, row_mean
+from ...array import (
+    Array,
+    Swept,
+    array_namespace,
+    check_between,
+    convert,
+    lift,
+    normal,
+    row_mean,
+    typed,
+)
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import check_independent, prior_of
 from ..ensemble.cycle import check_settings, ensemble_cycles
+from ..ensemble.inflation import Inflation
 from ..ensemble.localization import Localization, Neighbours, check_localization, reached
 from ..ensemble.tapering import beyond_of, locations, remembered
 from .resampling import systematic
@@ -41,6 +52,7 @@ from .resampling import systematic
 CACHED_NUMBERS = 2**17  # of the local misfits that are worked on at once: a core's cache
 
 
+@typed
 def transport(x: Array, w: Array) -> Array:
     """Equally likely numbers in place of weighted ones: optimal transport in one dimension.
 
@@ -66,6 +78,7 @@ def transport(x: Array, w: Array) -> Array:
     return xp.take_along_axis(new, xp.argsort(order, axis=-1), axis=-1)
 
 
+@typed
 def local_particle(
     E: Array | Ensemble, Y: Array, y: Array, R: Covariance, near: list[Neighbours]
 ) -> tuple[Array, Array]:
@@ -122,6 +135,7 @@ def pieces(near: list[Neighbours], experiments: int, N: int) -> Iterator[Neighbo
             yield Neighbours(components[at], index[at, :p], weight[..., at, :p])
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class LocalParticleFilter:
     """The local particle filter with optimal transport, one component at a time.
@@ -146,8 +160,8 @@ class LocalParticleFilter:
     members: int
     _: KW_ONLY
     localization: Localization
-    inflation: Any = 1.0
-    regularization: Any = 0.0
+    inflation: Swept | Inflation = 1.0
+    regularization: Swept = 0.0
 
     def __post_init__(self):
         check_settings(self)

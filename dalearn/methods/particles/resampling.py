@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from ...array import Array, array_namespace, device
+from ...array import Array, array_namespace, device, typed
 from ...covariances.base import Covariance
 from ..ensemble.checks import check_update
 
 
+@typed
 def systematic(w: Array, u: Array) -> Array:
     """The ancestors of N draws with the chances w, by one uniform number.
 
@@ -35,6 +36,7 @@ def systematic(w: Array, u: Array) -> Array:
     return xp.reshape(xp.reshape(found, (count, N)) - shift // (N + 1) * N, w.shape)
 
 
+@typed
 def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
     """Bayes' rule for weights, w_i <- w_i p(y | x_i) / sum_j w_j p(y | x_j), in logarithms.
 
@@ -61,6 +63,7 @@ def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
     return new - xp.log(xp.sum(xp.exp(new), axis=-1, keepdims=True))
 
 
+@typed
 def effective_size(w: Array) -> Array:
     """How many equally weighted members the weights are worth: 1 / sum_i w_i^2.
 

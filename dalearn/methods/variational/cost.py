@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from ...array import Array, Jacobian, array_namespace, convert, is_tensor
 from ...problem.like import ProblemLike, in_library
 from ...problem.observe import is_linear
+from ..base import differentiated
 from .paths import Path, Window
 
 BROKEN = (
@@ -101,7 +102,8 @@ class Cost:
                 if is_linear(observe.operator):
                     seen = observe(D)
                 else:
-                    seen = D @ jacobian(observe.operator, x)[1][..., 0, :, :].mT
+                    J = differentiated(jacobian, observe.operator, x)[1]
+                    seen = D @ J[..., 0, :, :].mT
                 found.append(observe.noise.whiten(seen))
         return side_by_side(found, -1)
 

@@ -23,6 +23,7 @@ from typing import Any, Literal, cast
 
 from ...array import (
     Jacobian,
+    Swept,
     array_namespace,
     check_between,
     check_count,
@@ -31,6 +32,7 @@ from ...array import (
     no_grad,
     normal,
     row_mean,
+    typed,
 )
 from ...covariances.base import Covariance
 from ...covariances.ensemble import Localized
@@ -40,7 +42,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import check_ensemble, unless, unseen
-from ..ensemble.inflation import Evidence, begin
+from ..ensemble.inflation import Evidence, Inflation, begin
 from ..ensemble.transform import check_rotation, rotations
 from .cost import Cost
 from .gauss_newton import GaussNewton
@@ -49,6 +51,7 @@ from .paths import Increments, Window
 from .solver import Found, count_unconverged, warn_unconverged
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class EnVar4D:
     """4DEnVar over windows of observation intervals; with `window=1` it is 3DEnVar.
@@ -81,7 +84,7 @@ class EnVar4D:
     localization: Covariance | None = None
     static: Covariance | None = None
     weight: float = 0.5
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     rotate: Literal["householder", "haar"] | None = None
     solver: GaussNewton = field(default_factory=GaussNewton)
 
@@ -90,16 +93,6 @@ class EnVar4D:
         check_count("window", self.window)
         check_rotation(self.rotate)
         check_between("weight", self.weight, 0, 1, open_low=True)
-        if not isinstance(self.solver, GaussNewton):
-            raise TypeError(f"solver must be a GaussNewton, met {type(self.solver).__name__}")
-        for name in ("localization", "static"):
-            given = getattr(self, name)
-            if given is not None and not isinstance(given, Covariance):
-                raise TypeError(
-                    f"{name} of EnVar4D must be a Covariance, met {type(given).__name__}; a "
-                    "localization is one of unit variances, such as OnGrid or "
-                    "Dense(gaspari_cohn(distance / radius))"
-                )
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time; those of a window come when it is done."""

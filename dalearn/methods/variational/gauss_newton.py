@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 
-from ...array import Array, Jacobian, array_namespace, eye
+from ...array import Array, Jacobian, array_namespace, eye, typed
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.border import has_parameters
+from ..base import differentiated
 from .cost import Cost
 from .hessian import Hessian
 from .solver import (
@@ -46,7 +47,7 @@ def where_going(going: Array, jacobian: Jacobian, cost: Cost) -> Jacobian:
 
     def some(f: Callable, x: Array) -> tuple[Array, Array]:
         x = xp.broadcast_to(x, (*batch, *x.shape[-2:]))
-        found = jacobian(f, x[going])
+        found = differentiated(jacobian, f, x[going])
         full = [xp.zeros((*batch, *a.shape[1:]), dtype=a.dtype, device=a.device) for a in found]
         for a, b in zip(full, found, strict=True):
             a[going] = b
@@ -55,6 +56,7 @@ def where_going(going: Array, jacobian: Jacobian, cost: Cost) -> Jacobian:
     return some
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class GaussNewton:
     """Gauss-Newton with matrices: for some thousands of controls, or of observations.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
-from ...array import Array, array_namespace, check_count, where_ok
+from ...array import Array, array_namespace, check_count, typed, where_ok
 from ...covariances.base import Covariance
 from ...covariances.roots import Updated
 from .conjugate_gradients import krylov, spectrum
@@ -62,6 +62,7 @@ class Tangent:
         return -self._grad(self.g, self.u, p, retain_graph=True)[0]
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class IncrementalCG:
     """Gauss-Newton without matrices: each linear problem by conjugate gradients.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
-from ...array import Array, array_namespace, check_count
+from ...array import Array, array_namespace, check_count, typed
 from .cost import Cost
 from .solver import Found, Iterate, check_stop, first_iterate, line_search, squares, summary
 
@@ -25,6 +25,7 @@ class Pair(NamedTuple):
     rho: Array  # 0 where the pair is not used
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class LBFGS:
     """Quasi-Newton with the last `memory` pairs of steps and gradients, from v = 0.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from ...array import Array, Jacobian, array_namespace, convert_tree, is_tensor
 from ...covariances.base import Covariance
 from ...problem.like import ProblemLike, Stepwise
+from ..base import differentiated
 
 TANGENT_NUMBERS = 1 << 22  # of the tangents of several steps that are made at once
 
@@ -156,7 +157,7 @@ class Trajectory:
         size = max(1, TANGENT_NUMBERS // (states[0].shape[-1] * math.prod(states[0].shape)))
         for s in range(0, len(states) - 1, size):
             at = states[s : min(s + size, len(states) - 1)]
-            J = jacobian(self.problem.step, xp.concat(at, axis=-2))[1]
+            J = differentiated(jacobian, self.problem.step, xp.concat(at, axis=-2))[1]
             for i in range(len(at)):
                 rows.append(rows[-1] @ J[..., i, :, :].mT)
         return self.seen(rows)

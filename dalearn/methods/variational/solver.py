@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ...array import Array, array_namespace, check_between, check_count, to_numpy
+from ...array import Array, array_namespace, check_between, check_count, to_numpy, warn
 from ...covariances.base import Covariance
 from .cost import Cost
 
@@ -54,12 +53,11 @@ def count_unconverged(info: Mapping[str, Array]) -> int:
 def warn_unconverged(failed: int, solver: Any) -> None:
     """Warn of NotConverged if there were any; `solver` is what has the settings."""
     if failed:
-        warnings.warn(
+        warn(
             f"{failed} minimisations ended before their step was as short as the tolerance of "
             f"{solver}; raise its iterations, shorten the window, or look at `converged` in the "
             "result: the cost may have several minima",
             NotConverged,
-            stacklevel=3,
         )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from ...array import Array, check_between, check_count
+from ...array import Array, Swept, check_between, check_count, typed
 from ...covariances.base import Covariance
 from ...problem.like import ProblemLike
 from ..background import as_background
@@ -30,6 +30,7 @@ from .solver import Solver
 from .windows import cost_of, root_of, windows
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Var3D:
     """3D-Var, or 3D-Var-FGAT where the window is longer than one observation time.
@@ -54,7 +55,7 @@ class Var3D:
 
     B: Any = "climatology"
     _: KW_ONLY
-    factor: Any = 1.0
+    factor: Swept = 1.0
     window: int = 1
     solver: Solver = field(default_factory=GaussNewton)
 

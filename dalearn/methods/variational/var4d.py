@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from ...array import Array, check_between, check_count, lift
+from ...array import Array, Swept, check_between, check_count, lift, typed
 from ...covariances.base import Covariance
 from ...covariances.hybrid import Hybrid
 from ...problem.like import ProblemLike, stepwise
 from ..background import as_background
 from ..base import Cycle
 from ..ensemble.checks import where_seen
-from ..ensemble.inflation import check_inflation
+from ..ensemble.inflation import Inflation, check_inflation
 from .cost import Cost
 from .gauss_newton import GaussNewton
 from .paths import Trajectory, Window
@@ -32,6 +32,7 @@ from .solver import Solver
 from .windows import cost_of, root_of, windows
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class Var4D:
     """4D-Var over windows of observation intervals.
@@ -70,9 +71,9 @@ class Var4D:
     _: KW_ONLY
     shift: int | None = None
     B: Any = "climatology"
-    factor: Any = 1.0
+    factor: Swept = 1.0
     evolve: bool = False
-    inflation: Any = 1.0
+    inflation: Swept | Inflation = 1.0
     solver: Solver = field(default_factory=GaussNewton)
     checkpoint: bool = False
 

@@ -22,7 +22,9 @@ import numpy as np
 from ...array import (
     Array,
     Jacobian,
+    Swept,
     array_namespace,
+    as_floats,
     check_between,
     check_count,
     check_factor,
@@ -31,6 +33,7 @@ from ...array import (
     definite,
     lift,
     no_grad,
+    typed,
 )
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
@@ -44,6 +47,7 @@ from .weak_cost import WeakCost
 from .weak_gauss_newton import forecast_chain, weak4d
 
 
+@typed
 @dataclass(frozen=True, eq=False)
 class WeakVar4D:
     """Weak-constraint 4D-Var over windows of observation times.
@@ -82,7 +86,7 @@ class WeakVar4D:
     window: int | None = None
     _: KW_ONLY
     B: Any = "prior"
-    factor: Any = 1.0
+    factor: Swept = 1.0
     evolve: bool = True
     background: bool = True
     Q: Any = None
@@ -99,6 +103,11 @@ class WeakVar4D:
         check_between("tolerance", self.tolerance, 0, 1e3, open_low=False)
         check_between("damping", self.damping, 0, 1e12, open_low=False)
         object.__setattr__(self, "B", as_background(self.B))
+        if self.start is not None:
+            start = as_floats(self.start, "start")
+            object.__setattr__(self, "start", start)
+            if start.ndim < 2:
+                raise ValueError(f"start must be (..., S, n), met shape {tuple(start.shape)}")
         object.__setattr__(self, "Q", as_covariance(self.Q, "Q"))
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
@@ -172,5 +181,5 @@ class WeakVar4D:
         n, S = problem.n, 1 + sum(problem.steps_to(k) for k in range(len(problem)))
         start = convert(self.start, problem.like)
         if tuple(start.shape[-2:]) != (S, n):
-            raise ValueError(f"start has shape {tuple(start.shape)}, wanted (..., {S}, {n})")
+            raise ValueError(f"start must be (..., {S}, {n}), met shape {tuple(start.shape)}")
         return array_namespace(start).broadcast_to(start, (*problem.batch, S, n))

@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...array import Array, Jacobian, array_namespace, eye, no_grad, where_ok
+from ...array import Array, Jacobian, array_namespace, eye, no_grad, typed, where_ok
 from ...array.derivative import linearize
 from ...array.tridiagonal import block_cholesky
 from ...covariances.base import Covariance
 from ...covariances.matrices import Dense
 from ...problem.belief import Gaussian
+from ..base import differentiated
 from .weak_cost import WeakCost
 from .weak_root import factored
 
@@ -58,7 +59,7 @@ def forecast_chain(
     for _ in range(steps):
         states.append(step(states[-1]))
     X, noise, spreads, between = xp.concat(states, axis=-2), Q.matrix(), [P], []
-    J = jacobian(step, X[..., :-1, :])[1]
+    J = differentiated(jacobian, step, X[..., :-1, :])[1]
     for t in range(steps):
         between.append(J[..., t, :, :] @ spreads[-1])
         spreads.append(between[-1] @ J[..., t, :, :].mT + noise)
@@ -66,6 +67,7 @@ def forecast_chain(
     return Chain(X, xp.stack(spreads, axis=-3), xp.stack(between, axis=-3), {})
 
 
+@typed
 def weak4d(
     cost: WeakCost,
     start: Array,

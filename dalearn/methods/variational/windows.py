@@ -14,6 +14,7 @@ from ...array import (
     is_tensor,
     lift,
     no_grad,
+    shown,
 )
 from ...covariances.base import Covariance
 from ...covariances.hybrid import Hybrid
@@ -84,6 +85,8 @@ def solve_window(
     """The window whose background is `x (..., 1, n)`, with errors of covariance `root`."""
     steps = path(problem, x, root, window)
     found = solver(Cost(problem, steps, window, root.controls))
+    if not isinstance(found, Found):
+        raise TypeError(f"a solver must return a Found, met {shown(found)} from {shown(solver)}")
     return Solved(window, steps, found, [found.posterior(r) for r in found.roots])
 
 

@@ -494,7 +494,7 @@ class Wrong:
         ({"coder": 3}, TypeError, "wanted a coder such as .* met 3 without encode, decode, n, r"),
         ({"coder": da.POD}, TypeError, "wanted a coder such as"),
         ({"observe": "encoded"}, TypeError, 'observe must be "decoded"'),
-        ({"observe": (3, np.ones(3))}, TypeError, "encoder of data must be a function, met 3"),
+        ({"observe": (3, np.ones(3))}, TypeError, "encode must be a function .*, met 3"),
         ({"observe": (np.copy, np.zeros(3))}, ValueError, "positive variances"),
         ({"observe": (lambda y: y, np.ones(3))}, ValueError, r"returned shape .* wanted \(1, 3\)"),
         (
