@@ -75,6 +75,9 @@ def warn_unresolved(result: xr.Dataset, prior: Belief, fixed: Array, method: Any
         x, d = x[..., 0, :], d[..., 0, :]
         _warn(method, "the prior", at, x.dtype, abs(float(x[at])), float(d[at]), int(bad.sum()))
     mean, std = (result[name].values for name in ("mean", "std"))
+    size = max(float(mean.max()), -float(mean.min())) + float(std.max())
+    if std.min() > LIMIT * np.finfo(mean.dtype).eps * size:  # the usual case, with no array made
+        return
     bad = unresolved(mean, std, to_numpy(fixed)[..., None, :])
     bad &= ~result["diverged"].values[..., None, None, None]  # these are marked
     if not bad.any():

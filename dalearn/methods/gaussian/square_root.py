@@ -47,7 +47,8 @@ class Gain(NamedTuple):
         """
         e = d @ self.inverse
         e = e + (d - e @ self.T) @ self.inverse
-        return x + (e @ self.K)[..., 0, :], self.score - (e @ e.mT)[..., 0, 0] / 2
+        square = array_namespace(d).linalg.vecdot(e, e)[..., 0]
+        return x + (e @ self.K)[..., 0, :], self.score - square / 2
 
 
 def gain(X: Array, Z: Array, R: Covariance) -> Gain:
