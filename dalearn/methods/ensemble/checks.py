@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...array import Array, array_namespace, check_count, row_mean, to_numpy
+import numpy as np
+
+from ...array import (
+    Array,
+    array_namespace,
+    check_count,
+    convert,
+    no_grad,
+    row_mean,
+    to_numpy,
+    warn,
+)
 from ...covariances.base import Covariance
 from ...covariances.matrices import Diagonal
 from ...problem.belief import Ensemble
@@ -55,6 +66,37 @@ def whitened(
         h = row_mean(Y)
         Z = Y - h
     return prior, R.whiten(Z), R.whiten(y[..., None, :] - h)
+
+
+def told(
+    name: str, analysis: Callable[[Array], Ensemble], S: Array, d: Array, advice: str
+) -> Ensemble:
+    """`analysis(S)`, with a RuntimeWarning where it hangs on the round-off of S.
+
+    That can be where data are so much better than the forecast that the digits of S and d hardly
+    hold both; only there it is made a second time, of an S that is moved by its round-off.
+    """
+    found, xp = analysis(S), array_namespace(S)
+    with no_grad(S):
+        eps = float(xp.finfo(S.dtype).eps)
+        size = float(xp.max(xp.abs(S)))
+        if not eps * size * max(size, float(xp.max(xp.abs(d)))) > 1e-3:  # of a standard deviation
+            return found
+        signs = convert(np.resize([1.0, -1.0, -1.0], S.shape[-1]), S)
+        other = analysis(S * (1 + eps * signs))
+        a, b = found.std, other.std
+        gap = (xp.abs(other.mean - found.mean) + xp.abs(b - a)) / xp.minimum(a, b)
+        n = gap.shape[-1]
+        gap = xp.where(xp.isfinite(gap), gap, xp.zeros_like(gap))
+        if bool(xp.any(gap > 0.005)):
+            warn(
+                f"{name}: round-off moves component {int(xp.argmax(gap)) % n} of the analysis by "
+                f"{float(xp.max(gap)):.2g} standard deviations: the members' images reach "
+                f"{size:.2g} errors of an observation, and such data nearly repeat each other or "
+                f"have no member near them; wanted {advice}, or larger errors",
+                RuntimeWarning,
+            )
+    return found
 
 
 def blind(R: Covariance) -> Array | None:

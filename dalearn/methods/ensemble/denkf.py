@@ -18,7 +18,7 @@ from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import whitened
+from .checks import told, whitened
 from .cycle import check_settings, correction, stacked, tapered_cycles, weights
 from .inflation import Inflation
 from .localization import Localization
@@ -47,14 +47,18 @@ def denkf(
         ValueError: when N or m disagree.
     """
     prior, S, d = whitened(E, Y, y, R)
-    rows, X = stacked(-0.5 * S, d), prior.anomalies
+    X = prior.anomalies
     if tapers is None:
-        W, ok = weights(rows, S)
+        W, ok = weights(stacked(-0.5 * S, d), S)
         T, w = where_ok(ok, W[..., :-1, :] + eye(S.shape[-2], S)), where_ok(ok, W[..., -1:, :])
         return Ensemble.of(prior._mean + w @ X, T @ X)
-    step, ok = correction(rows, S, X, tapers)
-    step = where_ok(ok, step)
-    return Ensemble.of(prior._mean + step[..., -1:, :], X + step[..., :-1, :])
+
+    def analysis(S: Array) -> Ensemble:
+        step, ok = correction(stacked(-0.5 * S, d), S, X, tapers)
+        step = where_ok(ok, step)
+        return Ensemble.of(prior._mean + step[..., -1:, :], X + step[..., :-1, :])
+
+    return told("DEnKF", analysis, S, d, "LETKF")
 
 
 @typed

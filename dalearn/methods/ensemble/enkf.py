@@ -18,7 +18,7 @@ from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import prior_of
+from .checks import prior_of, told
 from .cycle import check_settings, correction, moved, tapered_cycles, weights
 from .inflation import Inflation
 from .localization import Localization
@@ -63,8 +63,12 @@ def enkf(
     if tapers is None:
         W, ok = weights(d, S)
         return where_ok(ok, moved(prior, W))
-    step, ok = correction(d, S, prior.anomalies, tapers)
-    return where_ok(ok, prior.members + step)
+
+    def analysis(S: Array) -> Ensemble:
+        step, ok = correction(d, S, prior.anomalies, tapers)
+        return Ensemble.unchecked(where_ok(ok, prior.members + step))
+
+    return told("EnKF", analysis, S, d, "LETKF").members
 
 
 @typed

