@@ -68,26 +68,27 @@ def whitened(
     return prior, R.whiten(Z), R.whiten(y[..., None, :] - h)
 
 
-def told(
-    name: str, analysis: Callable[[Array], Ensemble], S: Array, d: Array, advice: str
-) -> Ensemble:
+def told(name: str, analysis: Callable[[Array], Ensemble], S: Array, advice: str) -> Ensemble:
     """`analysis(S)`, with a RuntimeWarning where it hangs on the round-off of S.
 
-    That can be where data are so much better than the forecast that the digits of S and d hardly
-    hold both; only there it is made a second time, of an S that is moved by its round-off.
+    That can be where data are so much better than the forecast that the digits of S hardly hold
+    both; only there it is made a second time, of an S that is moved by its round-off. An S beyond
+    that diverges, or its mean is not resolved, and that is told at the end of a run.
     """
     found, xp = analysis(S), array_namespace(S)
     with no_grad(S):
         eps = float(xp.finfo(S.dtype).eps)
-        size = float(xp.max(xp.abs(S)))
-        if not eps * size * max(size, float(xp.max(xp.abs(d)))) > 1e-3:  # of a standard deviation
+        sizes = xp.max(xp.abs(S), axis=(-2, -1))
+        sizes = xp.where(sizes < 1 / eps, sizes, 0 * sizes)
+        size = float(xp.max(sizes))
+        if not eps * size**2 > 1e-3:  # of a standard deviation
             return found
         signs = convert(np.resize([1.0, -1.0, -1.0], S.shape[-1]), S)
         other = analysis(S * (1 + eps * signs))
         a, b = found.std, other.std
         gap = (xp.abs(other.mean - found.mean) + xp.abs(b - a)) / xp.minimum(a, b)
         n = gap.shape[-1]
-        gap = xp.where(xp.isfinite(gap), gap, xp.zeros_like(gap))
+        gap = xp.where(xp.isfinite(gap) & (sizes > 0)[..., None], gap, xp.zeros_like(gap))
         if bool(xp.any(gap > 0.005)):
             warn(
                 f"{name}: round-off moves component {int(xp.argmax(gap)) % n} of the analysis by "

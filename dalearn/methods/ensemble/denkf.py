@@ -58,7 +58,7 @@ def denkf(
         step = where_ok(ok, step)
         return Ensemble.of(prior._mean + step[..., -1:, :], X + step[..., :-1, :])
 
-    return told("DEnKF", analysis, S, d, "LETKF")
+    return told("DEnKF", analysis, S, "LETKF")
 
 
 @typed

@@ -68,7 +68,7 @@ def enkf(
         step, ok = correction(d, S, prior.anomalies, tapers)
         return Ensemble.unchecked(where_ok(ok, prior.members + step))
 
-    return told("EnKF", analysis, S, d, "LETKF").members
+    return told("EnKF", analysis, S, "LETKF").members
 
 
 @typed

@@ -60,7 +60,7 @@ def ensrf(
     def analysis(S: Array) -> Ensemble:
         return _one_by_one(prior, S, d, taper)
 
-    return told("EnSRF", analysis, S, d, "ETKF or LETKF, which take the data at once")
+    return told("EnSRF", analysis, S, "ETKF or LETKF, which take the data at once")
 
 
 def _one_by_one(prior: Ensemble, S: Array, d: Array, taper: Array | None) -> Ensemble:
