@@ -27,7 +27,7 @@ from dalearn.neural import Normalisation
 from dalearn.run.innovations import agreement
 
 N, M, K = 3, 2, 5  # numbers of a state, of the data at each time, and times
-KINDS = full(("float64", "float32"), ("float64", "float32", "torch"))
+KINDS = "float64", "float32", "torch"
 
 
 @dataclass(frozen=True)
@@ -669,11 +669,17 @@ def same(a, b, slack):
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("entry", ENTRIES, ids=str)
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        (e, kind)
+        for i, e in enumerate(ENTRIES)
+        for kind in full(("float64", *KINDS[1:2][: i % 3 == 0]), KINDS)  # single: of every third
+        if kind in e.kinds
+    ],
+    ids=str,
+)
 def test_units_change_nothing_but_units(entry, kind):
-    if kind not in entry.kinds:
-        pytest.skip(f"in {' and '.join(entry.kinds)}")
     slack = entry.slack[kind == "float32"]
     one, other = (entry.answers(u) for u in units(kind, one=bool(entry.reason)))
     assert list(one) == list(other)

@@ -297,13 +297,9 @@ def test_where_nothing_is_seen_the_analysis_is_the_forecast(example):
 @pytest.mark.parametrize(
     "method",
     [
-        *(
-            e.method
-            for e in METHODS
-            if hasattr(e.method, "inflation") and not e.local and getattr(e.method, "evolve", True)
-        ),
-        *(da.Var4D(w, B="prior", shift=1, evolve=True, inflation=1.2) for w in (1, 2)),
-        da.EnVar4D(6, window=2, inflation=da.Adaptive(factor=1.2)),
+        *(da.ExtendedKF(1.2), da.UKF(inflation=1.2), da.ETKF(6), da.EnSRF(6), da.IEnKS(6, lag=1)),
+        *(da.Var4D(w, B="prior", shift=1, evolve=True) for w in (1, 2)),
+        *(da.EnVar4D(6, window=w) for w in (1, 2)),
     ],
     ids=repr,
 )
