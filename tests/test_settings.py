@@ -81,7 +81,7 @@ ANY = {
     "regularization": NUMBERS, "resample_below": NUMBERS, "scale": {*NUMBERS, "None"},
     "seed": {*WHOLE, "[1, 2, 3]"}, "spacing": NUMBERS, "start": {*NUMBERS, "None"},
     "std": NUMBERS, "steps": {*WHOLE, "[1, 2, 3]", "None"}, "times": {*ARRAYS, "None"},
-    "truth": {*NUMBERS, "None"}, "variance": NUMBERS, "vegetation": NUMBERS, "wet": ARRAYS,
+    "truth": {*NUMBERS, "None", "nan"}, "variance": NUMBERS, "vegetation": NUMBERS, "wet": ARRAYS,
     "xN": NUMBERS, "density": NUMBERS, "shape": {"[1, 2, 3]"}, "canopy": NUMBERS,
     "validation": {"None"}, "series": ARRAYS, "analyses": ARRAYS, "R": NUMBERS,
     "after": {"None"}, "observe": set(), "H": {"None", *ARRAYS}, "counts": {*WHOLE, "[1, 2, 3]"},
@@ -99,7 +99,8 @@ CALLED = {
     "noise": "model noise|observation noise|state's", "result": "Dataset", "parts": "pairs|Hybrid",
     "factors": "axis", "weights": "libraries", "mean": "mean|libraries", "std": "std|libraries",
     "cov": "covariance", "observations": "observation", "methods": "methods?",
-    "module": "module", "coordinates": "localization", "shape": "numbers|localization",
+    "module": "module", "names": "parameter", "coordinates": "localization",
+    "shape": "numbers|localization",
 }  # fmt: skip
 MET = re.compile(r"\b(met|has|have|holds?|returned|called|names)\b")
 
@@ -204,6 +205,7 @@ UNLIKE = re.compile(
     r"diagnostics.crps_gaussian|Ensemble)\.\w+ (DataArray|tensor)|"
     r"(rk4|models.integrate\.\w+|linearize|finite_difference)\.|"
     r"Problem.shape (deque|values)|Subset.index (tuple|values|Size)|"  # an index for each axis
+    r"Rows.values .*|"  # rows of a root have no names
     r"gradient_test.x float32"  # other steps
 )
 

@@ -134,8 +134,8 @@ def _reverse(cost: Callable) -> Callable:
             value = convert_tree(cost, z)(z)
             if not is_tensor(value) or not value.requires_grad:
                 raise ValueError(
-                    "the cost does not depend on x through recorded operations; wanted torch "
-                    "operations throughout, or gradient= your own"
+                    f"the cost does not depend on x through recorded operations, met "
+                    f"{shown(value)}; wanted torch operations throughout, or gradient= your own"
                 )
             (g,) = torch.autograd.grad(value, z)
         return convert(g, x)

@@ -74,7 +74,8 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
         Card: the card, completed.
 
     Raises:
-        ValueError: weights that are not finite, or a file that somebody else is writing.
+        ValueError: weights that are not finite, no file's name, or a file that somebody else is
+            writing.
     """
     from safetensors.torch import save
 
@@ -90,6 +91,8 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
     given = json.loads(json.dumps(given))  # as it will be read
     given["seal"] = _seal(given)
     path = Path(path)
+    if not path.name:
+        raise ValueError(f"path must name a file, met {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with one_writer(path), whole(path) as part:
         part.write_bytes(save(tensors, {"card": json.dumps(given)}))

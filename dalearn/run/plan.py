@@ -184,7 +184,8 @@ class Plan:
             kinds = (ValueError, TypeError, IndexError, RuntimeError)
             kind = next(k for k in kinds if isinstance(error, k))
             raise kind(f"the model failed {self._where(x)}: {error}") from error
-        if is_tensor(y) is not is_tensor(x) or tuple(y.shape) != tuple(x.shape):
+        alike = is_array(y) and is_tensor(y) is is_tensor(x)
+        if not alike or tuple(y.shape) != tuple(x.shape):
             raise ValueError(
                 f"the model returned {type(y).__name__} {np.shape(y)} {self._where(x)}"
             )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...array import Array, Jacobian, Store, array_namespace, device
 from ...problem.like import ProblemLike
-from ..base import scaled, start
+from ..base import differentiated, scaled, start
 
 
 class Affine:
@@ -30,7 +30,7 @@ class Affine:
         """f(x) and A for `x (..., n)`; ValueError for an f that is not affine."""
 
         def made() -> tuple[Callable, Array]:
-            A = scaled(self.jacobian, self.std)(f, self.anchor)[1]
+            A = differentiated(scaled(self.jacobian, self.std), f, self.anchor)[1]
             check_affine(f, self.anchor, self.std, A)
             return f, _one(A[..., 0, :, :])  # f is kept: no other has its id
 
