@@ -152,6 +152,12 @@ def length(path):
     return len(path.read_text().splitlines())
 
 
+def test_every_warning_points_at_the_users_line():
+    """`array.warn` finds it, however many calls are between; a stacklevel counts them."""
+    own = [p.name for p in FILES if "warnings.warn(" in p.read_text("utf-8")]
+    assert own == ["arguments.py"]
+
+
 def test_no_file_is_long_and_none_is_a_scrap():
     sizes = {"/".join(module_of(p)) + ".py": length(p) for p in FILES}
     long = {n: size for n, size in sizes.items() if size > 300}

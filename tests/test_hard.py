@@ -205,6 +205,7 @@ def test_what_no_method_can_use_is_refused():
     for make, text in (
         (lambda: da.UKF(inflation=da.RTPS(0.5)), "inflation must be a finite number"),
         (lambda: da.ExtendedKF(da.RTPS(0.5)), "inflation must be a finite number"),
+        (lambda: da.Var4D(2, inflation=da.RTPS(0.5)), "inflation must be a finite number"),
         (lambda: da.EnKFN(5, xN=da.RTPS(0.5)), "xN must be a finite number"),
         (lambda: da.ETKF(5, inflation=da.RTPS), "met the class RTPS"),
         (lambda: da.UKF(alpha=np.ones(2)), "alpha must be a finite number, met"),

@@ -71,7 +71,7 @@ def typed(made: T) -> T:
     return made
 
 
-def _take(name: str, value: Any, rules: dict[str, Rule | None]) -> Any:
+def _take(name: str, value: Any, rules: dict[str, Rule]) -> Any:
     rule = rules.get(name)
     if rule is None:
         return value
@@ -128,18 +128,13 @@ def shown(value: Any) -> str:
 
 
 @functools.cache
-def _rules_of(function: Any, module: str) -> dict[str, Rule | None]:
-    """A rule or None for each parameter; made at the first call, when all names are known."""
-    none = dict.fromkeys(inspect.signature(function).parameters)
-    return {**none, **_rules(function, vars(sys.modules[module]))}
-
-
-def _rules(function: Any, names: dict[str, Any]) -> dict[str, Rule]:
+def _rules_of(function: Any, module: str) -> dict[str, Rule]:
+    """The rules of the parameters that have one; made at the first call, when names are known."""
+    names: dict[str, Any] = vars(sys.modules[module])
     found: dict[str, Rule] = {}
     for p in inspect.signature(function).parameters.values():
-        if p.annotation is p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-            continue
-        rule = _rule(_resolved(p.annotation, names))
+        many = p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        rule = None if many or p.annotation is p.empty else _rule(_resolved(p.annotation, names))
         if rule is not None:
             found[p.name] = rule
     return found

@@ -25,31 +25,37 @@ def is_a(value: Any, *kinds: type) -> bool:
 
 
 def anything(value: Any) -> Any:
+    """Whatever it is."""
     return value
 
 
 def none(value: Any) -> Any:
+    """None."""
     return None if value is None else NO
 
 
 def choice(parts: tuple[Any, ...], value: Any) -> Any:
+    """One of these words."""
     return value if isinstance(value, str) and value in parts else NO
 
 
 def instance(kinds: tuple[type, ...], value: Any) -> Any:
+    """An object of one of these classes."""
     return value if isinstance(value, kinds) else NO
 
 
 def subclass(kind: type, value: Any) -> Any:
+    """A class below this one."""
     return value if is_a(value, type) and issubclass(value, kind) else NO
 
 
 def plain_function(value: Any) -> Any:
+    """What can be called and is no class."""
     return value if callable(value) and not is_a(value, type) else NO
 
 
 def plain(value: Any) -> Any:
-    """A number in an array of no axes, whose ever, as Python's; anything else as it is."""
+    """A number in an array of no axes, of any library, as Python's; anything else as it is."""
     if getattr(value, "shape", None) != () or not hasattr(value, "item"):
         return value
     hidden = is_a(value, np.ma.MaskedArray) and bool(value.mask)
@@ -58,6 +64,7 @@ def plain(value: Any) -> Any:
 
 
 def integer(value: Any) -> Any:
+    """An integer of any library; neither True nor 2.0."""
     value = plain(value)
     try:
         return NO if is_a(value, bool) else index(value)
@@ -66,6 +73,7 @@ def integer(value: Any) -> Any:
 
 
 def flag(value: Any) -> Any:
+    """True or False; neither 1 nor a word."""
     value = plain(value)
     return value if isinstance(value, bool) else NO
 
@@ -94,11 +102,13 @@ def _finite(tensor: Any) -> bool:
 
 
 def bound(value: Any) -> Any:
+    """A number, or infinity."""
     value = plain(value)
     return value if isinstance(value, float) and isinf(value) else number(value)
 
 
 def filled(value: Any) -> Any:
+    """A number, or None."""
     return None if value is None else number(value)
 
 

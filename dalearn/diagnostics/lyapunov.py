@@ -17,8 +17,8 @@ def lyapunov_exponents(
 
     `count` tangent vectors are carried along each trajectory and made orthogonal by QR after every
     step; exponent i is the mean of log |R_ii| / dt. Tangents are central differences of the model,
-    exact to about nine digits. Lengths count each component in units of its largest value in the
-    spin-up: no unit matters, and in the end no length does.
+    exact to about nine digits. Each component is measured in units of its largest value in the
+    spin-up, so that the units of x do not matter.
 
     Args:
         model: one step, for states `(..., n)`.

@@ -97,8 +97,8 @@ def scoreboard(result: xr.Dataset, skip: int = 0, round_to: int | None = 3) -> p
     Args:
         result: of `compare`.
         skip: the first cycle that counts.
-        round_to: digits behind the point, more in a column of numbers below 0.1, so that each
-            column has so many; None for all.
+        round_to: digits behind the point; a column whose largest number is below 0.1 has more, so
+            that this number keeps `round_to` digits. None for all.
 
     Returns:
         DataFrame with the columns rmse, spread, crps (time means of the analysis), lost, seeds,

@@ -48,8 +48,5 @@ def check(name: str, answer: Any = None) -> Feedback:
         return Feedback(False, "put your answer in place of `...` and run the cell again.", False)
     try:
         return exercises[name](answer)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # an answer of a strange type must not break the reader's notebook
+    except (Exception, SystemExit) as error:  # no answer may break the reader's notebook
         return not_yet(f"your answer could not be read: {quote(error)}.")

@@ -34,7 +34,10 @@ def euler(f: Operator, x: Array, dt: float) -> Array:
 
 
 def _check(f: Any, x: Any, dt: Any) -> None:
-    """Raise TypeError unless f is a function, x states and dt a number (or an array of them)."""
+    """Raise unless f is a function, x states and dt a number or an array of them.
+
+    Not `typed`: states may be complex here, and a step is taken a million times.
+    """
     if not callable(f) or isinstance(f, type):
         raise TypeError(f"f must be a function of states, met {shown(f)}")
     kind = getattr(getattr(x, "dtype", None), "kind", "f")  # torch has no kinds

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..array import check_count, shown
 
@@ -16,13 +16,14 @@ Make = type | Callable[[Any], Any]
 
 def made(name: str, make: Make, of: Any, needs: str) -> Any:
     """What an optimiser or a schedule is made by, called; TypeError where it makes neither."""
-    made = None if isinstance(make, type) and not hasattr(make, needs) else make(of)
-    if not hasattr(made, needs):
+    found = None if isinstance(make, type) and not hasattr(make, needs) else make(of)
+    if not hasattr(found, needs):
         raise TypeError(f"{name} must make one of torch's, with {needs}(), met {shown(make)}")
-    return made
+    return found
 
 
 def known_device(device: Any) -> torch.device:
+    """The device as torch's, or ValueError."""
     try:
         return torch.device(device)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -32,9 +33,12 @@ def known_device(device: Any) -> torch.device:
 
 
 def settled(
-    module: nn.Module, data: Any, validation: Any, patience: int | None, loss_of_pairs: bool
+    data: Any, validation: Any, patience: int | None, loss_of_pairs: bool
 ) -> tuple[list, list | None]:
-    """The data as lists of tensors, of a positive and common length."""
+    """`data` and `validation` as lists of tensors of one length, at least 1; else ValueError.
+
+    `loss_of_pairs`: whether the loss wants (inputs, targets).
+    """
     if patience is not None:
         check_count("patience", patience)
     if patience is not None and validation is None:

@@ -120,7 +120,7 @@ def fit(
             names what differs.
         FloatingPointError: a loss is not finite; the last good checkpoint stays.
     """
-    data, validation = settled(module, data, validation, patience, loss is mean_square)
+    data, validation = settled(data, validation, patience, loss is mean_square)
     check_count("epochs", epochs)
     check_count("batch", batch)
     check_count("seed", seed, 0, math.inf)

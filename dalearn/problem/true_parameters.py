@@ -46,10 +46,11 @@ def true_parameters(problem: Problem, model: Joint, truth: Any) -> Array:
             f"the truth of the parameters has shape {tuple(values.shape)}, wanted one that "
             f"broadcasts to {wanted}: (..., K, p)"
         )
-    if bool(array_namespace(values).any(array_namespace(values).isinf(values))):
+    xp = array_namespace(values)
+    if bool(xp.any(xp.isinf(values))):
         raise ValueError(f"{name} holds infinite values; wanted numbers, or NaN where unknown")
     lead = tuple(values.shape[:-1]) or (1,)
-    return array_namespace(values).broadcast_to(values, (*lead, model.p))
+    return xp.broadcast_to(values, (*lead, model.p))
 
 
 def _constant(problem: Problem, name: str, value: Any, shape: tuple[int, ...]) -> Array:

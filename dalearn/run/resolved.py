@@ -2,17 +2,16 @@
 
 An analysis is a forecast and an increment. Where the round-off of these is not far below the
 standard deviation that comes out, the mean is wrong by a part of it, and no number is NaN: a
-spread of 1e14 times the errors of the data (1e5 in float32), or a mean far from 0 and known well.
+spread of 1e13 times the errors of the data (2e4 in float32), or a mean far from 0 and known well.
 """
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import Array, array_namespace, to_numpy
+from ..array import Array, array_namespace, to_numpy, warn
 from ..problem.belief import Belief, Ensemble
 
 if TYPE_CHECKING:
@@ -97,11 +96,10 @@ def _warn(
     of = f" of case {', '.join(map(str, case))}" if case else ""
     more = f" ({count} such values)" if count > 1 else ""
     wider = "take float64, " if np.finfo(dtype).bits < 64 else ""
-    warnings.warn(
+    warn(
         f"{method!r}: the mean of component {component}{of} in {what} is not resolved: numbers up "
         f"to {size:.3g} made it, whose round-off in {dtype} is {np.finfo(dtype).eps * size:.2g}, "
         f"and its standard deviation is {std:.3g}{more}; {wider}measure the state from "
         "a value near it, or see why the spread grew so far beyond the errors of the data",
         RuntimeWarning,
-        stacklevel=4,
     )

@@ -81,8 +81,9 @@ def test_the_warning_names_method_component_case_time_and_sizes():
         r"not resolved: numbers up to .*e\+15 made it, whose round-off in float64 is .*, and its "
         r"standard deviation is .* \(6 such values\); measure the state from a value near it"
     )
-    with pytest.warns(RuntimeWarning, match=words):
+    with pytest.warns(RuntimeWarning, match=words) as met:
         da.assimilate(p, da.ETKF(6), progress=False)
+    assert [w.filename for w in met] == [__file__]
     with pytest.warns(RuntimeWarning, match="take float64, measure"):
         da.assimilate(growing(1e7, True)[0], da.KF(), progress=False)
 

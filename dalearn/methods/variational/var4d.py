@@ -17,14 +17,13 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-from ...array import Array, Swept, check_between, check_count, lift, typed
+from ...array import Array, Swept, check_between, check_count, check_factor, lift, typed
 from ...covariances.base import Covariance
 from ...covariances.hybrid import Hybrid
 from ...problem.like import ProblemLike, stepwise
 from ..background import as_background
 from ..base import Cycle
 from ..ensemble.checks import where_seen
-from ..ensemble.inflation import Inflation, check_inflation
 from .cost import Cost
 from .gauss_newton import GaussNewton
 from .paths import Trajectory, Window
@@ -73,7 +72,7 @@ class Var4D:
     B: Any = "climatology"
     factor: Swept = 1.0
     evolve: bool = False
-    inflation: Swept | Inflation = 1.0
+    inflation: Swept = 1.0
     solver: Solver = field(default_factory=GaussNewton)
     checkpoint: bool = False
 
@@ -90,7 +89,7 @@ class Var4D:
                 "which has none; wanted GaussNewton"
             )
         check_between("factor", self.factor, 0, 1e12, open_low=True)
-        check_inflation(self.inflation)
+        check_factor("inflation", self.inflation)
         object.__setattr__(self, "B", as_background(self.B))
 
     @property

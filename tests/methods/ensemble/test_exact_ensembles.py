@@ -175,17 +175,12 @@ def close(analysis, wanted):
     assert np.allclose(analysis.std, std, rtol=0.01, atol=0), analysis.std / std
 
 
-TOLD = []  # the updates that warned
-
-
 def close_or_told(update, wanted):
     """The same, or a warning that round-off is no longer small: of updates that keep no root."""
     with warnings.catch_warnings(record=True) as met:
         warnings.simplefilter("always")
         analysis = update()
-    if any("round-off moves" in str(w.message) for w in met):
-        TOLD.append(update)
-    else:
+    if not any("round-off moves" in str(w.message) for w in met):
         close(analysis, wanted)
 
 
@@ -237,9 +232,16 @@ def test_local_filters(seed):
     close_or_told(lambda: Ensemble(enkf(E, Y, y, R, D, tapers)), wanted)
 
 
-def test_few_are_told_of():
-    """After those above: a warning at every problem would hold the accuracy of none."""
-    assert len(TOLD) <= 0.05 * 4 * len(SEEDS)  # 17 of 800; 35 of 2000 others
+def test_few_problems_are_told_of():
+    """A warning at every problem would hold the accuracy of none."""
+    seen = []
+    for seed in range(200):
+        E, Y, y, R, *_ = members(seed)
+        with warnings.catch_warnings(record=True) as met:
+            warnings.simplefilter("always")
+            ensrf(E, Y, y, R)
+        seen.append(bool(met))
+    assert 0 < sum(seen) <= 20  # 12; 24 of 500 others
 
 
 @pytest.mark.proof
