@@ -89,7 +89,7 @@ def krylov(
     left = slope = first = left_over * alpha  # |b|, as A is at least the identity
     gamma = xp.ones_like(alpha) / LEAST
     products, gain, size = xp.zeros_like(alpha), xp.zeros_like(alpha), alpha
-    basis, images = [], []
+    closed, basis, images = left == 0, [], []
     for _ in range(min(count, v.shape[-1])):
         if not bool(xp.any(active)):
             break
@@ -107,27 +107,27 @@ def krylov(
         q = back - beta[..., None, None] * q
         q = q - (q @ V.mT) @ V
         q = q - (q @ V.mT) @ V
-        alpha = squares(q) ** 0.5
-        alpha = xp.where(alpha > 64 * eps * size, alpha, xp.zeros_like(alpha))
+        rest = squares(q) ** 0.5  # of round-off it leads nowhere, and may hide what is to gain
+        alpha = xp.where(rest > 64 * eps * size, rest, xp.zeros_like(rest))
         q = over(q, alpha)
         rho = (rho_bar**2 + beta**2) ** 0.5
         rho = xp.where(active, rho, xp.ones_like(rho))
         c, s = rho_bar / rho, beta / rho
         phi, rho_bar, phi_bar = c * phi_bar, -c * alpha, s * phi_bar
-        before, slope = slope, xp.abs(phi_bar * alpha * c)
-        rest = xp.clip(gamma - rho**-2, 0.0, None)
+        before, slope = slope, xp.abs(phi_bar * rest * c)
+        more = xp.clip(gamma - rho**-2, 0.0, None)
         share = (slope / xp.where(before > 0, before, xp.ones_like(before))) ** 2
-        down = LEAST * rest + share
-        gamma = xp.where(down > 0, rest / xp.where(down > 0, down, xp.ones_like(down)), 0 * down)
+        down = LEAST * more + share
+        gamma = xp.where(down > 0, more / xp.where(down > 0, down, xp.ones_like(down)), 0 * down)
         products = products + xp.astype(active, d.dtype)
         now = xp.clip(gamma, None, 1.0) ** 0.5 * slope
         left = xp.where(active, now, left)
         gain = gain + phi**2  # |x|_A^2
         enough = accuracy * xp.clip(gain, 1.0, None) ** 0.5 if relative else accuracy
-        active = active & (left > enough)
+        closed = closed | (active & (alpha == 0))
+        active = active & (left > enough) & ~closed
     if not basis:
         basis, images = [0 * v], [0 * d]
-    closed = left == 0
     return Krylov(
         xp.concat(basis, axis=-2), xp.concat(images, axis=-2), products, left, first, closed
     )
