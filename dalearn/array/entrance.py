@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .labels import is_labelled, values_by_name
+from .labels import check_order, is_labelled, values_by_name
 from .library import Array, is_float, is_tensor
 
 _MASKED: Any = np.ma.MaskedArray
@@ -42,6 +42,8 @@ def as_floats(x: Any, name: str, *, axes: tuple[str, ...] = (), gaps: bool = Fal
         return _tensor(x, name)
     if is_labelled(x):
         x = values_by_name(x, name, axes)
+    elif hasattr(x, "iloc"):  # of pandas; its rows may be examples in any order
+        check_order(x, name, None if axes[:1] != ("...",) else (x.ndim - 1,))
     x = _array(x, name)
     if isinstance(x, _MASKED):
         hidden = np.ma.getmaskarray(x)
@@ -54,6 +56,13 @@ def as_floats(x: Any, name: str, *, axes: tuple[str, ...] = (), gaps: bool = Fal
 
 def _tensor(x: Any, name: str) -> Array:
     """A dense tensor of real numbers, as floats."""
+    kinds = {"is_meta": "on the device meta", "is_quantized": "quantised", "is_nested": "nested"}
+    odd = [word for flag, word in kinds.items() if getattr(x, flag)]
+    odd += ["masked"] * (type(x).__name__ == "MaskedTensor")
+    if odd:
+        raise TypeError(
+            f"{name} must hold real numbers, met a tensor that is {odd[0]}; wanted a plain one"
+        )
     if x.layout.__repr__() != "torch.strided":
         raise TypeError(f"{name} must be dense, met a tensor of {x.layout}; wanted x.to_dense()")
     if is_float(x):

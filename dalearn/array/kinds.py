@@ -126,7 +126,9 @@ def array(value: Any) -> Any:
     """What holds real numbers, as an array; what has gaps or labels is left to the body."""
     if type(value) is _PLAIN and value.dtype.char in "dfe" and value.dtype.isnative:
         return value
-    labelled = is_labelled(value)
+    if is_tensor(value) and value.is_meta:
+        return value  # it holds no numbers: the body says what device is wanted
+    labelled = is_labelled(value) or hasattr(value, "iloc")
     for gaps in (False, True):
         try:
             floats = as_floats(np.asarray(value) if labelled else value, "it", gaps=gaps)

@@ -48,7 +48,8 @@ def values_by_name(x: Any, name: str, axes: tuple[str, ...]) -> Any:
 
     Raises:
         TypeError: for a Dataset.
-        ValueError: where the names do not say which axis is which.
+        ValueError: where the names do not say which axis is which, labels stand in another order
+            than they count, and numbers are packed or stand for gaps.
     """
     if not hasattr(x, "iloc") and hasattr(x, "data_vars"):
         raise TypeError(f"{name} must be one array, met a Dataset of {list(x.data_vars)[:5]}")
@@ -62,10 +63,60 @@ def values_by_name(x: Any, name: str, axes: tuple[str, ...]) -> Any:
             "in their order"
             + ("; Problem.from_xarray takes a time axis" if "time" in meanings else "")
         )
+    named = [a for a in axes if a != "..."]
+    places = dict(zip(order[len(order) - len(named) :], named, strict=False))
+    check_order(x, name, [i for i in order if not axes or places.get(i, "member") != "member"])
+    check_decoded(x, name)
     values = x if hasattr(x, "iloc") else x.values
     if order == list(range(len(order))):
         return values
     return (x.to_numpy() if hasattr(x, "iloc") else values).transpose(order)
+
+
+def check_order(x: Any, name: str, axes: Any = None) -> None:
+    """Raise where the labels of an axis are its places, 0 to n - 1, in another order.
+
+    Args:
+        x: an array of xarray or pandas.
+        name: what it is, for messages.
+        axes: which of its axes are looked at; None for all.
+
+    Raises:
+        ValueError: naming the axis, and its labels.
+    """
+    table = hasattr(x, "iloc")
+    dims = range(x.ndim) if table else x.dims
+    for i in range(x.ndim) if axes is None else axes:
+        labels = x.axes[i] if table else getattr(x, "coords", {}).get(dims[i])
+        if getattr(getattr(labels, "dtype", None), "kind", "") not in ("i", "u"):
+            continue
+        found: list[Any] = np.asarray(labels).tolist()
+        if found != sorted(found) and sorted(found) == list(range(len(found))):
+            how = f"sort_index(axis={i})" if table else f"sortby({dims[i]!r})"
+            raise ValueError(
+                f"{name} has labels along axis {dims[i]!r} in the order {found[:4]}...; "
+                f"wanted 0, 1, 2, ...: x.{how}, or x.to_numpy(), which is taken as it stands"
+            )
+
+
+def check_decoded(x: Any, name: str) -> None:
+    """Raise where an array of xarray holds numbers as a file has them: packed, or for gaps.
+
+    Args:
+        x: an array of xarray or pandas.
+        name: what it is, for messages.
+
+    Raises:
+        ValueError: naming the attribute that says so.
+    """
+    about: dict[str, Any] = {} if hasattr(x, "iloc") else x.attrs
+    packed = [k for k in ("scale_factor", "add_offset") if k in about]
+    gaps = [k for k in ("_FillValue", "missing_value") if k in about]
+    for k in packed + [k for k in gaps if np.isin(x.values, about[k]).any()]:
+        raise ValueError(
+            f"{name} is as a file has it, met the attribute {k} = {about[k]!r}; wanted it "
+            "decoded: xarray.decode_cf(dataset), or the attribute removed"
+        )
 
 
 def meanings_of(x: Any) -> tuple[tuple[Any, ...], list[str]]:

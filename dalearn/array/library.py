@@ -142,7 +142,10 @@ def to_numpy(x: Any) -> np.ndarray[Any, Any]:
     """
     if isinstance(x, UNLIKE) and np.ma.getmaskarray(x).any():
         raise ValueError("met a masked array; wanted numbers: x.filled(np.nan), or without them")
-    return x.detach().cpu().numpy() if is_tensor(x) else np.asarray(x)
+    if not is_tensor(x):
+        return np.asarray(x)
+    narrow = x.dtype.is_floating_point and (x.dtype.itemsize < 2 or "bfloat" in str(x.dtype))
+    return (x.float() if narrow else x).numpy(force=True)  # NumPy has no such floats
 
 
 def as_tensor(x: Array) -> Any:
@@ -187,7 +190,9 @@ def convert(x: Any, like: Array) -> Array:
         import torch
 
         if not is_tensor(x):
-            x = np.asarray(x, order="C")  # not ascontiguousarray: it adds an axis to a number
+            x = np.asarray(
+                to_numpy(x), order="C"
+            )  # not ascontiguousarray: it adds an axis to a number
             x = torch.as_tensor(x if x.flags.writeable else x.copy())
         floating = x.dtype.is_floating_point or x.ndim == 0
         return x.to(device=like.device, dtype=like.dtype if floating else None)

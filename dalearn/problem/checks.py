@@ -100,7 +100,8 @@ def one_each(steps: Any, K: int) -> list[int]:
     """`steps`, a positive integer or one per observation, as K integers; else ValueError."""
     counts = np.asarray(steps)
     if (
-        counts.dtype.kind not in "iu"
+        np.ma.is_masked(steps)
+        or counts.dtype.kind not in "iu"
         or counts.shape not in ((), (K,))
         or ((counts < 1) | (counts > 10**8)).any()
     ):

@@ -22,6 +22,7 @@ LENGTHS = {  # of NumPy's units that have one
         unit: SECOND // 1000**i for i, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
     },
 }
+TEXT = re.compile(r"\d{4}(-|$)|[+-]\d{4,}-")  # a year, and what is no month directly behind it
 ZONE = re.compile(r"(.*[T ].*?)\s*(Z|[+-]\d\d(?::?\d\d)?)$", re.IGNORECASE)  # behind a time of day
 
 
@@ -42,7 +43,7 @@ def instants(values: Any, name: str) -> tuple[np.ndarray, bool] | None:
     """
     zoned = getattr(getattr(values, "dtype", None), "tz", None) is not None  # a pandas index
     if zoned:
-        values = values.tz_convert("UTC").tz_localize(None)
+        values = getattr(values, "array", values).tz_convert("UTC").tz_localize(None)
     found = np.asarray(values)
     if found.dtype.kind == "M":
         return _ticks(found, name), zoned
@@ -98,6 +99,8 @@ def _text(v: str, name: str) -> tuple[int, bool]:
     found = ZONE.match(v)
     body, zone = found.groups() if found else (v, "")
     try:
+        if not TEXT.match(body.strip()):  # NumPy takes 20260131 for a year, and "now"
+            raise ValueError
         ticks = int(_ticks(np.asarray(np.datetime64(body.strip())), name))
     except ValueError as error:
         raise ValueError(f"{name} must be dates such as '2026-01-31', met {v!r}") from error
@@ -141,15 +144,16 @@ def as_dates(ticks: np.ndarray) -> np.ndarray:
     raise ValueError("times are finer than a nanosecond; wanted coarser dates, or numbers")
 
 
-def span(unit: Any, name: str) -> int:
+def span(unit: Any, name: str, positive: bool = True) -> int:
     """A duration in attoseconds.
 
     Args:
         unit: a timedelta of NumPy, Python or pandas, or NumPy's word for one, such as "h".
         name: of the argument, for messages.
+        positive: whether it must be; else it may also be none, or backwards.
 
     Returns:
-        An integer, at least 1.
+        An integer.
 
     Raises:
         TypeError: for a number, and for what is no duration.
@@ -182,6 +186,6 @@ def span(unit: Any, name: str) -> int:
     if np.datetime_data(found.dtype)[0] in ("M", "Y"):
         return span("M", name)
     ticks = int(_ticks(found, name))  # pyright: ignore
-    if ticks <= 0:
+    if positive and ticks <= 0:
         raise ValueError(f"{name} must be positive, met {unit!r}")
     return ticks

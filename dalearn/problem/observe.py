@@ -92,13 +92,17 @@ class Subset:
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
         parts = tuple(i if is_array(i) else np.asarray(i) for i in parts)
         for i in parts:
-            if i.ndim != 1 or "int" not in str(i.dtype):
+            masked = np.ma.is_masked(i)
+            if i.ndim != 1 or "int" not in str(i.dtype) or masked:
                 raise TypeError(
-                    f"index of a Subset must be vectors of integers, met dtype {i.dtype}, shape "
-                    f"{tuple(i.shape)}; for a mask pass numpy.flatnonzero(mask)"
+                    f"index of a Subset must be vectors of integers, met {'a masked ' * masked}"
+                    f"dtype {i.dtype}, shape {tuple(i.shape)}; for a mask pass "
+                    "numpy.flatnonzero(mask)"
                 )
         # torch takes uint8 for a mask
-        parts = tuple(i.astype("int64") if isinstance(i, np.ndarray) else i.long() for i in parts)
+        parts = tuple(
+            np.asarray(i, dtype="int64") if isinstance(i, np.ndarray) else i.long() for i in parts
+        )
         object.__setattr__(self, "index", parts)
 
     def __call__(self, x: Array) -> Array:

@@ -95,10 +95,10 @@ class Problem:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "_counts", one_each(self.steps, self.data.shape[-2]))
         object.__setattr__(self, "steps", self.steps if np.ndim(self.steps) else self._counts[0])
+        object.__setattr__(self, "times", times_of(self.times, given, self.truth, self._counts))
         if self.truth is not None:
             truth = as_floats(self.truth, "the truth", axes=("time", "x"), gaps=True)
             object.__setattr__(self, "truth", truth)
-        object.__setattr__(self, "times", times_of(self.times, given, self._counts))
         xp = array_namespace(self.data)
         if bool(xp.any(xp.isinf(self.data))):
             raise ValueError("data hold infinite values; wanted numbers, or NaN for missing")

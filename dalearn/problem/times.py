@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..array import warn
+from ..array import shown, warn
 from ..array.entrance import as_floats
-from ..array.labels import is_labelled, meanings_of
+from ..array.kinds import NO, number
+from ..array.labels import check_decoded, check_order, is_labelled, meanings_of
 from .dates import as_dates, instants, span
 
 FAR = 100  # intervals from the start to the first observation that no record begins with
@@ -45,35 +46,30 @@ def as_times(times: Any, K: int) -> np.ndarray:
     return values
 
 
-def times_of(times: Any, data: Any, steps: list[int]) -> np.ndarray | None:
+def times_of(times: Any, data: Any, truth: Any, steps: list[int]) -> np.ndarray | None:
     """The times of a problem: those it is told, or those that labelled data bring along.
 
     Args:
         times: as given to Problem, or None.
         data: as given to Problem.
+        truth: as given to Problem.
         steps: model steps before each observation.
 
     Returns:
         Times `(K,)`; None where there are none, and the data have no labels, or other ones.
 
     Raises:
-        ValueError: where the times do not fit the steps.
+        ValueError: where the times do not fit the steps, and for a truth of other times.
     """
-    if times is not None:
-        return as_times(times, len(steps))
-    if not is_labelled(data):
-        return None
-    dims, meanings = meanings_of(data)
-    if meanings.count("time") != 1:
-        return None
-    at = meanings.index("time")
-    if hasattr(data, "iloc"):
-        times = (data.index, data.columns)[at]
-    elif dims[at] in getattr(data, "coords", {}):
-        times = data.indexes[dims[at]] if dims[at] in data.indexes else data[dims[at]].values
-    else:
-        return None
-    if len(times) != len(steps) or np.asarray(times).dtype.kind in "US":
+    found = _of_data(data, steps) if times is None else as_times(times, len(steps))
+    if found is not None and truth is not None:
+        _check_alike(_labels(truth, len(steps)), found)
+    return found
+
+
+def _of_data(data: Any, steps: list[int]) -> np.ndarray | None:
+    times = _labels(data, len(steps))
+    if times is None:
         return None
     values, ticks, _ = _read(times)
     values = as_times(values, len(steps))
@@ -89,8 +85,45 @@ def times_of(times: Any, data: Any, steps: list[int]) -> np.ndarray | None:
     return values
 
 
+def _labels(x: Any, K: int) -> Any:
+    """The times along an axis of labelled numbers; None where there are none."""
+    if not is_labelled(x):
+        return None
+    dims, meanings = meanings_of(x)
+    if meanings.count("time") != 1:
+        return None
+    at = meanings.index("time")
+    if hasattr(x, "iloc"):
+        times = (x.index, x.columns)[at]
+    elif dims[at] in getattr(x, "coords", {}):
+        times = x.indexes[dims[at]] if dims[at] in x.indexes else x[dims[at]].values
+    else:
+        return None
+    return None if len(times) != K or np.asarray(times).dtype.kind in "US" else times
+
+
+def _check_alike(found: Any, times: np.ndarray) -> None:
+    """Raise where a labelled truth is of other times than the data."""
+    if found is None:
+        return
+    (values, met, _), (_, wanted, _) = _read(found), _read(times)
+    if values.dtype.kind in "mM" or times.dtype.kind in "mM":
+        apart = met != wanted if values.dtype.kind == times.dtype.kind else met == met
+    else:
+        apart = abs(met - wanted) > 1e-3 * np.min(np.diff(wanted), initial=np.inf)
+    if np.any(apart):
+        k = int(np.argmax(apart))
+        raise ValueError(
+            f"the truth is of other times than the data, met {values[k]} at place {k} for "
+            f"{times[k]}; wanted the same: truth.sel(time=...), or its plain numbers"
+        )
+
+
 def _read(times: Any) -> tuple[np.ndarray, np.ndarray, bool | None]:
     """Times; the same as exact numbers, floats or integers of Python; whether dates have zones."""
+    if np.ma.is_masked(times):
+        raise ValueError(f"times must be given everywhere, met a masked one in {shown(times)}")
+    times = times.detach() if hasattr(times, "detach") else times
     dates = instants(times, "times")
     if dates is not None:
         values = np.asarray(times)
@@ -191,7 +224,8 @@ def _start(start: Any, values: np.ndarray, ticks: np.ndarray, zone: bool | None)
         return 0
     number = np.asarray(given)
     if values.dtype.kind == "m":
-        return 0 if number.dtype.kind in "iu" and number == 0 else span(given, "start")
+        none = number.dtype.kind in "iuf" and number.ndim == 0 and number == 0
+        return 0 if none else span(given, "start", positive=False)
     if number.dtype.kind not in "iuf" or number.ndim:
         raise TypeError(f"times are numbers; wanted start= as a number, met {start!r}")
     if not np.isfinite(number):
@@ -244,12 +278,15 @@ def labelled(
     dt = getattr(model, "dt", None) if dt is None else dt
     if dt is None:
         raise ValueError("the model has no attribute dt; pass dt=, the length of its step")
-    if np.ndim(dt) or not isinstance(dt, (int, float, np.number)) or not 0 < dt < np.inf:
+    length = number(dt)
+    if length is NO or not length > 0:
         raise ValueError(f"dt must be one positive number, the length of a step, met {dt!r}")
+    check_order(data, "data")
+    check_decoded(data, "data")
     if time not in data.coords:
         raise ValueError(
             f"the dimension {time!r} needs a coordinate of numbers or numpy dates, met none; see "
             "assign_coords"
         )
     times = data.indexes[time] if time in data.indexes else data[time].values
-    return values, whole_steps(start, times, dt, unit), as_times(times, len(values))
+    return values, whole_steps(start, times, length, unit), as_times(times, len(values))

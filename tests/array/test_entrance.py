@@ -22,6 +22,7 @@ from dalearn.diagnostics.scores import crps_ensemble, crps_gaussian
 
 SQUARE = np.array([[4.0, 1.0, 2.0], [1.0, 5.0, 3.0], [2.0, 3.0, 6.0]])  # also a covariance
 SEE = da.Observation(da.identity, da.Diagonal(np.ones(3)))
+HOUR = np.timedelta64(1, "h")
 PRIOR = da.Gaussian(np.zeros(3), da.Diagonal(np.ones(3)))
 
 
@@ -99,6 +100,12 @@ class Foreign:
         return self.x
 
 
+def quantised(x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(torch.as_tensor(x).float(), 1.0, 0, torch.qint8)
+
+
 class Measured(Foreign):
     unit = "km"
 
@@ -134,6 +141,8 @@ SAME = {  # forms that hold the same numbers
     "tensor in a list": lambda x: list(torch.as_tensor(x)),
     "tensor": torch.as_tensor,
     "tensor that wants a gradient": lambda x: torch.as_tensor(x).requires_grad_(),
+    "negative bit": lambda x: torch.as_tensor(-1j * x).conj().imag,
+    "table in order": lambda x: pd.DataFrame(x, index=range(3), columns=[0, 1, 2]),
 }  # fmt: skip
 REFUSED = {  # forms that hold something else
     "complex": lambda x: x + 0j,
@@ -144,6 +153,9 @@ REFUSED = {  # forms that hold something else
     "durations": lambda x: x.astype("timedelta64[s]"),
     "ragged": lambda x: [[1.0], [1.0, 2.0]],
     "sparse tensor": lambda x: torch.as_tensor(x).to_sparse(),
+    "tensor without numbers": lambda x: torch.as_tensor(x, device="meta"),
+    "quantised tensor": quantised,
+    "columns in another order": lambda x: pd.DataFrame(x)[[2, 0, 1]],
     "unit": Measured,
     "table with text": lambda x: pd.DataFrame(x).assign(name="a"),
     "data set": lambda x: xr.Dataset({"a": (("time", "x"), x)}),
@@ -203,6 +215,11 @@ def test_a_missing_number_is_nan_in_data_and_an_error_elsewhere(form):
             assert name in str(caught.value), (place, str(caught.value))
 
 
+def test_floats_that_numpy_has_not_become_those_of_the_problem():
+    for dtype in (torch.bfloat16, torch.float8_e5m2):
+        assert np.array_equal(problem(torch.as_tensor(SQUARE).to(dtype)).validated().data, SQUARE)
+
+
 def test_labels_are_honoured_wherever_they_stand():
     for place, (_, dims, enter) in ENTRANCES.items():
         wanted = to_numpy(enter(SQUARE))
@@ -247,6 +264,68 @@ def test_a_result_given_back_is_read_by_name_or_refused():
             da.Gaussian(wrong, 1.0)
     with pytest.raises(ValueError, match="labelled axes"):
         problem(r["mean"])
+
+
+@pytest.mark.parametrize("of_file", [{"scale_factor": 0.1}, {"add_offset": 9}, {"_FillValue": 6}])
+def test_numbers_as_a_file_has_them_are_refused(of_file):
+    """Packed numbers, and one that stands for a gap; without such a number all is well."""
+    for place, (name, dims, enter) in ENTRANCES.items():
+        with pytest.raises(ValueError, match="wanted it decoded") as caught:
+            enter(xr.DataArray(SQUARE, dims=dims, attrs=of_file))
+        assert name in str(caught.value), place
+    log = xr.DataArray(SQUARE, dims=("time", "y"), coords={"time": [1.0, 2, 3]}, attrs=of_file)
+    with pytest.raises(ValueError, match="decoded"):
+        da.Problem.from_xarray(log, still, SEE, PRIOR, dt=1.0)
+    none = xr.DataArray(SQUARE, dims=("time", "y"), attrs={"missing_value": -9})
+    assert np.array_equal(problem(none).data, SQUARE)
+
+
+def test_places_in_another_order_are_refused_by_their_labels():
+    """Labels 0, 1, 2 of the package and of pandas are places; other labels are names."""
+    for place, (name, dims, enter) in ENTRANCES.items():
+        last = {dims[-1]: [2, 0, 1]}
+        with pytest.raises(ValueError, match=r"in the order \[2, 0, 1\]") as caught:
+            enter(xr.DataArray(SQUARE, dims=dims, coords=last))
+        assert name in str(caught.value), place
+        enter(xr.DataArray(SQUARE, dims=dims, coords={dims[-1]: [20, 0, 10]}))
+    r = da.assimilate(da.twin(still, SEE, PRIOR, 3), da.ETKF(4), progress=False)
+    with pytest.raises(ValueError, match=r"the data has labels along axis 'y'.*sortby"):
+        problem(r["observation"].isel(y=[1, 0, 2]))
+    log = r["observation"].isel(y=[1, 0, 2])
+    with pytest.raises(ValueError, match=r"data has labels along axis 'y'"):
+        da.Problem.from_xarray(log, still, SEE, PRIOR, dt=1.0)
+    with pytest.raises(ValueError, match=r"variances has labels.*sort_index"):
+        da.Diagonal(pd.Series([3.0, 1, 2]).sort_values())
+    E = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 3))).sample(frac=1, random_state=0)
+    da.POD.fit(E, 2)  # examples in any order
+
+
+def test_a_truth_of_other_times_than_the_data_is_refused():
+    r = da.assimilate(da.twin(still, SEE, PRIOR, 3), da.ETKF(4), progress=False)
+    y, x = r["observation"], r["truth"]
+    assert np.array_equal(problem(y, truth=x).truth, x)
+    dates = pd.date_range("2026-01-01", periods=3)
+    on = dict(time=dates)
+    assert np.array_equal(problem(y.assign_coords(on), truth=x.assign_coords(on)).truth, x)
+    for other in (x.assign_coords(time=x.time + 1), x.isel(time=[2, 1, 0]), x.assign_coords(on)):
+        with pytest.raises(ValueError, match="the truth is of other times than the data, met"):
+            problem(y, truth=other)
+    with pytest.raises(ValueError, match="the truth is of other times"):
+        problem(y.values, times=dates + HOUR, truth=x.assign_coords(on))
+
+
+def test_what_is_masked_counts_nowhere():
+    """Steps, indices, times, and a state that another library differentiates."""
+    hidden = np.ma.masked_array([1, 2, 1], [0, 1, 0])
+    for make in (
+        lambda: problem(SQUARE, steps=hidden),
+        lambda: da.Subset(hidden),
+        lambda: problem(SQUARE, times=np.ma.masked_array([1, 2, 3], [0, 1, 0])),
+        lambda: problem(SQUARE, times=np.ma.masked_array(np.arange(3).astype("M8[D]"), [0, 1, 0])),
+        lambda: da.linearize(still, np.ma.masked_array(np.ones(3), [0, 1, 0])),
+    ):
+        with pytest.raises((ValueError, TypeError), match="mask"):
+            make()
 
 
 def test_masked_values_are_no_numbers_in_diagnostics():

@@ -80,6 +80,10 @@ RIGHT = [
     (np.arange(1, 4, dtype=">i4"), 0, 1.0, None),
     (np.arange(1, 4).astype("m8[h]"), 0, 1.0, HOUR),
     (np.arange(1, 4).astype("m8[D]"), np.timedelta64(12, "h"), 12.0, HOUR),
+    (np.arange(1, 4).astype("m8[D]"), datetime.timedelta(hours=12), 12.0, HOUR),
+    (np.arange(0, 3).astype("m8[D]"), np.timedelta64(-12, "h"), 12.0, HOUR),
+    (np.arange(1, 4), 0, np.array(1.0), None),
+    (np.arange(1, 4), 0, torch.tensor(1.0), None),
 ]
 
 
@@ -141,6 +145,12 @@ WRONG = [
     (lambda: problem(times=np.array([3, 2, 1], np.uint8)), V, ["times must increase"]),
     (lambda: problem(times=[1.0, np.nan, 2]), V, ["times hold nan"]),
     (lambda: problem(times=[pd.Timestamp("2026"), pd.NaT, None]), V, ["NaT"]),
+    (lambda: read(np.arange(1, 4), 0, True, None), V, ["dt must be one positive number", "True"]),
+    (lambda: read(HOURS, "2026", HOUR), V, ["dt must be one positive number", "timedelta64"]),
+    (lambda: read(HOURS, "20260101"), V, ["start must be dates such as", "'20260101'"]),
+    (lambda: read(HOURS, "now"), V, ["start must be dates such as", "'now'"]),
+    (lambda: problem(times=["20260101", "20260102", "20260103"]), V, ["times must be dates"]),
+    (lambda: problem(times=["1", "2", "3"]), V, ["times must be dates such as", "'1'"]),
     (lambda: problem(times=["a", "b", "c"]), V, ["times must be dates", "'a'"]),
     (lambda: problem(times=np.array([1 + 1j, 2, 3])), T, ["times must hold real numbers"]),
     (lambda: problem(times=pd.period_range("2026", periods=3, freq="D")), T, ["periods"]),
@@ -195,6 +205,13 @@ def test_labels_of_the_data_become_times_where_they_fit_the_steps():
         assert np.array_equal(p.time, times)
     p = da.Problem(still, SEE, PRIOR, pd.DataFrame(values, index=TOKYO))
     assert p.time.tolist() == UTC
+    for zoned in (pd.Series(TOKYO), TOKYO.array, list(TOKYO)):
+        assert da.Problem(still, SEE, PRIOR, values, times=zoned).time.tolist() == UTC
+    durations = np.arange(0, 3).astype("m8[h]") + HOUR
+    for none in (0, 0.0, np.timedelta64(0, "h"), datetime.timedelta(0), pd.Timedelta(0)):
+        assert read(durations, none).steps == [1, 1, 1]
+    wants = torch.arange(3.0, requires_grad=True)
+    assert problem(times=wants).time.tolist() == [0, 1, 2]
     gone = xr.DataArray(np.zeros((4, 1)), dims=("time", "y"), coords={"time": [1, 2, 3, 5]})
     with pytest.raises(ValueError, match=r"times do not fit steps: 3 to 5 \(observation 3\)"):
         da.Problem(still, SEE, PRIOR, gone)
