@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import importlib.util
+import inspect
 import sys
 import types
 from abc import ABC, abstractmethod
@@ -15,13 +16,26 @@ import numpy as np
 
 from .sealed import sha256
 
-_GENERATED = {"__init__", "__repr__", "__eq__", "__hash__", "__replace__"}  # by dataclass
+_GENERATED = {"__init__", "__repr__", "__eq__", "__hash__", "__replace__"}  # perhaps by dataclass
 _GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 
 # What is used by a function that reads more than it is given.
 _READS = {"open", "environ", "getenv", "loadtxt", "genfromtxt", "fromfile", "memmap", "read_text"}
 _READS |= {"read_bytes", "read_csv", "open_dataset", "open_dataarray", "urlopen", "input"}
-_LOADS = ("np", "numpy", "torch", "json", "pickle")  # `load` of these
+_READS |= {"read_parquet", "read_excel", "read_hdf", "read_json", "read_pickle", "read_sql"}
+_READS |= {"open_zarr", "open_mfdataset", "open_array", "open_group", "netcdf_file", "loadmat"}
+_READS |= {"urlretrieve", "Popen", "check_output", "CDLL"}
+_OF = {  # what reads when it is of one of these modules
+    "load": {"np", "numpy", "torch", "json", "pickle", "joblib"},
+    "argv": {"sys"},
+    "modules": {"sys"},
+    "import_module": {"importlib"},
+    "system": {"os"},
+    "popen": {"os"},
+    "run": {"subprocess"},
+    "call": {"subprocess"},
+}
+_BY_NAME = {"eval", "exec", "globals", "__import__"}  # builtins that find whatever has a name
 
 
 def is_own(module: Any) -> bool:
@@ -56,7 +70,8 @@ class Code(ABC):
             for name, value in sorted(vars(c).items()):
                 hidden = name.startswith("__") and not _is_code(value)
                 slot = isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType))
-                if not (hidden or slot or name.startswith("_abc_") or name in _GENERATED):
+                made = name in _GENERATED and _is_generated(c, value)
+                if not (hidden or slot or name.startswith("_abc_") or made):
                     parts.append(f"{name}={self(value)}")
         return f" {self.digest(parts)}" if parts else ""
 
@@ -75,6 +90,7 @@ class Code(ABC):
 
     def _code(self, f: types.FunctionType) -> Iterator[str]:
         used, imported, attributes, stack = set(), set(), set(), [f.__code__]
+        words: set[str] = set()  # getattr(module, "name")
         while stack:
             code = stack.pop()
             yield code.co_code.hex()
@@ -87,21 +103,31 @@ class Code(ABC):
                 if isinstance(c, types.CodeType):
                     stack.append(c)
                 else:
+                    words |= {c} if isinstance(c, str) else set()
                     yield self(c)
+        words |= attributes
         for name in sorted(used & f.__globals__.keys()):
             value = f.__globals__[name]
             if isinstance(value, types.ModuleType):
-                yield f"{name}={self._module_of_code(value, attributes)}"
+                yield f"{name}={self._module_of_code(value, words)}"
             else:
                 yield f"{name}={self(value)}"
         for name in sorted(imported):
-            yield self._imported(name, attributes)
-        reads = (attributes & _READS) - {n for n in ("open", "input") if n in f.__globals__}
-        reads |= {"load"} if "load" in attributes and attributes.intersection(_LOADS) else set()
-        if reads:
-            self._not_seen(
-                f"what {f.__qualname__} reads when it is called ({sorted(reads)[0]})", ""
-            )
+            yield self._imported(name, words)
+        self._note_reads(f, attributes, used - f.__globals__.keys())
+
+    def _note_reads(self, f: types.FunctionType, names: set[str], builtins: set[str]) -> None:
+        """Say what a function takes from elsewhere when it is called."""
+        homes = {n: getattr(f.__globals__.get(n), "__module__", None) for n in names}
+        reads = {n for n in names & _READS if n not in f.__globals__ or not is_own(homes[n])}
+        for n in names & _OF.keys():
+            top = str(homes[n]).partition(".")[0]
+            reads |= {n} if _OF[n] & {*names, top} else set()
+        for what, found in (("reads", reads), ("finds by its name", builtins & _BY_NAME)):
+            if found:
+                self._not_seen(
+                    f"what {f.__qualname__} {what} when it is called ({sorted(found)[0]})", ""
+                )
 
     def _module_of_code(self, module: types.ModuleType, names: Iterable[str]) -> str:
         """A module that a function uses, and what it uses of it where it is the user's."""
@@ -151,6 +177,12 @@ class Code(ABC):
     def _not_seen(self, what: str, text: str) -> str:
         self.unseen.add(what)
         return f"{text} not seen"
+
+
+def _is_generated(kind: type, method: Any) -> bool:
+    """Whether a method is not the user's: made by dataclass, from the fields, as text."""
+    code = getattr(inspect.unwrap(method), "__code__", None)
+    return "__dataclass_fields__" in vars(kind) and (code is None or "<" in code.co_filename)
 
 
 def _is_code(x: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,6 +57,24 @@ def check_seal(f: BinaryIO, path: Path, advice: str) -> None:
     if line != WORDS + h.hexdigest().encode() + b"\n":
         raise Damaged(f"{path} is damaged: its bytes do not have its checksum; {advice}")
     f.seek(0)
+
+
+def check_names(values: Any, names: Iterable[str]) -> None:
+    """Raise ValueError unless a mapping from a file has just these entries, as this version's.
+
+    Args:
+        values: what was read.
+        names: the entries that this version writes.
+
+    Raises:
+        ValueError: naming those it lacks, and those that are unknown.
+    """
+    met, wanted = set(values) if isinstance(values, Mapping) else set(), set(names)
+    if met != wanted:
+        raise ValueError(
+            f"another version of dalearn wrote it: it lacks {sorted(wanted - met)[:3]} and has "
+            f"{sorted(met - wanted)[:3]} beside"
+        )
 
 
 def text_seal(values: Mapping[str, Any]) -> str:

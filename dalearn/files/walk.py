@@ -8,6 +8,7 @@ not part a file from its run. What it cannot go into, it names in `unseen`.
 
 from __future__ import annotations
 
+import collections
 import enum
 import functools
 import io
@@ -78,7 +79,7 @@ class Walk(Code):
         if isinstance(x, type):
             return f"{x.__qualname__}{self._methods(x)}"
         if isinstance(x, types.ModuleType):
-            return self._module_of_code(x, set())
+            return self._module_of_code(x, [n for n in vars(x) if not n.startswith("__")])
         if isinstance(x, (types.BuiltinFunctionType, np.ufunc)):
             return self._builtin(x)
         if isinstance(x, (staticmethod, classmethod)):
@@ -132,6 +133,7 @@ class Walk(Code):
         if isinstance(x, (dict, types.MappingProxyType)):
             pairs = sorted((self(k), self(v)) for k, v in x.items())
             text = f"{{{', '.join(f'{k}: {v}' for k, v in pairs)}}}"
+            text += self(x.default_factory) if isinstance(x, collections.defaultdict) else ""
         elif isinstance(x, (tuple, list)):
             text = f"({', '.join(map(self, x))})"
         elif isinstance(x, (set, frozenset)):

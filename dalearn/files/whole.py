@@ -28,6 +28,24 @@ def remove_parts(path: Path) -> None:
 
 
 @contextmanager
+def named(path: str | os.PathLike) -> Iterator[None]:
+    """Errors of the system in the block, such as that of a full disk, name the file.
+
+    Args:
+        path: what is written or read.
+
+    Returns:
+        Iterator[None]: for `with`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
 def whole(path: str | os.PathLike, part: Path | None = None) -> Iterator[Path]:
     """Write a file or a folder that appears at `path` whole, or not at all.
 
@@ -49,11 +67,12 @@ def whole(path: str | os.PathLike, part: Path | None = None) -> Iterator[Path]:
     path = Path(path)
     part = part_of(path) if part is None else part
     try:
-        yield part
-        if part.is_file():  # what is renamed before it is on the disk may be empty after a crash
-            with open(part, "r+b") as f:
-                os.fsync(f.fileno())
-        os.replace(part, path)
+        with named(path):
+            yield part
+            if part.is_file():  # if renamed before it is on the disk, a crash may empty it
+                with open(part, "r+b") as f:
+                    os.fsync(f.fileno())
+            os.replace(part, path)
     except BaseException:
         remove(part)
         raise

@@ -19,11 +19,14 @@ from torch import Tensor
 
 from ..files.fingerprint import describe, digest
 from ..files.lock import one_writer
-from ..files.sealed import Damaged, check_seal, seal
+from ..files.sealed import Damaged, check_names, check_seal, seal
 from ..files.whole import whole
 
 if TYPE_CHECKING:
     from .train import Task, Training
+
+# what a checkpoint holds, in the order of `save`
+PARTS = ("request", "record", "epoch", "module", "best", "optimiser", "schedule", "random")
 
 
 class Checkpoint:
@@ -55,7 +58,7 @@ class Checkpoint:
         """Put the state of the file into the run; without a file, leave it at its start."""
         if not self.path.exists():
             return
-        state = self._read()
+        state = self._read(vars(run.record))
         run.module.load_state_dict(state["module"])
         run.optimiser.load_state_dict(state["optimiser"])
         if run.schedule is not None:
@@ -64,19 +67,22 @@ class Checkpoint:
         vars(run.record).update(state["record"])
         run.epoch, run.best = state["epoch"], state["best"]
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, record: dict[str, Any]) -> dict[str, Any]:
         advice = "wanted another path, or the file away"
         try:  # weights_only: numbers, texts and plain containers; no object is unpickled
             with open(self.path, "rb") as f:
                 check_seal(f, self.path, advice)
                 state = torch.load(f, map_location="cpu", weights_only=True)
-            known = state["request"]
+            check_names(state, PARTS)
+            check_names(state["record"], record)
+            known = dict(state["request"])
         except (Damaged, OSError):
             raise
         except Exception as error:
+            why = str(error) if type(error) is ValueError else type(error).__name__
             raise ValueError(
-                f"{self.path} is not a checkpoint that fit wrote, or it is damaged "
-                f"({type(error).__name__}); {advice}"
+                f"{self.path} is not a checkpoint that fit wrote, or it is damaged ({why}); "
+                f"{advice}"
             ) from error
         differ = [k for k in self.request if known.get(k) != self.request[k]]
         if differ:
@@ -90,19 +96,22 @@ class Checkpoint:
         """Write the state of the run, if the run has ended or `every` seconds have passed."""
         if not run.record.ended and time.monotonic() - self.saved < self.every:
             return
-        state = {
-            "request": self.request,
-            "record": dict(vars(run.record)),
-            "epoch": run.epoch,
-            "module": run.weights(),
-            "best": run.best,
-            "optimiser": run.optimiser.state_dict(),
-            "schedule": None if run.schedule is None else run.schedule.state_dict(),
-            "random": run.draws.state,
-        }
+        values = (
+            self.request,
+            dict(vars(run.record)),
+            run.epoch,
+            run.weights(),
+            run.best,
+            run.optimiser.state_dict(),
+            None if run.schedule is None else run.schedule.state_dict(),
+            run.draws.state,
+        )
         with whole(self.path) as part:
             with open(part, "wb") as f:
-                torch.save(state, f)
+                try:
+                    torch.save(dict(zip(PARTS, values, strict=True)), f)
+                except RuntimeError as error:  # torch's word for a full disk
+                    raise OSError(f"{self.path} cannot be written ({error})") from error
             seal(part)
         self.saved = time.monotonic()
 

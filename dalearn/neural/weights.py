@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..array import typed
+from ..array import shown, to_numpy, typed
 from ..files.fingerprint import digest
 from ..files.lock import one_writer
 from ..files.sealed import text_seal
@@ -74,12 +74,19 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
         Card: the card, completed.
 
     Raises:
-        ValueError: weights that are not finite, no file's name, or a file that somebody else is
-            writing.
+        ValueError: weights that are not finite or hold no numbers, no file's name, or a file that
+            somebody else is writing.
+        TypeError: a card that holds other things than text and numbers.
     """
     from safetensors.torch import save
 
-    tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    state = module.state_dict()
+    if hollow := [k for k, v in state.items() if v.is_meta]:
+        raise ValueError(
+            f"the weights {hollow[:3]} are on the device meta; wanted numbers to save"
+        )
+    dense = {"memory_format": torch.contiguous_format}  # copies: weights may share their memory
+    tensors = {k: v.detach().cpu().clone(**dense) for k, v in state.items()}
     bad = [k for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
     if bad:
         raise ValueError(f"the weights {bad[:3]} hold NaN or infinity; they were not saved")
@@ -88,7 +95,7 @@ def save_weights(module: nn.Module, path: str | os.PathLike, card: Card) -> Card
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "sha256": _hash(tensors),
     }
-    given = json.loads(json.dumps(given))  # as it will be read
+    given = json.loads(json.dumps(given, default=_plain))  # as it will be read
     given["seal"] = _seal(given)
     path = Path(path)
     if not path.name:
@@ -203,6 +210,13 @@ def shipped(name: str) -> Path:
     if name not in there:
         raise ValueError(f"name must be one of the shipped {there}, met {name!r}")
     return folder / f"{name}.safetensors"
+
+
+def _plain(value: Any) -> Any:
+    """What stands in a card, as plain numbers."""
+    if hasattr(value, "__array__"):  # of any library
+        return to_numpy(value).tolist()
+    raise TypeError(f"the card must hold text and numbers, met {shown(value)}")
 
 
 def _damaged(path: Any, error: Any) -> ValueError:

@@ -26,6 +26,7 @@ from ..array import (
 from .border import unwrapped
 from .stateful import Numbers
 
+FAILURES = (ValueError, TypeError, IndexError, AttributeError, RuntimeError)
 MANY = 32  # calls of a function that keeps what it gives: buffers that it may use in turn
 
 
@@ -68,7 +69,8 @@ def check_call(f: Operator, problem: Any, name: str, width: int) -> None:
     a, b, c = _states(problem)
     calls = Calls(f, problem, name, width)
     with no_grad(a):
-        both, first, second, third = (calls(x) for x in (xp.concat((a, b), axis=-2), a, b, c))
+        beside = xp.concat((b, a, c), axis=-2)  # in no order: a function that sorts rows is seen
+        every, first, second, third = (calls(x) for x in (beside, a, b, c))
         calls.check_finite(first)
         numbers = Numbers(f)
         for x in (a, b, a):
@@ -79,9 +81,9 @@ def check_call(f: Operator, problem: Any, name: str, width: int) -> None:
         for again in (calls.values[4], calls.values[6]):
             if not _same(again, first, size):
                 raise ValueError(f"{name} gave another value {REPEAT}")
-        if not _same(both, xp.concat((first, second), axis=-2), size):
+        if not _same(every, xp.concat((second, first, third), axis=-2), size):
             raise ValueError(
-                f"{name} gives a row another value when a second row stands beside it; wanted "
+                f"{name} gives a row another value when other rows stand beside it; wanted "
                 "each row on its own and no randomness (roll along axis=-1? module.eval()? a "
                 "stochastic model says so, stochastic = True, and is called with rng)"
             )
@@ -223,10 +225,9 @@ def _call(f: Operator, rows: Any, shape: tuple[int, ...], name: str, width: int)
     )
     try:
         out = f(rows)
-    except (ValueError, TypeError, IndexError, AttributeError, RuntimeError) as error:
-        kinds = (ValueError, TypeError, IndexError, AttributeError, RuntimeError)
-        kind = next(k for k in kinds if isinstance(error, k))
-        raise kind(f"{hint}: {error}") from error
+    except (*FAILURES, StopIteration) as error:  # the last would end a generator of ours
+        kind = next((k for k in FAILURES if isinstance(error, k)), RuntimeError)
+        raise kind(f"{hint}: {str(error) or repr(error)}") from error
     except Exception as error:
         error.add_note(hint)
         raise

@@ -1,7 +1,8 @@
 """Numbers that a function holds, such as a count of its calls: does its result hang on them?
 
 A function that counts its calls is no function of the state. It may act only every fiftieth call,
-so that a few calls show nothing; but the number can be seen to move, and can be moved on.
+so that a few calls show nothing; but the number can be seen to move, and can be moved on. Numbers
+are looked for in attributes and variables, in small arrays and in the lengths of lists.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array import is_array
+from ..array import is_array, to_numpy
 
 AHEAD = (*range(1, 65), 100, 365, 1000, 10_000, 1_000_000)  # calls by which a number is moved on
 PATIENCE = 0.5  # seconds, after which no more is tried
+LONGEST = 10_000  # entries that a list is lengthened by, at most
+SMALL = 8  # numbers of an array that may be a count
 SEARCHED = 2000  # objects that are looked into, at most
 
 
@@ -44,8 +47,8 @@ class Numbers:
         """Note which of them differ from those at first, and by how much for each of the calls."""
         for place, old in self._places:
             new = place.read()
-            if _is_number(new) and new != old and new - old == new - old:
-                change = new - old
+            change = _change(old, new)
+            if change is not None:
                 even = isinstance(change, int) and change % calls == 0
                 self._moved.append((place, new, change // calls if even else change / calls))
 
@@ -58,7 +61,8 @@ class Numbers:
         try:
             for calls in AHEAD if self._moved else ():
                 for place, now, step in self._moved:
-                    place.write(type(now)(now + calls * step))
+                    ahead = now + calls * step
+                    place.write(type(now)(ahead) if _is_number(now) else ahead)
                 if not same():
                     return ", ".join(place.name for place, _, _ in self._moved)
                 if time.perf_counter() - began > PATIENCE:
@@ -75,6 +79,20 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float, np.number)) and not isinstance(x, bool)
 
 
+def _change(old: Any, new: Any) -> Any:
+    """By how much a number or a small array differs; None where it does not, or is none."""
+    if _is_small(old) and _is_small(new) and old.shape == new.shape:
+        change = new.astype(float) - old.astype(float)
+        return change if change.any() and np.isfinite(change).all() else None
+    if _is_number(old) and _is_number(new) and new != old and new - old == new - old:
+        return new - old
+    return None
+
+
+def _is_small(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.size <= SMALL and x.dtype.kind in "iuf"
+
+
 def _places(f: Any) -> Iterator[Place]:
     """The places of all numbers that can be reached from `f`."""
     stack, seen = [f], {}
@@ -87,6 +105,8 @@ def _places(f: Any) -> Iterator[Place]:
             value = place.read()
             if _is_number(value):
                 yield place
+            elif is_array(value) and _is_small(value := to_numpy(value)):
+                yield Place(place.name, value.copy, functools.partial(value.__setitem__, ...))
             elif not (value is None or is_array(value) or isinstance(value, LEAVES)):
                 stack.append(value)
 
@@ -100,6 +120,8 @@ def _held(owner: Any) -> Iterator[Place]:
         for key in list(owner if isinstance(owner, dict) else range(len(owner))):
             write = _nowhere if isinstance(owner, tuple) else owner.__setitem__
             yield _item(owner, key, write)
+        if isinstance(owner, list):
+            yield Place("the length of a list", owner.__len__, functools.partial(_lengthen, owner))
         return
     if isinstance(owner, functools.partial):
         yield Place("func", lambda: owner.func, _nowhere)
@@ -151,6 +173,13 @@ def _item(owner: Any, key: Any, write: Callable) -> Place:
             return None
 
     return Place(str(key), read, functools.partial(write, key))
+
+
+def _lengthen(owner: list, length: int) -> None:
+    """More of the last entry, or fewer entries."""
+    more = min(int(length) - len(owner), LONGEST)
+    owner.extend(owner[-1:] * more)
+    del owner[max(0, length) if more < 0 else len(owner) :]
 
 
 def _nowhere(*_: Any) -> None:

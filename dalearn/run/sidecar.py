@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..files.fingerprint import differences
-from ..files.sealed import check_seal, seal
+from ..files.sealed import check_names, check_seal, seal
 from ..files.whole import whole
+
+ARRAYS = ("state", "pending")  # the fields of a Progress that are arrays, or None
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError)
 
 
 @dataclass
@@ -62,13 +65,14 @@ class Sidecar:
                 f = np.load(raw)
                 known = json.loads(f["request"].tobytes())
                 saved = json.loads(f["progress"].tobytes())
-                arrays = {k: f[k] for k in ("state", "pending") if k in f}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                arrays = {k: f[k] for k in ARRAYS if k in f}
+            check_names(saved, {f.name for f in fields(Progress)} - set(ARRAYS))
+            differ = differences(known, self.request)
+        except (*UNREADABLE, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{self.path} cannot be read ({error}), so {self.data} cannot be gone on with; "
                 "wanted another path, or overwrite=True"
             ) from error
-        differ = differences(known, self.request)
         if differ:
             raise ValueError(
                 f"{self.data} answers another request, which differs in {differ}. It "
@@ -80,7 +84,7 @@ class Sidecar:
     def save(self, progress: Progress) -> None:
         """Write the progress, whole or not at all."""
         values = {f.name: getattr(progress, f.name) for f in fields(progress)}
-        arrays = {k: v for k in ("state", "pending") if (v := values.pop(k)) is not None}
+        arrays = {k: v for k in ARRAYS if (v := values.pop(k)) is not None}
         texts = {"request": self.request, "progress": values}
         coded = {k: np.frombuffer(json.dumps(v).encode(), np.uint8) for k, v in texts.items()}
         with whole(self.path) as part:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, array_namespace, device, to_numpy
+from ..files.whole import named
 from .checksums import add
 from .sidecar import Progress
 
@@ -78,7 +79,8 @@ class Buffered:
 
     def _write(self, start: int, t: int, values: np.ndarray) -> None:
         values = self.file.plain(values)
-        self.file.write(start, t, values)
+        with named(self.file.path):
+            self.file.write(start, t, values)
         add(self.sums, self.layout, start, t, values)
 
     def _room(self, rows: int) -> None:
@@ -125,7 +127,7 @@ class NpyFile:
     def create(self) -> None:
         """An empty file of full size (a hole, where the file system knows them)."""
         self.path.unlink(missing_ok=True)  # not emptied: a map of the old one may be in use
-        with open(self.path, "wb") as f:
+        with named(self.path), open(self.path, "wb") as f:
             f.write(self.header)
             f.truncate(self.size)
 

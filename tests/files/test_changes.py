@@ -160,6 +160,23 @@ SEEN = {
     "### def f(x): return x * {v}",
     "object of another file": "import helper\ndef model(x): return helper.A.b\n"
     "### import types\nA = types.SimpleNamespace(b={v})",
+    "default of a dict": "import collections\nmodel = collections.defaultdict(lambda: {v})",
+    "class with a constructor outside": "class A:\n def __init__(self): self.b = {v}\n"
+    "def model(x): return x + A().b",
+    "constructor of a dataclass of one's own": "import dataclasses\n"
+    "@dataclasses.dataclass(init=False)\nclass A:\n b: int = 0\n"
+    " def __init__(self): self.b = 2 * {v}\ndef model(x): return x + A().b",
+    "text of an object": SELF + " def __repr__(self): return '{v}'\nmodel = Own()",
+    "comparison of a dataclass": "import dataclasses\n@dataclasses.dataclass(eq=False)\n"
+    "class A:\n def __eq__(self, other): return {v}\nmodel = A()",
+    "getattr of another file": "import helper\ndef model(x): return getattr(helper, 'A') + x\n"
+    "### A = {v}",
+    "vars of another file": "import helper\ndef model(x): return vars(helper)['A'] + x\n"
+    "### A = {v}",
+    "file in a dict": "import helper\nT = {{'a': helper}}\ndef model(x): return T['a'].A * x\n"
+    "### A = {v}",
+    "file in an attribute": "import helper\n" + SELF + " def __init__(self): self.m = helper\n"
+    " def __call__(self, x): return self.m.f(x)\nmodel = Own()\n### def f(x): return x * {v}",
     "its own fingerprint": "class A:\n fingerprint = 'a{v}'\nmodel = A()",
 }
 
@@ -170,6 +187,15 @@ UNSEEN = {
     "open": "def model(x):\n with open('a') as f: return f.read()",
     "load": "import numpy as np\ndef model(x): return x + np.load('a.npy')",
     "text of a path": "import pathlib\nP = pathlib.Path('a')\ndef model(x): return P.read_text()",
+    "load by its name": "from numpy import load\ndef model(x): return x + load('a.npy')",
+    "file of another program": "from scipy.io import loadmat\n"
+    "def model(x): return x + loadmat('a.mat')['a']",
+    "other program": "import subprocess\ndef model(x): return subprocess.run(['./a'])",
+    "other program by name": "from os import popen\ndef model(x): return popen('./a').read()",
+    "arguments of the program": "import sys\ndef model(x): return x * float(sys.argv[1])",
+    "text that is run": "A = {v}\ndef model(x): return eval('A * x')",
+    "global by its name": "A = {v}\ndef model(x): return globals()['A'] * x",
+    "file by its name": "def model(x): return __import__('helper').A * x\n### A = {v}",
     "function in C": "import ctypes\nmodel = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: {v})",
     "iterator": "model = (x for x in [{v}])",
     "file": "model = open(__file__)",

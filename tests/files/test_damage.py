@@ -18,6 +18,7 @@ import xarray as xr
 from lengths import full
 
 import dalearn as da
+from dalearn.files.sealed import seal
 from dalearn.neural import MLP, Card, fit, load_weights, mean_square, save_weights, seeded
 
 CALLS = {"left": 10**9, "made": 0}
@@ -271,6 +272,55 @@ def test_files_of_an_earlier_version_say_so(tmp_path):
     Path(tmp_path / "net").write_bytes((tmp_path / "net").read_bytes()[:-80])
     with pytest.raises(ValueError, match=r"net has no checksum .* earlier version"):
         trained(tmp_path / "net")
+
+
+def with_entries(values, change):
+    """One entry more, or one less."""
+    return {**values, "more": 1} if change == "more" else dict(list(values.items())[1:])
+
+
+@pytest.mark.parametrize("change", ["more", "less"])
+def test_whole_files_of_another_version_say_so(tmp_path, change):
+    """Of a later one, which knows more, or an earlier one: sealed, and with other entries."""
+    states(tmp_path / "s.npy")
+    side = tmp_path / "s.npy.resume.npz"
+    held = dict(np.load(side))
+    progress = with_entries(json.loads(held["progress"].tobytes()), change)
+    held["progress"] = np.frombuffer(json.dumps(progress).encode(), np.uint8)
+    with open(side, "wb") as f:
+        np.savez(f, **held)
+    seal(side)
+    with pytest.raises(ValueError, match=r"resume\.npz cannot be read \(another version"):
+        states(tmp_path / "s.npy")
+    trained(tmp_path / "net")
+    whole = torch.load(tmp_path / "net", weights_only=True)
+    for state in (
+        with_entries(whole, change),
+        {**whole, "record": with_entries(whole["record"], change)},
+    ):
+        torch.save(state, tmp_path / "net")
+        seal(tmp_path / "net")
+        with pytest.raises(ValueError, match=r"net is not a checkpoint .*another version"):
+            trained(tmp_path / "net")
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dalearn.run.trajectories.NpyFile.write", full_disk)
+    with pytest.raises(OSError, match=r"No space left .*s\.npy'"):
+        states(tmp_path / "s.npy")
+    monkeypatch.undo()
+    assert np.isfinite(states(tmp_path / "s.npy")[0]).all()  # it goes on, once there is room
+
+    def torch_on_a_full_disk(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")
+
+    monkeypatch.setattr(torch, "save", torch_on_a_full_disk)
+    with pytest.raises(OSError, match=r"net cannot be written \(.*unexpected pos"):
+        trained(tmp_path / "net")
+    assert not (tmp_path / "net").exists()
 
 
 # --- whose is it --------------------------------------------------------------------------------

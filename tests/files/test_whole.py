@@ -53,6 +53,21 @@ def test_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert seen == ["fsync", "replace"]
 
 
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    """That of a full disk comes without a name."""
+
+    def fail(error):
+        with whole(tmp_path / "run.npz") as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(OSError, match=r"No space left on device.*run\.npz'"):
+        fail(OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match=r"^in other words$"):
+        fail(OSError("in other words"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_place_to_write_may_be_another(tmp_path):
     with whole(tmp_path / "a", tmp_path / "elsewhere") as part:
         assert part == tmp_path / "elsewhere"

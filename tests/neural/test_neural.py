@@ -574,6 +574,22 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert not (tmp_path / "w").exists()
 
 
+def test_weights_that_share_memory_and_numbers_of_any_library_in_a_card(tmp_path):
+    net = seeded(0, nn.Linear, 3, 3)
+    tied = nn.ModuleList([net, net])
+    metric = {"rmse": np.float32(0.5), "each": np.arange(2), "loss": torch.tensor(1.5)}
+    card = save_weights(tied, tmp_path / "w", Card("make", "none", 0, metric))
+    assert card.metric == {"rmse": 0.5, "each": [0, 1], "loss": 1.5}
+    other = nn.ModuleList([seeded(1, nn.Linear, 3, 3)] * 2)
+    assert load_weights(other, tmp_path / "w") == card
+    assert torch.equal(other[1].weight, net.weight)
+    with pytest.raises(TypeError, match=r"card must hold text and numbers, met Linear"):
+        save_weights(net, tmp_path / "v", Card("make", "none", 0, {"net": net}))
+    with pytest.raises(ValueError, match=r"weights \['weight', 'bias'\] are on the device meta"):
+        save_weights(nn.Linear(2, 2, device="meta"), tmp_path / "v", CARD)
+    assert not (tmp_path / "v").exists()
+
+
 def test_shipped_weights_load_and_say_where_they_are_from():
     from dalearn.cases import lorenz63, shallow_water
 

@@ -138,6 +138,26 @@ def by_table():
     return f
 
 
+class ByLength:
+    """What one writes who keeps a history."""
+
+    def __init__(self):
+        self.history = []
+
+    def __call__(self, x):
+        self.history.append(x.mean())
+        return 0.9 * x + len(self.history) // 50
+
+
+class InPlace:
+    def __init__(self, count):
+        self.count = count
+
+    def __call__(self, x):
+        self.count += 1
+        return 0.9 * x + int(self.count.max()) // 50
+
+
 def by_argument(k, x):
     k[0] += 1
     return 0.9 * x + k[0] // 50
@@ -162,6 +182,10 @@ IMPURE = {
     "table": (by_table(), "counts in 0"),
     "partial": (functools.partial(by_argument, [0]), "counts in 0"),
     "attribute": (attribute, "counts in k"),
+    "history": (ByLength(), "counts in the length of a list"),
+    "array": (InPlace(np.zeros(())), "counts in count"),
+    "array of integers": (InPlace(np.zeros(2, int)), "counts in count"),
+    "tensor": (InPlace(torch.zeros((), dtype=torch.int64)), "counts in count"),
     "wrapped": (functools.partial(lambda model, x: model(x), Forced()), "counts in k"),
 }
 
@@ -186,6 +210,38 @@ def test_a_counter_that_does_nothing_is_welcome_and_left_as_it_was():
     assert once < 120  # a few calls, and those by which the number is moved on
     check(f)
     assert calls[0] == 2 * once  # moved on, and put back
+
+
+def test_a_log_and_a_work_array_are_welcome_and_left_as_they_were():
+    log, work = [], np.zeros((1, 3))
+
+    def f(x):
+        log.append(len(log))
+        if x.shape == work.shape:
+            work[...] = 0.9 * x
+        return 0.9 * x
+
+    check(f)
+    assert log == list(range(len(log)))
+    assert 0 < len(log) < 150
+    assert np.array_equal(work, np.full((1, 3), 0.9))
+
+
+def test_what_ends_an_iteration_is_told_as_the_fault_of_the_function():
+    def f(x):
+        return next(iter(()))
+
+    with pytest.raises(RuntimeError, match=r"the model failed on an array.*StopIteration"):
+        check(f)
+
+
+@pytest.mark.parametrize("like", [NUMPY, TORCH], ids=["numpy", "torch"])
+def test_rows_that_are_put_in_order_are_seen(like):
+    def ordered(x):
+        return torch.sort(x, -2).values if isinstance(x, torch.Tensor) else np.sort(x, -2)
+
+    with pytest.raises(ValueError, match="another value when other rows stand beside it"):
+        check(ordered, like=like)
 
 
 def test_the_truth_of_a_twin_is_refused_before_it_is_made():
@@ -217,7 +273,7 @@ SCALES = [(np.float64, s) for s in (1e-12, 1.0, 1e12)] + [(np.float32, s) for s 
 @pytest.mark.parametrize(("dtype", "large"), SCALES)
 def test_a_component_is_judged_in_its_own_scale(f, dtype, large):
     prior = da.Gaussian(np.array([large, 1.0], dtype), np.array([(0.01 * large) ** 2, 0.25]))
-    with pytest.raises(ValueError, match=r"second row|same state"):
+    with pytest.raises(ValueError, match=r"other rows|same state"):
         check(f, prior, np.ones(1, dtype))
 
 
