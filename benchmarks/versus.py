@@ -72,6 +72,21 @@ def filters() -> dict[str, Case]:
     return cases
 
 
+def updates() -> dict[str, Case]:
+    """One analysis of a large state, with the images of the members given."""
+    import numpy as np
+
+    import dalearn as da
+    from dalearn.methods import denkf, enkf, etkf
+
+    rng, R = np.random.default_rng(0), da.Diagonal(np.ones(1000))
+    E, y, D = (rng.normal(size=s) for s in ((100, 100_000), 1000, (100, 1000)))
+    Y = E[:, ::100] + 0.0
+    of = "n = 10^5, N = 100, m = 1000"
+    own = {f"EnKF, {of}": lambda: enkf(E, Y, y, R, D), f"DEnKF, {of}": lambda: denkf(E, Y, y, R)}
+    return own | {f"ETKF, {of}": lambda: etkf(E, Y, y, R)}
+
+
 def gaussian() -> dict[str, Case]:
     """Whole runs of 1000 times of 4 states, without gaps and with; and of Lorenz-63."""
     import numpy as np
@@ -91,9 +106,8 @@ def gaussian() -> dict[str, Case]:
     prior = da.Gaussian(np.array([1.509, -1.531, 25.46]), da.Diagonal(2 * np.ones(3)))
     small = da.twin(da.Lorenz63(), sensors, prior, 60, steps=25)
     cases["UKF, Lorenz-63"] = _run(small, da.UKF(inflation=1.02))
-    cases["extended KF, Lorenz-63"] = _run(
-        small, da.ExtendedKF(1.02, jacobian=da.finite_difference)
-    )
+    extended = da.ExtendedKF(1.02, jacobian=da.finite_difference)
+    cases["extended KF, Lorenz-63"] = _run(small, extended)
     return cases
 
 
@@ -169,7 +183,7 @@ def _steps(model: Callable, x: Any) -> Case:
     return steps
 
 
-SECTIONS = {"filters": filters, "gaussian": gaussian, "variational": variational, "models": models}
+SECTIONS = {f.__name__: f for f in (filters, updates, gaussian, variational, models)}
 
 
 # --- a process for each commit -------------------------------------------------------------------
@@ -230,7 +244,7 @@ def interval(ratios: Sequence[float], draws: int = 2000) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Compare this working tree with a commit, and write benchmarks/results/versus.md."""
+    """Compare this working tree with a commit, and write benchmarks/results/versus*.md."""
     if sys.argv[1:2] == ["--serve"]:
         serve(*sys.argv[2:])
         return
@@ -243,7 +257,8 @@ def main() -> None:
     options.add_argument("--only", choices=SECTIONS)
     options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     given = options.parse_args()
-    command = f"python -m benchmarks.versus {given.commit}"
+    only = f" --only {given.only}" if given.only else ""
+    command = f"python -m benchmarks.versus {given.commit}{only}"
     report = Report(f"This commit against {given.commit}", command)
     with tempfile.TemporaryDirectory() as folder:
         packed = subprocess.run(
@@ -255,7 +270,7 @@ def main() -> None:
             slower += compare(report, section, Path(folder), given.rounds, given.block)
     lost = ", ".join(slower) or "none"
     report.after(f"Cases whose interval lies wholly below {LEAST}: {lost}.")
-    report.write(given.out, "versus")
+    report.write(given.out, "-".join(filter(None, ("versus", given.only))))
 
 
 def compare(report: Any, section: str, old: Path, rounds: int, block: float) -> list[str]:

@@ -18,8 +18,6 @@ from .localization import check_localization
 from .tapering import Tapers, out_of_reach, remembered, tapers
 from .transform import check_rotation, factored, replaced, steep
 
-LARGE = 2**20  # numbers of an ensemble from which a pass through memory costs as much as a product
-
 Analysis = Ensemble | tuple[Ensemble, dict[str, Any]]
 
 
@@ -126,19 +124,6 @@ def weights(d: Array, S: Array) -> tuple[Array, Any]:
         lead = np.broadcast_shapes(tuple(W.shape[:-2]), tuple(hidden.shape))
         (W,) = replaced(xp.broadcast_to(hidden, lead), lambda *a: factored(*a)[:1], (S, d), (W,))
     return W, ok
-
-
-def moved(prior: Ensemble, W: Array) -> Array:
-    """Members each moved by a combination of the anomalies: E + W X, `(..., N, n)`.
-
-    As the anomalies sum to 0, W may have its own mean taken off, and then E stands for X: so for
-    a large state one product (W + I) E is all. Its round-off is that of the members.
-    """
-    E, N = prior.members, W.shape[-1]
-    xp = array_namespace(E, W)
-    if N * E.shape[-1] < LARGE or E.dtype != xp.float64:
-        return E + W @ prior.anomalies
-    return (W - xp.mean(W, axis=-1, keepdims=True) + eye(N, W)) @ E
 
 
 def correction(d: Array, S: Array, X: Array, tapers: Tapers | None = None) -> tuple[Array, Any]:

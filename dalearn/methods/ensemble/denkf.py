@@ -19,6 +19,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import told, whitened
+from .combinations import transformed
 from .cycle import check_settings, correction, stacked, tapered_cycles, weights
 from .inflation import Inflation
 from .localization import Localization
@@ -47,11 +48,11 @@ def denkf(
         ValueError: when N or m disagree.
     """
     prior, S, d = whitened(E, Y, y, R)
-    X = prior.anomalies
     if tapers is None:
         W, ok = weights(stacked(-0.5 * S, d), S)
         T, w = where_ok(ok, W[..., :-1, :] + eye(S.shape[-2], S)), where_ok(ok, W[..., -1:, :])
-        return Ensemble.of(prior._mean + w @ X, T @ X)
+        return transformed(prior, w, T)
+    X = prior.anomalies
 
     def analysis(S: Array) -> Ensemble:
         step, ok = correction(stacked(-0.5 * S, d), S, X, tapers)

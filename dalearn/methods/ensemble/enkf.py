@@ -19,7 +19,8 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import prior_of, told
-from .cycle import check_settings, correction, moved, tapered_cycles, weights
+from .combinations import moved
+from .cycle import check_settings, correction, tapered_cycles, weights
 from .inflation import Inflation
 from .localization import Localization
 from .tapering import Tapers

@@ -32,6 +32,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
+from .combinations import transformed
 from .cycle import check_settings, ensemble_cycles
 from .inflation import Inflation
 from .transform import ahead, decomposed, replaced, rotations, steep
@@ -164,8 +165,7 @@ def enkf_n(
     else:
         T = ((N - 1) / (square + zeta)) ** 0.5
     w, T = where_ok(ok, u @ V.mT), where_ok(ok, (V * T) @ V.mT)
-    analysis = Ensemble.of(prior._mean + w @ prior.anomalies, T @ prior.anomalies)
-    return analysis, (((N - 1) / zeta) ** 0.5)[..., 0, 0]
+    return transformed(prior, w, T), (((N - 1) / zeta) ** 0.5)[..., 0, 0]
 
 
 @typed

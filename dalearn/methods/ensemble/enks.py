@@ -27,6 +27,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import blind, whitened
+from .combinations import transformed
 from .cycle import check_settings, ensemble_cycles
 from .inflation import Inflation
 from .transform import Root, ahead, roots, symmetric_root
@@ -56,9 +57,8 @@ def enks(
     prior, S, d = whitened(E, Y, y, R)
     xp = array_namespace(S)
     w, T = root(S, d)
-    analysis = Ensemble.of(prior._mean + w @ prior.anomalies, T @ prior.anomalies)
     W = w + T  # (..., 1, N) + (..., N, N)
-    return analysis, W + (1 - xp.sum(W, axis=-1, keepdims=True)) / Y.shape[-2]
+    return transformed(prior, w, T), W + (1 - xp.sum(W, axis=-1, keepdims=True)) / Y.shape[-2]
 
 
 class TransformQueue:

@@ -24,6 +24,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import whitened
+from .combinations import transformed
 from .cycle import check_settings, ensemble_cycles
 from .inflation import Inflation
 from .transform import Root, ahead, roots, symmetric_root
@@ -60,7 +61,7 @@ def etkf(
     w, T = root(S, d)
     if not (isinstance(inflation, float) and inflation == 1.0):
         T = inflation * T
-    return Ensemble.of(prior._mean + w @ prior.anomalies, T @ prior.anomalies)
+    return transformed(prior, w, T)
 
 
 @typed

@@ -46,6 +46,7 @@ from ...problem.like import ProblemLike, Stepwise, stepwise
 from ...problem.observe import Observation
 from ..base import Cycle
 from .checks import blind, unless
+from .combinations import transformed
 from .cycle import check_settings
 from .gauss_newton import gauss_newton
 from .inflation import Evidence, Inflation, begin
@@ -183,7 +184,7 @@ class IEnKS:
                 Y, image = observe(lag.x), partial(lag.image, observe)
                 stop = self.iterations, self.tolerance
                 w, T, count = gauss_newton(Z, image, Y, y, observe.noise, *stop)
-                Z_a = next(turns)(Ensemble.of(Z._mean + w @ Z.anomalies, T @ Z.anomalies))
+                Z_a = next(turns)(transformed(Z, w, T))
                 Z_a, info = inflate(Z, Z_a, Evidence(Y, y, observe.noise))
                 Z_a = unless(blind(observe.noise), Z, Z_a)
                 states = lag.analyse(Z_a.members)
