@@ -13,7 +13,7 @@ from ...array import Array, array_namespace, eye, row_mean, sane, typed, where_o
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from .checks import check_update
-from .transform import decomposed
+from .transform import decomposed, warn_unexplained
 
 
 @typed
@@ -52,7 +52,8 @@ def gauss_newton(
     one = eye(Y.shape[-2], Y)
     w = 0 * (R.whiten(y[..., None, :] - row_mean(Y)) @ (0 * Y).mT)
     T = inverse = w + one
-    count = 0 * w[..., 0, 0]
+    step, S, d = w, 0 * Y, 0 * Y[..., :1, :]
+    count, steepest, eps = 0 * w[..., 0, 0], 1.0, float(xp.finfo(Y.dtype).eps)
     active = good = count == count  # not where there is a NaN
     for i in range(iterations):
         if i:
@@ -69,9 +70,14 @@ def gauss_newton(
         step, U, V, length = newton(S, d, w, gram, active)
         w, now = w + step, active[..., None, None]
         T, inverse = xp.where(now, U, T), xp.where(now, V, inverse)
+        steepest = max(steepest, float(xp.max(xp.abs(inverse))))
         active = active & (length > tolerance)
         if not bool(xp.any(active)):
             break
+    if steepest > eps**-0.25:  # a spread so small that digits of Y are lost
+        late = int(xp.max(count)) > 1  # was Y already that of a small spread?
+        seen, root = (R.whiten(Y), one) if late else (S, T)
+        warn_unexplained(d, step @ S, xp.abs(seen), root / (Y.shape[-2] - 1) ** 0.5)
     return where_ok(good, w), where_ok(good, T), count
 
 

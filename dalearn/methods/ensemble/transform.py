@@ -14,7 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from ...array import SHARED, Array, Streams, array_namespace, convert, eye, normal, sane, where_ok
+from ...array import (
+    SHARED,
+    Array,
+    Streams,
+    array_namespace,
+    convert,
+    eye,
+    no_grad,
+    normal,
+    sane,
+    warn,
+    where_ok,
+)
 from ...problem.belief import Ensemble
 from ...problem.problem import Problem
 
@@ -61,22 +73,70 @@ def _decomposed(S: Array, d: Array, w: Array | None) -> tuple[Array, ...]:
 
 
 def factored(S: Array, d: Array, w: Array | None = None) -> tuple[Array, Array]:
-    """The rows v of least |d - v S|^2 + (N - 1) |w + v|^2; and U^-1, with A^-1 = U^-1 U^-T.
+    """The rows v of least |d - v S|^2 + (N - 1) |w + v|^2; and K, with A^-1 = K K^T.
 
     S S^T is not made: with the rows of the best data first, [S^T; (N - 1)^1/2 I] = Q U keeps what
     each datum says to the precision of its own numbers (Cox and Higham, Stability of Householder
-    QR factorization for weighted least squares problems, Numerical Analysis 1997, 1998).
+    QR factorization for weighted least squares problems, Numerical Analysis 1997, 1998). It is
+    made in the N - 1 dimensions in which anomalies lie: what data leave of it would put a large
+    number, of round-off, into the sum of the weights, and hide their differences.
     """
     xp = array_namespace(S, d)
     N, k = S.shape[-2], d.shape[-2]
-    rows = xp.concat((S, d), axis=-2).mT  # (..., m, N + k)
+    B, size = convert(_basis(N), S), N - 1
+    rows = xp.concat((B.mT @ S, d), axis=-2).mT  # (..., m, N - 1 + k)
     order = xp.argsort(-xp.sum(S * S, axis=-2), axis=-1, stable=True)
     rows = xp.take_along_axis(rows, xp.broadcast_to(order[..., None], rows.shape), axis=-2)
-    start = xp.zeros((*S.shape[:-2], k, N), dtype=S.dtype, device=S.device) if w is None else -w
-    prior = xp.concat((xp.broadcast_to(eye(N, S), (*S.shape[:-2], N, N)), start.mT), axis=-1)
-    U = xp.linalg.qr(xp.concat((rows, (N - 1) ** 0.5 * prior), axis=-2)).R
-    inverse = xp.linalg.solve(U[..., :N, :N], xp.broadcast_to(eye(N, S), (*prior.shape[:-1], N)))
-    return (inverse @ U[..., :N, N:]).mT, inverse
+    start = xp.zeros((*S.shape[:-2], k, size), dtype=S.dtype, device=S.device)
+    start = start if w is None else -w @ B
+    one = xp.broadcast_to(eye(size, S), (*S.shape[:-2], size, size))
+    rows = xp.concat((rows, size**0.5 * xp.concat((one, start.mT), axis=-1)), axis=-2)
+    U = xp.linalg.qr(rows).R
+    inverse = xp.linalg.solve(U[..., :size, :size], one)
+    v = (inverse @ U[..., :size, size:]).mT @ B.mT
+    known = B @ inverse
+    pull = (d - v @ S) @ S.mT - size * (v if w is None else v + w)
+    v = v + (pull @ known) @ known.mT  # what round-off left of the first
+    if w is None:
+        with no_grad(S):
+            warn_unexplained(d, v @ S, xp.abs(S), known)
+    same = xp.broadcast_to((N * (N - 1)) ** -0.5 + 0 * known[..., :1], (*known.shape[:-1], 1))
+    return v, xp.concat((known, same), axis=-1)
+
+
+def warn_unexplained(d: Array, fit: Array, size: Array, root: Array) -> None:
+    """RuntimeWarning where an analysis hangs on the round-off of the members' images.
+
+    What no combination of members explains of the data pulls at the weights; the pulls of all data
+    cancel, but for round-off e, which is large where a datum is far from all members by millions
+    of its errors. In standard deviations of the analysis it is e K, at most.
+
+    Args:
+        d: whitened innovations, `(..., k, m)`.
+        fit: what the analysis makes of them.
+        size: of the numbers whose round-off counts, whitened, `(..., N, m)`.
+        root: K `(..., N, j)`, with A^-1 = K K^T, but for the sum of the weights.
+    """
+    xp = array_namespace(d)
+    eps, rest = float(xp.finfo(d.dtype).eps), xp.abs(d - fit)
+    rest = xp.where(rest > 64 * eps * xp.abs(d), rest, 0 * rest)  # else explained to round-off
+    far, most = (xp.max(a, axis=(-2, -1), keepdims=True) for a in (rest, size))
+    far, most = (xp.where(a > 0, a, 1 + 0 * a) for a in (far, most))
+    root = root - xp.mean(root, axis=-2, keepdims=True)  # the sum of weights moves nothing
+    each = xp.sum(root**2, axis=-1, keepdims=True)
+    moved = eps * far * most * (((rest / far) ** 2 @ ((size / most) ** 2).mT) @ each) ** 0.5
+    own = eps * most  # of an image, in errors of the data
+    moved = xp.maximum(moved, xp.where(own > 0.1, own, 0 * own))
+    at = moved > 0.01  # not so where there is a NaN
+    if bool(xp.any(at)):
+        warn(
+            "round-off moves an ensemble's analysis by up to "
+            f"{float(xp.max(xp.where(at, moved, 0 * moved))):.2g} standard deviations: images of "
+            f"members reach {float(xp.max(most)):.2g} errors of the data, which are "
+            f"{float(xp.max(far)):.2g} errors from all combinations of them; wanted data that "
+            "agree with each other and with the forecast, more members, or larger errors",
+            RuntimeWarning,
+        )
 
 
 def replaced(which: Array, make: Callable, given: tuple, found: tuple) -> list[Array]:

@@ -9,6 +9,7 @@ import warnings
 import mpmath
 import numpy as np
 import pytest
+import torch
 from exact import digits, floats, in_digits, matrix, problem, solve
 from lengths import full
 
@@ -259,3 +260,51 @@ def test_gains(seed):
 def test_finite_size(seed):
     E, Y, y, R, *_ = members(seed)
     close(enkf_n(E, Y, y, R)[0], exact_enkf_n(E, Y, y, R))
+
+
+def unexplained(error, agree):
+    """Three members, eight sensors of an error each; or two of one number, which may not agree."""
+    rng = np.random.default_rng(3)
+    if agree is None:
+        E, y = rng.normal(size=(3, 8)), rng.normal(size=8)
+        return E, np.eye(8), y, da.Diagonal(np.full(8, error**2))
+    E, y = rng.normal(size=(5, 3)), np.array([0.3, 0.3 + (error if agree else 1.0), -0.4])
+    H = np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    return E, H, y, da.Diagonal(np.array([error, error, 1.0]) ** 2)
+
+
+@pytest.mark.parametrize("agree", [None, True, False], ids=["few members", "agree", "disagree"])
+def test_data_that_no_member_comes_near_are_right_or_told(agree):
+    """The pulls of data a billion errors away cancel, up to round-off: it may not be silent."""
+    for error in (1e-6, 1e-9, 1e-12):
+        E, H, y, R = unexplained(error, agree)
+        Y, D = E @ H.T, R.color(np.random.default_rng(1).normal(size=(len(E), R.n)))
+        wanted, D = exact_etkf(E, Y, y, R), D - D.mean(0)
+
+        def iterated():
+            w, T, _ = gauss_newton(Ensemble(E), lambda z: z @ H.T, Y, y, R)  # noqa: B023
+            return etkf(E, Y, y, R, root=lambda S, d: (w, T))  # noqa: B023
+
+        given = E, Y, y, R
+        close_or_told(lambda: etkf(*given), wanted)  # noqa: B023
+        close_or_told(iterated, wanted)
+        close_or_told(lambda: enkf_n(*given)[0], exact_enkf_n(*given))  # noqa: B023
+        close_or_told(lambda: ensrf(*given), exact_serial(*given))  # noqa: B023
+        close_or_told(lambda: denkf(*given), exact_denkf(*given))  # noqa: B023
+        close_or_told(lambda: Ensemble(enkf(*given, D)), exact_enkf(*given, D))  # noqa: B023
+        if agree is not False:  # then it is right: the same with all warnings as errors
+            close(etkf(*given), wanted)
+
+
+@pytest.mark.parametrize("kind", ["float32", "torch"])
+def test_data_that_no_member_comes_near_are_told_in_any_library(kind):
+    for error, told in ((1e-2, False), (1e-5, True)):
+        E, H, y, R = unexplained(error, False)
+        if kind == "float32":
+            a = [np.asarray(v, "f4") for v in (E, E @ H.T, y, R.variance())]
+        else:
+            a = [torch.as_tensor(np.asarray(v, "f4")) for v in (E, E @ H.T, y, R.variance())]
+        with warnings.catch_warnings(record=True) as met:
+            warnings.simplefilter("always")
+            etkf(*a[:3], da.Diagonal(a[3]))
+        assert any("from all combinations of them" in str(w.message) for w in met) == told
