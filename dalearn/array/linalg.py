@@ -45,12 +45,15 @@ def triangle(A: Array) -> Array:
         A: rows `(..., c, n)`; NaN is allowed, and stays in its own experiment.
 
     Returns:
-        U, upper triangular, `(..., min(c, n), n)`. The signs of its rows are arbitrary.
+        U, upper triangular, `(..., min(c, n), n)`, with a diagonal >= 0.
     """
     if is_tensor(A):
-        return array_namespace(A).linalg.qr(A, mode="r")[1]
-    factored = np.linalg.qr(A, mode="raw")[0].mT  # np.triu takes as long as the factorization
-    return factored[..., : min(A.shape[-2:]), :] * _above(*A.shape[-2:], A.dtype.char)
+        xp = array_namespace(A)
+        U = xp.linalg.qr(A, mode="r")[1]
+        return U * xp.copysign(xp.ones_like(U[..., :1]), xp.linalg.diagonal(U)[..., None])
+    factored = np.linalg.qr(A, mode="raw")[0].mT[..., : min(A.shape[-2:]), :]
+    signs = factored.diagonal(0, -2, -1)[..., None]
+    return factored * np.copysign(_above(*A.shape[-2:], A.dtype.char), signs)
 
 
 def sane(A: Array) -> tuple[Array, Any]:

@@ -18,7 +18,7 @@ class Recall:
     NumPy array is known by its bytes; of others only the last is kept, and known as an object.
     """
 
-    KEPT, LARGEST = 16, 2**14  # arrays, and bytes of one that is looked up
+    KEPT, LARGEST = 64, 2**14  # arrays, and bytes of one that is looked up
 
     def __init__(self):
         self.known: dict[Any, Any] = {}

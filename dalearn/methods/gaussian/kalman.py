@@ -39,7 +39,7 @@ from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, Stepwise, stepwise
 from ..base import Cycle, start, tangent
 from .affine import Affine
-from .square_root import Gain, gain, join, variance
+from .square_root import Gain, gain, join, settled, variance
 
 
 @typed
@@ -124,7 +124,7 @@ def _taught(
     interval = Interval(X, noise)
     F = interval.rows
     found = gain(F, F @ R.whiten(H.mT), R)
-    return interval, Rows(F), found, Rows(inflated(found.rows, factor, R))
+    return interval, Rows(F), found, Rows(settled(inflated(found.rows, factor, R)))
 
 
 def inflated(X: Array, factor: Any, R: Covariance) -> Array:

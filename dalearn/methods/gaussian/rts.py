@@ -37,7 +37,7 @@ from ...problem.like import ProblemLike, stepwise
 from ..base import Cycle
 from .affine import Affine
 from .kalman import Interval, filtered
-from .square_root import join, variance
+from .square_root import join, settled, variance
 
 
 @typed
@@ -96,12 +96,11 @@ def _inverse(F: Array, Y: Array) -> tuple[Array, Array | None]:
     Columns are measured by their own size: units do not matter.
     """
     xp, (r, n) = array_namespace(F), F.shape[-2:]
-    s = variance(F) ** 0.5
-    s = xp.where(s > 0, s, 1.0 + 0 * s)[..., None, :]
-    tiny = n * float(xp.finfo(F.dtype).eps)
-    regular = xp.all(xp.abs(xp.linalg.diagonal(F)) > tiny * s[..., 0, :r], axis=-1) & (r == n)
+    s, tiny = variance(F) ** 0.5, n * float(xp.finfo(F.dtype).eps)
+    regular = xp.all(xp.linalg.diagonal(F) > tiny * s[..., :r], axis=-1) & (r == n)
     if bool(xp.all(regular)):
         return xp.linalg.inv(F), None
+    s = xp.where(s > 0, s, 1.0 + 0 * s)[..., None, :]
     V = xp.linalg.inv(xp.where(regular[..., None, None], F, eye(n, F))) if r == n else None
     U, w, Z = xp.linalg.svd(F / s, full_matrices=False)
     keep = w > tiny * w[..., :1]
@@ -149,4 +148,4 @@ class RTS:
 
 def _smoothed(X: Array, interval: Interval, S: Array) -> tuple[Array, Rows]:
     G, rows = _back(X, interval, S)
-    return G, Rows(rows)
+    return G, Rows(settled(rows))
