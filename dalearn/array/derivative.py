@@ -32,8 +32,9 @@ def linearize(f: Operator, x: Array, scale: Array | None = None) -> tuple[Array,
     m copies of `x`: row i of J is the gradient of sum_i f(x_i)_i. A NumPy array is converted to
     torch for it, so `f` must be written against the array API (or torch).
 
-    Where torch is not installed, differences take its place: exact up to round-off for a
-    function with `linear = True` (columns f(e_i) - f(0)), else those of `finite_difference`.
+    In NumPy a function with `linear = True` that is 0 at 0 needs none of this: the columns of J
+    are f(e_i). Where torch is not installed, differences take its place: f(e_i) - f(0) for such
+    a function, exact up to round-off, else those of `finite_difference`.
 
     Args:
         f: a function `(..., n) -> (..., m)`, each row on its own.
@@ -47,9 +48,12 @@ def linearize(f: Operator, x: Array, scale: Array | None = None) -> tuple[Array,
         TypeError: when `f` leaves torch; `finite_difference` differentiates it.
         ValueError: when its result does not depend on `x` through recorded operations.
     """
-    if not is_tensor(x) and not has_torch():
-        exact = getattr(f, "linear", False) is True
-        return _columns(f, x) if exact else finite_difference(f, x, scale)
+    if not is_tensor(x):
+        linear = getattr(f, "linear", False) is True
+        if linear and (not has_torch() or not np.any(f(0 * x))):
+            return _columns(f, x)
+        if not has_torch():
+            return finite_difference(f, x, scale)
     import torch
 
     z = as_tensor(x).detach()

@@ -109,3 +109,22 @@ def test_without_torch_derivatives_are_differences(monkeypatch):
     np.testing.assert_allclose(
         transpose(da.Linear(A), rows[:, :2], 3), rows[:, :2] @ A, atol=1e-15
     )
+
+
+def test_a_linear_function_needs_no_torch(monkeypatch):
+    """Its columns are the images of unit vectors, to the bit; one with an offset is not 0 at 0."""
+    rng = np.random.default_rng(0)
+    A, x = rng.normal(size=(2, 3)), 1e8 * rng.normal(size=(4, 3))
+
+    class Offset(da.Linear):
+        def __call__(self, x):
+            return super().__call__(x) + 1e12
+
+    slope = da.linearize(Offset(A), x)[1]
+    np.testing.assert_allclose(slope, np.broadcast_to(A, (4, 2, 3)), rtol=1e-15)  # by torch
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it raises
+    value, J = da.linearize(da.Linear(A), x)
+    assert np.array_equal(value, x @ A.T)
+    assert np.array_equal(J, np.broadcast_to(A, (4, 2, 3)))
+    with pytest.raises(ImportError):
+        da.linearize(Offset(A), x)
