@@ -131,6 +131,7 @@ def desroziers(result: xr.Dataset, skip: int = 0, *, full: bool = False) -> xr.D
     """
     import xarray as xr
 
+    check_result(result, "observation", "predicted", "time", "stage")
     late = from_cycle(result, skip)
     y = late["observation"]
     b, a = (y - late["predicted"].sel(stage=s, drop=True) for s in ("forecast", "analysis"))
@@ -162,6 +163,7 @@ def _check_problem(result: xr.Dataset, problem: Any, kept: str) -> None:
             f"the result was made without keep=({kept},), so this needs the problem too: wanted "
             f"a Problem, met {type(problem).__name__}"
         )
+    check_result(result, "mean", "std", "time", "stage", "x")
     n, K = result.sizes["x"], result.sizes["time"]
     if (problem.n, len(problem)) != (n, K):
         raise ValueError(

@@ -74,6 +74,7 @@ def effective_dimension(result: xr.Dataset) -> xr.DataArray:
         input_core_dims=[["member", "x"], *([["member"]] * len(weights))],
         dask="parallelized",
         output_dtypes=[float],
+        dask_gufunc_kwargs={"allow_rechunk": True},
     ).rename("effective_dimension")
 
 
@@ -82,6 +83,7 @@ def with_members(result: xr.Dataset) -> xr.Dataset:
     check_result(result)
     if "members" not in result:
         raise ValueError("the result holds no members; run assimilate(..., keep=('members',))")
+    check_result(result, "member", "x")
     sizes = np.unique(result["ensemble_size"])
     if len(sizes) > 1 or not np.isfinite(sizes).all():
         raise ValueError(

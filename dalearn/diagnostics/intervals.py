@@ -176,6 +176,7 @@ def spread_skill(
 
     check_count("bins", bins)
     check_scheme(result)
+    truth_of(result, "mean", "std", "time", "stage")
     late = from_cycle(result, skip)
     if stage not in late["stage"]:
         raise ValueError(f"met the stage {stage!r}, wanted one of {late['stage'].values}")

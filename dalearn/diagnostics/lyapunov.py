@@ -58,9 +58,10 @@ def lyapunov_exponents(
             Q = xp.linalg.qr(Q * (before / unit)[:, None])[0]
         h = 1e-6 * max(1.0, float(xp.max(xp.abs(x) / unit)))
         away = h * unit * xp.moveaxis(Q, -1, 0)  # (count, b, n)
-        tangents = (model(x + away) - model(x - away)) / (2 * h * unit)
+        ahead = 1 * model(x + away)  # a copy: the model may use its memory again
+        tangents = (ahead - model(x - away)) / (2 * h * unit)
         Q, R = xp.linalg.qr(xp.moveaxis(tangents, 0, -1))
-        x = model(x)
+        x = 1 * model(x)
         if k >= spinup:
             total = total + xp.log(xp.abs(xp.linalg.diagonal(R)))
         else:

@@ -45,7 +45,7 @@ def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> 
     Raises:
         ValueError: no truth, or `skip` leaves no cycle.
     """
-    truth = truth_of(result).astype(float)
+    truth = truth_of(result, "mean", "std", "time", "stage", "x").astype(float)
     skip = 3 * result.sizes["time"] // 4 if skip is None else skip
     late = from_cycle(result.sel(stage="analysis"), skip)
     round_off = 16 * np.finfo(truth_of(result).dtype).eps * abs(truth).max("time")

@@ -15,22 +15,29 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def truth_of(result: xr.Dataset) -> xr.DataArray:
-    """The truth that the result holds; ValueError where it holds none."""
+def truth_of(result: xr.Dataset, *needs: str) -> xr.DataArray:
+    """The truth that the result holds; ValueError where it holds none, or lacks what it needs."""
     check_result(result)
     if "truth" not in result:
         raise ValueError(
             "this score needs the truth, which the result does not hold; use innovations "
             "(observation - predicted) for real data"
         )
-    return result["truth"]
+    check_result(result, *needs)
+    truth = result["truth"]
+    return truth if truth.dtype.kind == "f" else truth.astype(float)
 
 
-def check_result(result: Any, part: str = "data_vars") -> None:
-    """Raise TypeError unless `result` is a Dataset; with `part` "dims", or a variable of it."""
-    if not hasattr(result, part):
-        raise TypeError(
-            f"wanted the Dataset of assimilate or compare, met {type(result).__name__}"
+def check_result(result: Any, *needs: str) -> None:
+    """Raise unless `result` is a Dataset, or a variable of it, with these dimensions or parts."""
+    if not hasattr(result, "dims"):
+        kind = type(result).__name__
+        raise TypeError(f"wanted the Dataset of assimilate or compare, met {kind}")
+    there = {*result.dims, *getattr(result, "data_vars", ())}
+    if lacks := [name for name in needs if name not in there]:
+        raise ValueError(
+            f"this needs {', '.join(lacks)} of the result, met {sorted(map(str, there))}; wanted "
+            "them as assimilate returns them: select and average what this returns"
         )
 
 
@@ -38,7 +45,7 @@ def from_cycle(result: Any, skip: int) -> Any:
     """`result` (a Dataset or a variable of it) from cycle `skip` on."""
     if not isinstance(skip, (int, np.integer)) or isinstance(skip, bool):
         raise ValueError(f"skip must be an integer, the first cycle that counts, met {skip!r}")
-    check_result(result, "dims")
+    check_result(result, "time")
     if not 0 <= skip < result.sizes["time"]:
         raise ValueError(
             f"met skip = {skip}, which leaves no cycle of {result.sizes['time']}; wanted "
@@ -49,7 +56,7 @@ def from_cycle(result: Any, skip: int) -> Any:
 
 def check_scheme(result: Any) -> None:
     """Refuse a result whose methods stand along `method`, the old name of the dimension."""
-    check_result(result, "dims")
+    check_result(result)
     if "method" in result.dims and "scheme" not in result.dims:
         raise ValueError(
             'the result has the dimension "method", which is "scheme" now; wanted '
@@ -78,9 +85,8 @@ def rmse(result: xr.Dataset) -> xr.DataArray:
     Raises:
         ValueError: the result holds no truth.
     """
-    truth = truth_of(result)
-    error = result["mean"] - truth
-    return ((error**2).mean("x", skipna=False) ** 0.5).rename("rmse")
+    truth = truth_of(result, "mean", "x")
+    return (((result["mean"] - truth) ** 2).mean("x", skipna=False) ** 0.5).rename("rmse")
 
 
 @typed
@@ -95,7 +101,7 @@ def spread(result: xr.Dataset) -> xr.DataArray:
     Returns:
         DataArray `(case..., time, stage)`, in the state's units.
     """
-    check_result(result)
+    check_result(result, "std", "x")
     return ((result["std"] ** 2).mean("x", skipna=False) ** 0.5).rename("spread")
 
 
@@ -202,7 +208,7 @@ def crps(result: xr.Dataset) -> xr.DataArray:
     if (sizes := ensemble_sizes(result)).size > 1:  # one method after another, without the padding
         ones = [crps(result.isel(scheme=i)) for i in range(result.sizes["scheme"])]
         return xr.concat(ones, dim="scheme", coords="minimal", compat="override")
-    truth = truth_of(result)
+    truth = truth_of(result, "mean", "std", "x")
     if "members" in result and sizes.size:
         result = result.isel(member=slice(sizes[0]))
         weights = [result["weights"]] if "weights" in result else []
@@ -220,7 +226,8 @@ def crps(result: xr.Dataset) -> xr.DataArray:
             dask="parallelized",
             output_dtypes=[float],
         )
-    return value.mean("x", skipna=False).transpose(..., "time", "stage").rename("crps")
+    last = [d for d in ("time", "stage") if d in value.dims]
+    return value.mean("x", skipna=False).transpose(..., *last).rename("crps")
 
 
 @typed
@@ -248,6 +255,7 @@ def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -
     check_result(result)
     if "ranks" not in result:
         raise ValueError("the result holds no ranks; run assimilate(..., keep=('ranks',))")
+    check_result(result, "time", "stage", "x")
     if stage not in result["stage"]:
         raise ValueError(f"met the stage {stage!r}, wanted one of {result['stage'].values}")
     ranks = from_cycle(result["ranks"].sel(stage=stage), skip)
@@ -262,7 +270,7 @@ def rank_histogram(result: xr.Dataset, stage: str = "forecast", skip: int = 0) -
         output_core_dims=[["rank"]],
         dask="parallelized",
         output_dtypes=[int],
-        dask_gufunc_kwargs={"output_sizes": {"rank": size}},
+        dask_gufunc_kwargs={"output_sizes": {"rank": size}, "allow_rechunk": True},
     ).rename("count")
 
 
@@ -289,4 +297,4 @@ def climatology(result: xr.Dataset) -> xr.DataArray:
     Raises:
         ValueError: the result holds no truth.
     """
-    return (truth_of(result).var("time").mean("x") ** 0.5).rename("climatology")
+    return (truth_of(result, "time", "x").var("time").mean("x") ** 0.5).rename("climatology")

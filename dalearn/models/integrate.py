@@ -13,6 +13,7 @@ from ..array import (
     array_namespace,
     as_numbers,
     check_count,
+    is_tensor,
     shown,
     typed,
 )
@@ -199,6 +200,8 @@ def trajectory(step: Operator, x: Array, steps: int) -> Array:
     check_count("steps", steps, 0)
     xp = array_namespace(x)
     states = [x]
-    for _ in range(steps):
-        states.append(step(states[-1]))
+    x = x.clone() if (torch := is_tensor(x)) else x.copy()
+    for _ in range(steps):  # a step may write into what it took, or into what it gave
+        x = step(x)
+        states.append(x.clone() if torch else x.copy())
     return xp.stack(states, axis=-2)

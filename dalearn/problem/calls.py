@@ -69,8 +69,8 @@ def check_call(f: Operator, problem: Any, name: str, width: int) -> None:
     a, b, c = _states(problem)
     calls = Calls(f, problem, name, width)
     with no_grad(a):
-        beside = xp.concat((b, a, c), axis=-2)  # in no order: a function that sorts rows is seen
-        every, first, second, third = (calls(x) for x in (beside, a, b, c))
+        down = xp.concat((b, a), axis=-2)  # the larger first: a function that sorts rows is seen
+        both, first, second, third = (calls(x) for x in (down, a, b, c))
         calls.check_finite(first)
         numbers = Numbers(f)
         for x in (a, b, a):
@@ -81,9 +81,9 @@ def check_call(f: Operator, problem: Any, name: str, width: int) -> None:
         for again in (calls.values[4], calls.values[6]):
             if not _same(again, first, size):
                 raise ValueError(f"{name} gave another value {REPEAT}")
-        if not _same(every, xp.concat((second, first, third), axis=-2), size):
+        if not _same(both, xp.concat((second, first), axis=-2), size):
             raise ValueError(
-                f"{name} gives a row another value when other rows stand beside it; wanted "
+                f"{name} gives a row another value when a second row stands beside it; wanted "
                 "each row on its own and no randomness (roll along axis=-1? module.eval()? a "
                 "stochastic model says so, stochastic = True, and is called with rng)"
             )

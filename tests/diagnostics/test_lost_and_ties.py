@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from examples import linear_gaussian, lorenz63
 
 import dalearn as da
@@ -124,3 +125,76 @@ def test_ties_in_ranks_are_broken_at_random(library, method):
     if library == "numpy":
         alone = run(problem[7], method, seed=7, keep=("ranks",))
         assert np.array_equal(alone["ranks"], result["ranks"][7])
+
+
+PARTS = {  # a result that somebody has cut down, and what is left of it
+    "one time": lambda r: r.isel(time=0),
+    "one stage": lambda r: r.sel(stage="analysis"),
+    "one component": lambda r: r.isel(x=0),
+    "no std": lambda r: r.drop_vars("std"),
+    "no mean": lambda r: r.drop_vars("mean"),
+    "no data": lambda r: r.drop_vars(["observation", "predicted"]),
+    "another name": lambda r: r.rename(x="component"),
+    "whole numbers": lambda r: r.assign(truth=r.truth.round().astype(int)),
+    "another order": lambda r: r.transpose(*reversed(list(r.dims))).isel(stage=[1, 0]),
+    "pieces": lambda r: r.chunk(time=7),
+}
+SCORES = (
+    da.rmse, da.spread, da.crps, da.rank_histogram, da.score, da.lost, da.spread_skill,
+    da.effective_size, da.effective_dimension, da.climatology, da.desroziers,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole():
+    kept = ("members", "ranks", "innovation")
+    return run(lorenz63(cycles=40, batch=(3,)), da.ETKF(10), keep=kept)
+
+
+def what_is_missing(score, result):
+    """Empty where a score can be had."""
+    try:
+        score(result)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_a_result_gives_the_same_or_what_is_missing_is_named(whole, part):
+    given, same = PARTS[part](whole), 0
+    rounded = whole if part != "whole numbers" else given.assign(truth=given.truth.astype(float))
+    for score in SCORES:
+        if missing := what_is_missing(score, given):
+            assert "this needs " in missing, (score.__name__, missing)
+            continue
+        found, wanted = score(given), score(rounded)
+        cut = part in ("one time", "one stage") and "time" in wanted.dims
+        wanted = PARTS[part](wanted) if cut else wanted
+        each = wanted.data_vars if isinstance(wanted, xr.Dataset) else [wanted.name]
+        for name in each if part != "one component" else ():  # a score over the others it is not
+            a, b = (x[name] if isinstance(x, xr.Dataset) else x for x in (found, wanted))
+            a = a.transpose(*b.dims).sel({k: b[k] for k in {"stage"} & set(b.dims)})
+            np.testing.assert_allclose(a, b, rtol=1e-12, err_msg=f"{score.__name__} {name}")
+        same += 1
+    assert same
+
+
+def test_functions_that_use_their_memory_again_are_followed_and_not_trusted():
+    """A buffer, and a model that writes into its input: trajectories and rates are right."""
+    held = {}
+
+    def buffered(x):
+        return np.multiply(x, 0.9, out=held.setdefault(x.shape, np.empty(x.shape)))
+
+    def in_place(x):
+        x *= 0.9
+        return x
+
+    start = np.ones(3)
+    for step in (buffered, in_place):
+        path = da.trajectory(step, start, 4)
+        np.testing.assert_allclose(path[:, 0], 0.9 ** np.arange(5), rtol=1e-15)
+        assert (start == 1).all()
+    rates, _ = da.lyapunov_exponents(buffered, np.ones((2, 3)), 20)
+    np.testing.assert_allclose(rates, np.log(0.9), rtol=1e-6)  # of differences of 1e-6
