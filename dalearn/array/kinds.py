@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .entrance import as_floats
-from .labels import is_labelled
+from .labels import check_order, is_labelled
 from .library import is_tensor
 
 NO = object()
@@ -128,7 +128,7 @@ def array(value: Any) -> Any:
         return value
     if is_tensor(value) and value.is_meta:
         return value  # it holds no numbers: the body says what device is wanted
-    labelled = is_labelled(value) or hasattr(value, "iloc")
+    labelled = is_labelled(value) or _out_of_order(value)
     for gaps in (False, True):
         try:
             floats = as_floats(np.asarray(value) if labelled else value, "it", gaps=gaps)
@@ -136,6 +136,15 @@ def array(value: Any) -> Any:
             continue
         return value if gaps or labelled else floats
     return NO
+
+
+def _out_of_order(value: Any) -> bool:
+    """Whether rows or columns of pandas stand in another order than their labels count."""
+    try:
+        check_order(value, "it") if hasattr(value, "iloc") else None
+    except ValueError:
+        return True
+    return False
 
 
 def swept(value: Any) -> Any:
