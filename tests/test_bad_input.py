@@ -986,6 +986,12 @@ TABLE = [
     ("weak-Q", lambda: run(twin(), da.WeakVar4D(Q=ones(4))), V, ["Q", "state's dimension 3", "4"]),
     ("weak-B", lambda: weak(B=ones(2)), V, ["covariance", "state's 3", "dimension 2"]),
     ("weak-B-singular", lambda: weak(B=0 * ones(3)), V, ["no inverse", "B given", "full rank"]),
+    (
+        "weak-Q-rank",
+        lambda: run(twin(), da.WeakVar4D(Q=da.Rows(ones((1, 3))))),
+        V,
+        ["Q", "rank 1", "3", "RTS"],
+    ),
     ("weak-Q-zero", lambda: run(twin(), da.WeakVar4D(Q=0 * ones(3))), V, ["zero variance"]),
     ("weak-point", lambda: weak(prior=da.Point(ones(3))), V, ["Point prior", "no inverse", "B="]),
     ("weak-start", lambda: weak(start=ones((4, 3))), V, ["start", "(4, 3)", "(..., 5, 3)"]),
@@ -1576,6 +1582,8 @@ def test_a_diverged_experiment_has_no_ranks():
 
 def test_crps_of_a_spread_that_is_no_number_is_none():
     assert np.isnan(crps_gaussian(0.0, np.nan, 1.0))
+    with pytest.raises(ValueError, match="std must be 0 or more"):
+        crps_gaussian(0.0, -1.0, 1.0)
     assert crps_gaussian(0.0, 0.0, 1.0) == 1.0
 
 

@@ -702,3 +702,38 @@ def test_every_method_diagnostic_and_covariance_is_in_the_table():
     wanted += filter(in_the_table, (getattr(da, name) for name in dir(da)))
     assert len(wanted) > 50
     assert not [w.__name__ for w in wanted if id(w) not in visited]
+
+
+def test_squares_beyond_the_range_of_the_numbers():
+    """States of 1e-25 in single precision, whose squares are 0 there; and series of 1e-200."""
+    _, out = result(units("float64")[0])
+    for size in (1e-25, 1e25):
+        u = {k: (out[k] * size).astype("f4") for k in ("mean", "std", "truth", "members")}
+        small = out.assign(u)
+        for f in (da.rmse, da.spread, da.crps, da.climatology):
+            np.testing.assert_allclose(f(small) / size, f(out), rtol=1e-5)
+        bins = (da.spread_skill(r, bins=2)["spread"] for r in (small / size, out))
+        np.testing.assert_allclose(*bins, rtol=1e-5)
+        assert da.lost(small) == da.lost(out)
+    for size in (1e-90, 1e90):
+        dimension = da.effective_dimension(out.assign(members=out["members"] * size))
+        np.testing.assert_allclose(dimension, da.effective_dimension(out), rtol=1e-9)
+    x = np.random.default_rng(0).normal(size=60).cumsum()
+    for size in (1e-200, 1e200):
+        for name, v in da.interval(x * size).items():
+            unit = 1.0 if name in ("tau", "effective") else size
+            np.testing.assert_allclose(v / unit, da.interval(x)[name], rtol=1e-9)
+
+
+@pytest.mark.parametrize("away", [1e4, 1e7])
+def test_exponents_hang_on_no_zero_of_the_state(away):
+    """Kelvin or Celsius: what a state is measured from has no part, but for lost digits."""
+    x = np.array([1.5, -1.5, 25.0]) + np.random.default_rng(0).normal(size=(3, 3))
+    model = da.Lorenz63()
+    here = da.lyapunov_exponents(model, x, steps=50, spinup=200)[0]
+    there = da.lyapunov_exponents(lambda x: model(x - away) + away, x + away, 50, spinup=200)[0]
+    there = there / model.dt  # a function has no time
+    # steps of 1e-6 of the values were a quarter of the attractor for 1e7, and the sum off by 0.2
+    np.testing.assert_allclose(there.sum(), here.sum(), atol=1e-3)
+    # directions are told apart by other lengths: over half a unit of time a factor of two or so
+    np.testing.assert_allclose(there, here, atol=2.0)

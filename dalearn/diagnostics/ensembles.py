@@ -64,6 +64,8 @@ def effective_dimension(result: xr.Dataset) -> xr.DataArray:
     def dimension(E: np.ndarray, w: np.ndarray | None = None) -> np.ndarray:
         share = np.full(E.shape[:-1], 1 / E.shape[-2]) if w is None else w
         X = share[..., None] ** 0.5 * (E - (share[..., None] * E).sum(-2, keepdims=True))
+        most = np.abs(X).max((-2, -1), keepdims=True)  # whose fourth power might be no number
+        X = X / np.where(most > 0, most, 1.0)
         G = X @ np.swapaxes(X, -1, -2) if X.shape[-2] < X.shape[-1] else np.swapaxes(X, -1, -2) @ X
         return np.trace(G, axis1=-2, axis2=-1) ** 2 / (G * G).sum((-2, -1))
 

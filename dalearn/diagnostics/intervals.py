@@ -40,11 +40,11 @@ def autocorrelation_time(series: Any) -> np.ndarray:
     if n < 4:
         raise ValueError(f"an autocorrelation needs at least 4 values, met {n}")
     with np.errstate(invalid="ignore", over="ignore"):
-        scale = np.abs(x).max(-1, keepdims=True)
+        x = x / unit_of(x)  # squares of its own unit might be no numbers
         x = x - x.mean(-1, keepdims=True)
         f = np.fft.rfft(x, 2 * n, axis=-1)  # padded: no wrap
         gamma = np.fft.irfft((f * f.conj()).real, axis=-1)[..., : n // 2 * 2] / n
-        varies = gamma[..., :1] > (8 * np.finfo(float).eps * scale) ** 2
+        varies = gamma[..., :1] > (8 * np.finfo(float).eps) ** 2
         rho = gamma / np.where(varies, gamma[..., :1], np.nan)
         pairs = rho[..., ::2] + rho[..., 1::2]
         kept = np.logical_and.accumulate(pairs > 0, axis=-1)
@@ -99,10 +99,10 @@ def interval(
         raise ValueError(f"the series has the dimensions {series.dims}, wanted {dim!r} among them")
     moved = series.transpose(..., dim)
     x = np.asarray(moved.values, dtype=float)
-    n, variance = x.shape[-1], x.var(-1)
-    with np.errstate(invalid="ignore"):
-        round_off = 8 * np.finfo(float).eps * np.abs(x).max(-1)
-    flat = variance <= round_off**2  # constant: the mean is known
+    unit = unit_of(x)
+    x = x / unit
+    n, variance, unit = x.shape[-1], x.var(-1), unit[..., 0]
+    flat = variance <= (8 * np.finfo(float).eps) ** 2  # constant: the mean is known
     if batches is None:
         tau = np.where(flat, 1.0, autocorrelation_time(x))
         mean, effective = x.mean(-1), n / tau
@@ -120,15 +120,22 @@ def interval(
         effective, freedom = n / tau, float(batches - 1)
     half = stdtrit(freedom, (1 + level) / 2) * error
     found = {
-        "mean": mean,
-        "low": mean - half,
-        "high": mean + half,
-        "error": error,
+        "mean": mean * unit,
+        "low": (mean - half) * unit,
+        "high": (mean + half) * unit,
+        "error": error * unit,
         "tau": tau,
         "effective": effective,
     }
     rest = moved.isel({dim: 0}, drop=True)
     return xr.Dataset({k: (rest.dims, v) for k, v in found.items()}, rest.coords)
+
+
+def unit_of(x: np.ndarray) -> np.ndarray:
+    """The power of two above the sizes of each row, `(..., 1)`: to divide by it is exact."""
+    size = np.abs(x).max(-1, keepdims=True)
+    power = np.frexp(np.where(np.isfinite(size), size, 1.0))[1]
+    return np.ldexp(1.0, np.clip(power, -1000, 1000))
 
 
 def _without_masked(series: Any, level: float, dim: str, batches: int | None) -> xr.Dataset:
@@ -181,7 +188,9 @@ def spread_skill(
     if stage not in late["stage"]:
         raise ValueError(f"met the stage {stage!r}, wanted one of {late['stage'].values}")
     late = late.sel(stage=stage)
-    variance, square = xr.broadcast(late["std"] ** 2, (late["mean"] - truth_of(late)) ** 2)
+    variance, square = xr.broadcast(
+        late["std"].astype(float) ** 2, (late["mean"] - truth_of(late)).astype(float) ** 2
+    )
     pool = [d for d in variance.dims if d != "scheme"]
 
     def binned(v: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, ...]:

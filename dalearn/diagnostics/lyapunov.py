@@ -17,8 +17,8 @@ def lyapunov_exponents(
 
     `count` tangent vectors are carried along each trajectory and made orthogonal by QR after every
     step; exponent i is the mean of log |R_ii| / dt. Tangents are central differences of the model,
-    exact to about nine digits. Each component is measured in units of its largest value in the
-    spin-up, so that the units of x do not matter.
+    exact to about nine digits, to six where components vary by a millionth of their values. Each
+    is measured in units of its largest value in the spin-up: the units of x do not matter.
 
     Args:
         model: one step, for states `(..., n)`.
@@ -51,12 +51,12 @@ def lyapunov_exponents(
     x = xp.astype(x, xp.float64)
     total = xp.zeros((x.shape[0], count), dtype=x.dtype, device=device(x))
     Q = xp.broadcast_to(eye(n, x)[:, :count], (x.shape[0], n, count))
-    most, unit = xp.abs(x), xp.ones_like(x[0])
+    low, high, unit, share = x, x, xp.ones_like(x[0]), 1.0
     for k in range(spinup + steps):
         if k in (0, spinup):
-            before, unit = unit, _units(most)
+            before, (unit, share) = unit, _units(low, high)
             Q = xp.linalg.qr(Q * (before / unit)[:, None])[0]
-        h = 1e-6 * max(1.0, float(xp.max(xp.abs(x) / unit)))
+        h = 1e-6 * share * max(1.0, float(xp.max(xp.abs(x) / unit)))
         away = h * unit * xp.moveaxis(Q, -1, 0)  # (count, b, n)
         ahead = 1 * model(x + away)  # a copy: the model may use its memory again
         tangents = (ahead - model(x - away)) / (2 * h * unit)
@@ -65,13 +65,24 @@ def lyapunov_exponents(
         if k >= spinup:
             total = total + xp.log(xp.abs(xp.linalg.diagonal(R)))
         else:
-            most = xp.maximum(most, xp.abs(x))
+            low, high = xp.minimum(low, x), xp.maximum(high, x)
     rates = to_numpy(total) / (steps * float(getattr(model, "dt", 1.0)))
     return rates.mean(0), rates.std(0, ddof=1) / len(rates) ** 0.5
 
 
-def _units(most: Array) -> Array:
-    """The largest of the sizes `(b, n)` of each component, `(n,)`; 1 where that is 0."""
-    xp = array_namespace(most)
-    most = xp.max(most, axis=0)
-    return xp.where(most > 0, most, xp.ones_like(most))
+def _units(low: Array, high: Array) -> tuple[Array, float]:
+    """The largest size of each component, `(n,)`, and the share of it that a difference may be.
+
+    That is less than 1 where a component varies little about a large value: a step of a millionth
+    of the value would leave its range. A power of 2/3 balances round-off and curvature.
+
+    Args:
+        low: the least values `(b, n)` of each trajectory.
+        high: the largest.
+    """
+    xp = array_namespace(low)
+    most = xp.max(xp.maximum(xp.abs(low), xp.abs(high)), axis=0)
+    unit = xp.where(most > 0, most, xp.ones_like(most))
+    varied = (xp.max(high, axis=0) - xp.min(low, axis=0)) / unit
+    varied = xp.where(varied > 0, varied, xp.ones_like(varied))  # not of a constant
+    return unit, min(1.0, max(1e-6, 100 * float(xp.min(varied)))) ** (2 / 3)

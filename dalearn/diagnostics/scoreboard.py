@@ -60,7 +60,7 @@ def lost(result: xr.Dataset, skip: int | None = None, fraction: float = 0.5) -> 
 
     error = late["mean"] - from_cycle(truth, skip)
     finite = np.isfinite(error).all(("time", "x"))
-    e, s = size(error**2), size(late["std"] ** 2)
+    e, s = size(error**2), size(late["std"].astype(float) ** 2)
     bad = (e > USELESS) | ((e > fraction) & ~(e <= CLAIMED * s))
     return (bad | ~finite).rename("lost")
 

@@ -86,7 +86,8 @@ def rmse(result: xr.Dataset) -> xr.DataArray:
         ValueError: the result holds no truth.
     """
     truth = truth_of(result, "mean", "x")
-    return (((result["mean"] - truth) ** 2).mean("x", skipna=False) ** 0.5).rename("rmse")
+    error = (result["mean"] - truth).astype(float)  # whose squares fit single precision seldom
+    return ((error**2).mean("x", skipna=False) ** 0.5).rename("rmse")
 
 
 @typed
@@ -102,7 +103,7 @@ def spread(result: xr.Dataset) -> xr.DataArray:
         DataArray `(case..., time, stage)`, in the state's units.
     """
     check_result(result, "std", "x")
-    return ((result["std"] ** 2).mean("x", skipna=False) ** 0.5).rename("spread")
+    return ((result["std"].astype(float) ** 2).mean("x", skipna=False) ** 0.5).rename("spread")
 
 
 @typed
@@ -121,6 +122,9 @@ def crps_gaussian(mean: Array, std: Array, truth: Array) -> Any:
     Returns:
         The score, in the units of the truth.
 
+    Raises:
+        ValueError: a negative standard deviation.
+
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, J. Am.
     Stat. Assoc. 102, 2007.
     """
@@ -128,6 +132,8 @@ def crps_gaussian(mean: Array, std: Array, truth: Array) -> Any:
 
     mean, std, truth = (gaps_as_nan(a) for a in (mean, std, truth))
     error = truth - mean
+    if np.any(std < 0):
+        raise ValueError("std must be 0 or more, met a negative number")
     point = std == 0
     z = error / np.where(point, 1.0, std)
     with np.errstate(over="ignore"):  # a spread of almost nothing: the density there is 0
@@ -297,4 +303,5 @@ def climatology(result: xr.Dataset) -> xr.DataArray:
     Raises:
         ValueError: the result holds no truth.
     """
-    return (truth_of(result, "time", "x").var("time").mean("x") ** 0.5).rename("climatology")
+    truth = truth_of(result, "time", "x").astype(float)
+    return (truth.var("time").mean("x") ** 0.5).rename("climatology")

@@ -38,6 +38,7 @@ from ...array import (
 from ...array.derivative import linearize
 from ...covariances.base import Covariance
 from ...covariances.given import as_covariance
+from ...covariances.roots import Rows
 from ...problem.like import ProblemLike, Stepwise, stepwise
 from ..background import as_background, background, check_batch
 from ..base import Cycle, start
@@ -170,6 +171,12 @@ class WeakVar4D:
             raise ValueError(
                 f"WeakVar4D wants Q of the state's dimension {problem.n}, met {met}; give the "
                 "problem noise=, or WeakVar4D(Q=...); Var4D is for a model without errors"
+            )
+        if isinstance(Q, Rows) and Q.controls < Q.n:
+            raise ValueError(
+                f"WeakVar4D wants a Q with an inverse, met one of rank {Q.controls} in {Q.n} "
+                "dimensions; give WeakVar4D(Q=...) of full rank, with small variances where the "
+                "model has no errors, or use RTS or ExtendedKF"
             )
         check_batch(Q, problem, "Q")
         return Q
