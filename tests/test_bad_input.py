@@ -1330,6 +1330,7 @@ def test_layout_of_the_arrays_does_not_matter(method, library):
 
 
 @pytest.mark.filterwarnings("ignore:.*is not resolved")  # a spread of 1e-150, see test_resolved
+@pytest.mark.filterwarnings("ignore:round-off moves")
 @each
 def test_absurd_numbers_end_as_divergence_or_not_at_all(method):
     problem = linear(batch=2)
@@ -1342,6 +1343,7 @@ def test_absurd_numbers_end_as_divergence_or_not_at_all(method):
         assert np.isfinite(run(changed, method)["mean"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:round-off moves")  # in units of so small a spread
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("ratio", [1e-1, 1e-4, 1e-7, 1e-10, 1e-15])
 def test_etkf_stays_exact_when_errors_are_far_smaller_than_the_spread(dtype, ratio):
