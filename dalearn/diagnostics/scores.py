@@ -1,7 +1,4 @@
-"""Scores cycle by cycle: errors, spread, and calibration.
-
-Diagnostics read only the Dataset of `assimilate` or `compare`, vectorised over every case.
-"""
+"""Scores cycle by cycle, from the Dataset of a run alone: errors, spread, and calibration."""
 
 from __future__ import annotations
 
@@ -86,7 +83,7 @@ def rmse(result: xr.Dataset) -> xr.DataArray:
         ValueError: the result holds no truth.
     """
     truth = truth_of(result, "mean", "x")
-    error = (result["mean"] - truth).astype(float)  # whose squares fit single precision seldom
+    error = (result["mean"] - truth).astype(float)  # it will be squared
     return ((error**2).mean("x", skipna=False) ** 0.5).rename("rmse")
 
 
@@ -122,9 +119,6 @@ def crps_gaussian(mean: Array, std: Array, truth: Array) -> Any:
     Returns:
         The score, in the units of the truth.
 
-    Raises:
-        ValueError: a negative standard deviation.
-
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, J. Am.
     Stat. Assoc. 102, 2007.
     """
@@ -132,8 +126,6 @@ def crps_gaussian(mean: Array, std: Array, truth: Array) -> Any:
 
     mean, std, truth = (gaps_as_nan(a) for a in (mean, std, truth))
     error = truth - mean
-    if np.any(std < 0):
-        raise ValueError("std must be 0 or more, met a negative number")
     point = std == 0
     z = error / np.where(point, 1.0, std)
     with np.errstate(over="ignore"):  # a spread of almost nothing: the density there is 0

@@ -94,9 +94,10 @@ def factored(S: Array, d: Array, w: Array | None = None) -> tuple[Array, Array]:
     U = xp.linalg.qr(rows).R
     inverse = xp.linalg.solve(U[..., :size, :size], one)
     v = (inverse @ U[..., :size, size:]).mT @ B.mT
-    known = B @ inverse
+    known, eps = B @ inverse, float(xp.finfo(S.dtype).eps)
     pull = (d - v @ S) @ S.mT - size * (v if w is None else v + w)
-    v = v + (pull @ known) @ known.mT  # what round-off left of the first
+    clear = eps * xp.max(xp.abs(S), axis=(-2, -1), keepdims=True) < 1e-3  # of round-off
+    v = v + xp.where(clear, pull @ known @ known.mT, 0 * v)  # what it left of the first
     if w is None:
         with no_grad(S):
             warn_unexplained(d, v @ S, xp.abs(S), known)
