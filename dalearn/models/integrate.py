@@ -67,7 +67,22 @@ def rk4(f: Operator, x: Array, dt: float) -> Array:
     k2 = f(x + (dt / 2) * k1)
     k3 = f(x + (dt / 2) * k2)
     k4 = f(x + dt * k3)
+    if _shared(k1, k2, k3):
+        return rk4(_copying(f), x, dt)
     return x + (dt / 6) * (k1 + 2 * (k2 + k3) + k4)
+
+
+def _shared(a: Any, b: Any, c: Any = None) -> bool:
+    """Whether results of a function lie in the same memory, so that the first are lost."""
+    if a is b or c is a or c is b:
+        return True
+    view = "_base" if is_tensor(a) else "base"  # of what it is a view, or None
+    first = getattr(a, view, None)
+    return first is not None and any(first is getattr(k, view, None) for k in (b, c))
+
+
+def _copying(f: Operator) -> Operator:
+    return lambda x: f(x) + 0.0
 
 
 def imex3(f: Operator, rate: Any, x: Array, dt: float) -> Array:
@@ -94,6 +109,8 @@ def imex3(f: Operator, rate: Any, x: Array, dt: float) -> Array:
     f1 = f(x)
     x2 = (x + (g * dt) * f1) * solve
     f2, r2 = f(x2), rate * x2
+    if _shared(f1, f2):
+        return imex3(_copying(f), rate, x, dt)
     x3 = (x + dt * ((g - 1) * f1 + 2 * (1 - g) * f2 + (1 - 2 * g) * r2)) * solve
     return x + (dt / 2) * ((f2 + r2) + (f(x3) + rate * x3))
 
@@ -155,6 +172,8 @@ def etdrk4(
     fa = f(a)
     fb = f(half * v + Q * fa)
     fc = f(half * a + Q * (2 * fb - f1))
+    if _shared(f1, fa, fb):
+        return etdrk4(_copying(f), v, coefficients)
     return whole * v + c1 * f1 + (2 * c2) * (fa + fb) + c3 * fc
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import dalearn as da
+from dalearn.models.integrate import etd_coefficients, etdrk4, imex3, rk4
 
 R3 = np.ones(3)
 NUMPY, TORCH = np.ones(1), torch.ones(1, dtype=torch.float64)
@@ -298,3 +299,31 @@ def test_a_point_is_moved_in_its_own_scale():
         return 0.9 * x
 
     check(f, point)
+
+
+@pytest.mark.parametrize("library", [np, torch], ids=["numpy", "torch"])
+@pytest.mark.parametrize("view", [False, True])
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_tendency_that_uses_buffers_in_turn_is_integrated_as_it_is_meant(library, view, k):
+    """The stages of a Runge-Kutta step stand side by side: the first must not be lost."""
+    held = [library.zeros((2, 3), dtype=library.float64) for _ in range(k)]
+    turn = iter(range(100))
+
+    def reusing(x):
+        out = held[next(turn) % k]
+        out[...] = -x + x * x
+        return out[...] if view else out
+
+    x = library.asarray([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]], dtype=library.float64)
+    rate = library.asarray([-1.0, -2.0, -3.0], dtype=library.float64)
+    parts = etd_coefficients(rate, 0.1)
+    for step in (
+        lambda f: rk4(f, x, 0.1),
+        lambda f: imex3(f, rate, x, 0.1),
+        lambda f: etdrk4(f, x, parts),
+    ):
+        assert (
+            library.equal(step(reusing), step(lambda x: -x + x * x))
+            if library is torch
+            else (np.array_equal(step(reusing), step(lambda x: -x + x * x)))
+        )

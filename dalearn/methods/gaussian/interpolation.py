@@ -43,7 +43,7 @@ from ..background import as_background, background, climate
 from ..base import Cycle, start, tangent
 from .affine import Affine
 from .kalman import kalman_update
-from .square_root import Gain, gain, variance
+from .square_root import Gain, gain
 
 
 @typed
@@ -104,8 +104,7 @@ class OI:
             xa = start(problem)[0]
             factor = lift(self.factor, problem.like, problem.batch, "factor")
             X = factor**0.5 * background(self.B, problem, "OI(B=...)").rows()
-            B, std = Rows(X), variance(X) ** 0.5
-            once, recall = Affine(self.operator_jacobian, problem), Recall()
+            B, once, recall = Rows(X), Affine(self.operator_jacobian, problem), Recall()
             mean = None if self.cycled else climate(problem, "use OI(cycled=True)")[0]
         for k in range(len(problem)):
             with no_grad(problem.like):
@@ -116,7 +115,7 @@ class OI:
                 if is_linear(observe.operator):
                     h, H = once(observe.operator, x, X)
                 else:
-                    h, H = tangent(self.operator_jacobian, observe.operator, x, std)
+                    h, H = tangent(self.operator_jacobian, observe.operator, x, B.deviations())
                 found, after = recall(H, (X, R), partial(_taught, X, H, R))
                 xa, _ = found.update(x, R.whiten((y - h)[..., None, :]))
             yield Cycle(forecast, Gaussian.unchecked(xa, after))
