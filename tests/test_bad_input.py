@@ -1585,6 +1585,8 @@ def test_a_diverged_experiment_has_no_ranks():
 def test_crps_of_a_spread_that_is_no_number_is_none():
     assert np.isnan(crps_gaussian(0.0, np.nan, 1.0))
     assert crps_gaussian(0.0, 0.0, 1.0) == 1.0
+    with pytest.raises(ValueError, match="std must be >= 0, met -1"):
+        crps_gaussian(0.0, np.array([np.nan, -1.0]), 1.0)
 
 
 def test_one_cycle_has_no_climatology_to_be_lost_against():

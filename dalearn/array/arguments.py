@@ -30,6 +30,9 @@ LATER = {  # names that many files import for the type checker alone, and where 
 }
 
 
+WITHIN = ("dalearn", "contextlib", "tqdm")  # what stands between a warning and the user's line
+
+
 class Rule(NamedTuple):
     """What a value must be, in words, and a function that gives it back, or NO."""
 
@@ -98,7 +101,7 @@ def warn(message: str, kind: type[Warning] = UserWarning) -> None:
         kind: the class of the warning.
     """
     level, frame = 2, sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and _home(frame) in ("dalearn", "contextlib"):
+    while frame is not None and _home(frame) in WITHIN:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, kind, stacklevel=level)
 

@@ -107,9 +107,7 @@ def spread(result: xr.Dataset) -> xr.DataArray:
 def crps_gaussian(mean: Array, std: Array, truth: Array) -> Any:
     """Continuous ranked probability score of N(mean, std^2), elementwise; smaller is better.
 
-        s [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)],  z = (truth - mean) / s;
-
-    |truth - mean| where s = 0.
+        s [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)],  z = (truth - mean) / s;  |s z| for s = 0.
 
     Args:
         mean: of the forecast.
@@ -119,19 +117,22 @@ def crps_gaussian(mean: Array, std: Array, truth: Array) -> Any:
     Returns:
         The score, in the units of the truth.
 
+    Raises:
+        ValueError: for a standard deviation below 0.
+
     Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, J. Am.
     Stat. Assoc. 102, 2007.
     """
     from scipy.special import ndtr
 
     mean, std, truth = (gaps_as_nan(a) for a in (mean, std, truth))
-    error = truth - mean
-    point = std == 0
+    if (std < 0).any():
+        raise ValueError(f"std must be >= 0, met {np.nanmin(std):.3g}")
+    error, point = truth - mean, std == 0
     z = error / np.where(point, 1.0, std)
     with np.errstate(over="ignore"):  # a spread of almost nothing: the density there is 0
         phi = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-    value = std * (z * (2 * ndtr(z) - 1) + 2 * phi - 1 / np.sqrt(np.pi))
-    return np.where(point, abs(error), value)
+    return np.where(point, abs(error), std * (z * (2 * ndtr(z) - 1) + 2 * phi - np.pi**-0.5))
 
 
 @typed

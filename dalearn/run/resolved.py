@@ -33,18 +33,21 @@ def still(belief: Belief) -> Array:
     return alike if belief.weights is None else xp.ones_like(alike)
 
 
-def unresolved(mean: np.ndarray, std: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+def unresolved(
+    mean: np.ndarray, std: np.ndarray, fixed: np.ndarray, limit: float = LIMIT
+) -> np.ndarray:
     """Where the mean may be wrong by more than 0.01 of its standard deviation, from round-off.
 
     Args:
         mean: by stage, each made from those before, `(..., stages, n)`.
         std: standard deviations, the same.
         fixed: components that may have none, `(..., n)`.
+        limit: units of round-off in a standard deviation, from which on it is resolved.
 
     Returns:
         Booleans `(..., stages, n)`. A standard deviation of 0 counts where there was one before.
     """
-    eps = LIMIT * np.finfo(mean.dtype).eps
+    eps = limit * np.finfo(mean.dtype).eps
     before = np.zeros_like(std[..., :1, :])
     with np.errstate(over="ignore", invalid="ignore"):
         own = abs(mean)
@@ -75,9 +78,11 @@ def warn_unresolved(result: xr.Dataset, prior: Belief, fixed: Array, method: Any
         _warn(method, "the prior", at, x.dtype, abs(float(x[at])), float(d[at]), int(bad.sum()))
     mean, std = (result[name].values for name in ("mean", "std"))
     size = max(float(mean.max()), -float(mean.min())) + float(std.max())
-    if std.min() > LIMIT * np.finfo(mean.dtype).eps * size:  # the usual case, with no array made
+    enlarged = getattr(method, "enlarged", None)  # by differences of numbers close together
+    limit = LIMIT * (1.0 if enlarged is None else enlarged(mean.shape[-1]))
+    if std.min() > limit * np.finfo(mean.dtype).eps * size:  # the usual case, with no array made
         return
-    bad = unresolved(mean, std, to_numpy(fixed)[..., None, :])
+    bad = unresolved(mean, std, to_numpy(fixed)[..., None, :], limit)
     bad &= ~result["diverged"].values[..., None, None, None]  # these are marked
     if not bad.any():
         return

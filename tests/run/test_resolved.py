@@ -76,6 +76,18 @@ def test_a_spread_far_beyond_the_errors_of_the_data_is_told(method):
             assert not (told and factor < (3e3 if single else 1e12)), factor
 
 
+def test_a_warning_of_a_cycle_points_at_the_line_that_runs():
+    """Between them stand the package, the progress bar and contexts."""
+    E = da.Ensemble(np.random.default_rng(0).normal(size=(3, 4)))
+    see = da.Observation(da.identity, np.full(4, 1e-28))
+    p = da.Problem(da.identity, see, E, np.ones((1, 4)))
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always")
+        da.assimilate(p, da.ETKF(3))
+    assert any("round-off moves" in str(w.message) for w in met)
+    assert {w.filename for w in met} == {__file__}
+
+
 def test_the_warning_names_method_component_case_time_and_sizes():
     p = growing(1e14)[0].expand((3,))
     words = (
@@ -155,3 +167,20 @@ def test_the_spread_of_members_of_which_one_has_nearly_all_weight(rest, like):
     pairs = three[0] * three[1] + three[1] * three[2] + three[0] * three[2]
     factor = unbiased(da.array.convert(three, like))
     assert float(factor[0]) == pytest.approx(0.5 / pairs, rel=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.1, 1e-2, 1e-3])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e3])
+@pytest.mark.parametrize("like", [F64, F32], ids=["float64", "float32"])
+def test_close_sigma_points_lose_digits_and_say_so(alpha, offset, like):
+    """Their differences are divided by their distance, alpha sqrt(n), twice."""
+    H, A = np.array([[1.0, 0.2], [0.1, 1.0]]), np.array([[0.8, 0.6], [-0.6, 0.8]])
+    x, error = offset + np.zeros(2), np.array([[0.3, -0.2], [0.1, 0.4]])
+    y = np.stack([H @ A @ x, H @ A @ A @ x]) + error
+    see = da.Observation(H, np.ones(2))
+    p = da.Problem(da.Linear(A), see, da.Gaussian(x, np.ones(2)), y, noise=np.full(2, 0.1))
+    wanted = posterior(p)
+    good, off, told = honest(p.to(like), wanted, da.UKF(alpha))
+    assert good, off
+    if alpha == 1 or (like is F64 and offset < 1e3):
+        assert not told

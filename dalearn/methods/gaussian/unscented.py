@@ -201,6 +201,17 @@ class UKF:
                 f"beta = {self.beta!r}, kappa = {self.kappa!r}"
             )
 
+    def enlarged(self, n: int) -> float:
+        """How much a mean of n sigma points enlarges the round-off of their images, 1 / c^2 or 1.
+
+        Args:
+            n: the state's dimension.
+
+        Returns:
+            A factor, at least 1.
+        """
+        return max(1.0, 1 / (self.alpha**2 * (n + self.kappa)))
+
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time.
 
