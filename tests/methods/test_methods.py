@@ -89,6 +89,7 @@ def test_a_batch_on_torch_is_the_experiments_one_by_one(example):
 
 
 @each
+@pytest.mark.filterwarnings("ignore:UKF.alpha=0.01.*is not resolved")  # such close points: told
 def test_float32_is_kept(example):
     problem = easy(example)
     result = run(problem.to(np.zeros(1, np.float32)), example.method)
