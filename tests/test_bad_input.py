@@ -29,7 +29,19 @@ from dalearn.array import (
 )
 from dalearn.array.tridiagonal import block_cholesky
 from dalearn.diagnostics.scores import crps_gaussian
-from dalearn.methods import Cycle, enkf, etkf, gauss_newton, kalman_update, oi, reweight, ukf
+from dalearn.methods import (
+    Cycle,
+    denkf,
+    enkf,
+    enkf_n,
+    ensrf,
+    etkf,
+    gauss_newton,
+    kalman_update,
+    oi,
+    reweight,
+    ukf,
+)
 from dalearn.methods.variational.weak_cost import WeakCost
 
 ones = np.ones
@@ -202,6 +214,7 @@ NORMED = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3)).dou
 TORCH = da.Gaussian(tensor(3), tensor(3))
 NAN = np.array([0.0, np.nan, 0.0])
 E64, Y64 = np.random.default_rng(0).normal(size=(2, 5, 3))
+WEIGHTED = da.Ensemble(E64, np.full(5, 0.2))
 D64 = Y64 - Y64.mean(0)
 Q4 = da.Diagonal(ones(4))
 CLOUD = da.Ensemble(E64)
@@ -1118,6 +1131,15 @@ TABLE = [
     ("etkf-vector", lambda: etkf(E64[0], Y64, ones(3), R3), V, ["E (3,)", "(..., N, n)"]),
     ("etkf-members", lambda: etkf(E64, Y64[:4], ones(3), R3), V, ["(5, 3)", "(4, 3)"]),
     ("etkf-R", lambda: etkf(E64, Y64, ones(3), Q4), V, ["R of dimension 4", "R of m"]),
+    *(
+        (
+            f"{f.__name__}-weights",
+            lambda f=f, a=a: f(WEIGHTED, Y64, ones(3), R3, *a),
+            V,
+            ["weights (5,)"],
+        )
+        for f, a in ((etkf, ()), (denkf, ()), (ensrf, ()), (enkf_n, ()), (enkf, (Y64,)))
+    ),
     ("etkf-R-one", lambda: etkf(E64, Y64, ones(3), da.Diagonal([1.0])), V, ["dimension 1"]),
     ("enkf-one", lambda: enkf(E64[:1], Y64[:1], ones(3), R3, D64[:1]), V, ["N >= 2", "(1, 3)"]),
     ("enkf-errors", lambda: enkf(E64, Y64, ones(3), R3, D64[0]), V, ["D (3,)", "(..., 5, 3)"]),

@@ -49,6 +49,7 @@ def prior_of(E: Array | Ensemble, Y: Array, y: Array, R: Covariance) -> Ensemble
     prior = E if isinstance(E, Ensemble) else Ensemble.unchecked(E)
     array_namespace(prior.members, Y, y)  # one library, or a clear error
     check_update(prior.members, Y, y, R)
+    prior._check_equal()
     return prior
 
 
