@@ -49,9 +49,9 @@ def linearize(f: Operator, x: Array, scale: Array | None = None) -> tuple[Array,
         ValueError: when its result does not depend on `x` through recorded operations.
     """
     if not is_tensor(x):
-        linear = getattr(f, "linear", False) is True
-        if linear and (not has_torch() or not np.any(f(0 * x))):
-            return _columns(f, x)
+        zero = f(0 * x) if getattr(f, "linear", False) is True else None
+        if zero is not None and not (has_torch() and np.any(zero)):
+            return f(x), np.moveaxis(f(0 * x + _units(x)) - zero, 0, -1)
         if not has_torch():
             return finite_difference(f, x, scale)
     import torch
@@ -151,12 +151,6 @@ def _units(x: Array) -> Array:
     """The unit vectors e_i, `(n, 1, ..., 1, n)`, to be added to `x (..., n)`."""
     n = x.shape[-1]
     return array_namespace(x).reshape(eye(n, x), (n, *(1,) * (x.ndim - 1), n))
-
-
-def _columns(f: Operator, x: Array) -> tuple[Array, Array]:
-    """Value and Jacobian of a linear function: its columns are f(e_i) - f(0)."""
-    xp, zero = array_namespace(x), 0 * x
-    return f(x), xp.moveaxis(f(zero + _units(x)) - f(zero), 0, -1)
 
 
 def pushforward(f: Operator, x: Array, rows: Array) -> tuple[Array, Array]:

@@ -140,8 +140,10 @@ def array(value: Any) -> Any:
 
 def _out_of_order(value: Any) -> bool:
     """Whether rows or columns of pandas stand in another order than their labels count."""
+    if not hasattr(value, "iloc"):
+        return False
     try:
-        check_order(value, "it") if hasattr(value, "iloc") else None
+        check_order(value, "it")
     except ValueError:
         return True
     return False

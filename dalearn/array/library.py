@@ -190,9 +190,7 @@ def convert(x: Any, like: Array) -> Array:
         import torch
 
         if not is_tensor(x):
-            x = np.asarray(
-                to_numpy(x), order="C"
-            )  # not ascontiguousarray: it adds an axis to a number
+            x = np.asarray(to_numpy(x), order="C")  # ascontiguousarray adds an axis to a number
             x = torch.as_tensor(x if x.flags.writeable else x.copy())
         floating = x.dtype.is_floating_point or x.ndim == 0
         return x.to(device=like.device, dtype=like.dtype if floating else None)

@@ -219,8 +219,9 @@ def trajectory(step: Operator, x: Array, steps: int) -> Array:
     check_count("steps", steps, 0)
     xp = array_namespace(x)
     states = [x]
-    x = x.clone() if (torch := is_tensor(x)) else x.copy()
+    copied = type(x).clone if is_tensor(x) else np.copy
+    x = copied(x)
     for _ in range(steps):  # a step may write into what it took, or into what it gave
         x = step(x)
-        states.append(x.clone() if torch else x.copy())
+        states.append(copied(x))
     return xp.stack(states, axis=-2)

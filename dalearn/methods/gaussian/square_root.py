@@ -88,8 +88,7 @@ def settled(X: Array) -> Array:
             not repeat.
 
     Returns:
-        X, each number off by less than the round-off that made it; tensors, and single precision,
-        as they are.
+        X, each number within a share of 2^-49 of itself; tensors and single precision as they are.
     """
     if not isinstance(X, np.ndarray) or X.dtype != np.float64:
         return X

@@ -202,13 +202,13 @@ class UKF:
             )
 
     def enlarged(self, n: int) -> float:
-        """How much a mean of n sigma points enlarges the round-off of their images, 1 / c^2 or 1.
+        """How much the mean of the sigma points enlarges the round-off of their images.
 
         Args:
             n: the state's dimension.
 
         Returns:
-            A factor, at least 1.
+            1 / c^2 where they lie c < 1 standard deviations from the mean, else 1.
         """
         return max(1.0, 1 / (self.alpha**2 * (n + self.kappa)))
 
