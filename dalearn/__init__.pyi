@@ -88,6 +88,7 @@ from .models import Advection as Advection
 from .models import Burgers as Burgers
 from .models import Burgers2D as Burgers2D
 from .models import History as History
+from .models import InterpolatedRuns as InterpolatedRuns
 from .models import Kolmogorov as Kolmogorov
 from .models import KuramotoSivashinsky as KuramotoSivashinsky
 from .models import Landscape as Landscape

@@ -28,6 +28,7 @@ from dalearn.array import (
     streams,
 )
 from dalearn.array.tridiagonal import block_cholesky
+from dalearn.cases import ld_ensf
 from dalearn.diagnostics.scores import crps_gaussian
 from dalearn.methods import (
     Cycle,
@@ -676,6 +677,31 @@ TABLE = [
         lambda: da.Subcycled(da.models.Kolmogorov(8, wavenumber=2), 2, courant=-1),
         V,
         ["courant positive", "-1", "None"],
+    ),
+    (
+        "interpolated-few",
+        lambda: da.InterpolatedRuns(np.eye(3)[:, :2], np.ones((3, 5))),
+        V,
+        ["met 3 runs", "at least 4", "2 parameters"],
+    ),
+    (
+        "interpolated-shapes",
+        lambda: da.InterpolatedRuns(np.arange(5.0), np.ones((5, 2))),
+        V,
+        ["parameters (S, p)", "met (5,)"],
+    ),
+    # --- the set-ups of LD-EnSF
+    (
+        "ld-ensf-sensors",
+        lambda: ld_ensf.twin(ld_ensf.kolmogorov(), 1, sensors=65),
+        V,
+        ["sensors", "65", "64"],
+    ),
+    (
+        "ld-ensf-noise",
+        lambda: ld_ensf.twin(ld_ensf.kolmogorov(), 1, noise=1.5),
+        V,
+        ["noise", "1.5"],
     ),
     # --- parameters
     ("joint-problem", lambda: joint(problem=RESULT), T, ["Problem", "Dataset"]),

@@ -200,7 +200,7 @@ def chosen(call, label) -> bool:
 # Where another form does not mean the same, and is refused: a function of arrays does not know the
 # names of axes and wants one library; a formula computes with what it is given, unchecked.
 UNLIKE = re.compile(
-    r"(methods\.[a-z]\w*|trajectory|lyapunov_exponents|neural\.(windows|pairs)|POD|POD.fit|profile|"
+    r"(methods\.[a-z]\w*|trajectory|lyapunov_exponents|neural\.(windows|pairs)|POD|POD.fit|InterpolatedRuns|profile|"
     r"adjoint_test|gradient_test|Normalisation.fit|interval|plot.attractor|nmc|neural.Normalisation|"
     r"diagnostics.crps_gaussian|Ensemble)\.\w+ (DataArray|tensor)|"
     r"(rk4|models.integrate\.\w+|linearize|finite_difference)\.|"

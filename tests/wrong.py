@@ -141,6 +141,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Ensemble": {"members": E},
     "Every": {"step": 1},
     "History": {"module": half, "length": 2},
+    "InterpolatedRuns": {"parameters": Z[:8, :1], "runs": Z.reshape(8, 5, 3)},
     "Latent": {"model": half},
     "Hybrid": {"parts": ((1.0, R), (0.5, R))},
     "Localization.plane": {"shape": (3, 1)},

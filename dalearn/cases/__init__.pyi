@@ -1,5 +1,6 @@
 # The names of this room; `__init__.py` loads each when it is first used.
 
+from . import ld_ensf as ld_ensf
 from . import lorenz63 as lorenz63
 from . import shallow_water as shallow_water
 from .case import Case as Case

@@ -4,6 +4,7 @@ from .advection import Advection
 from .burgers import Burgers
 from .burgers2d import Burgers2D
 from .coders import Coder, Extended, reconstruction_error
+from .interpolated import InterpolatedRuns
 from .kolmogorov import Kolmogorov
 from .kuramoto_sivashinsky import KuramotoSivashinsky
 from .landscape import Landscape
@@ -25,6 +26,7 @@ __all__ = [
     "Coder",
     "Extended",
     "History",
+    "InterpolatedRuns",
     "Kolmogorov",
     "KuramotoSivashinsky",
     "Landscape",
