@@ -103,6 +103,11 @@ DATES = xr.DataArray(Z[:4], dims=("time", "x"), coords={"time": [0.01, 0.02, 0.0
 FOLDER = Path(tempfile.mkdtemp(prefix="dalearn"))
 CARD = da.neural.Card("make", "none", 0, {"rmse": 1.0})
 da.neural.save_weights(net(), FOLDER / "net.safetensors", CARD)
+LINE = np.linspace(-1, 1, 4)
+BOX = tensor(np.stack(np.meshgrid(LINE, LINE), -1).reshape(16, 2))
+RUNS = torch.sin(2 * BOX.sum(-1))[None, None, :, None] * torch.ones(3, 4, 16, 2).double()
+PLANE = da.neural.Harmonics((2, 2), 2).double()
+LATENT = da.neural.LDNet(1, da.neural.InBasis(3, PLANE, (4,)), (4,)).double()
 
 # a value for each parameter that has no default, by its name
 VALID: dict[str, Any] = {
@@ -138,6 +143,8 @@ SKILL = {"rmse": da.rmse(RESULT), "spread": da.spread(RESULT)}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "Autoencoder": {"encoder": net(3, 2), "decoder": net(2, 3), "shape": (3,)},
     "Autoencoder.convolutional": {"shape": (1, 8, 8)},
+    "Coefficients.of": {"net": LATENT, "fields": RUNS, "points": BOX},
+    "Modes.fit": {"fields": RUNS, "points": BOX, "harmonics": PLANE, "count": 2},
     "Ensemble": {"members": E},
     "Every": {"step": 1},
     "History": {"module": half, "length": 2},
@@ -160,8 +167,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "lyapunov_exponents": {"x": E},
     "mean_square": {"inputs": torch.ones(4, 3, dtype=torch.float64)},
     "methods.letkf": {"near": blocks(NEAR, N, E)},
+    "neural.AtPoints": {"axes": 2},
     "neural.CNN": {"outputs": 2},
     "neural.Card": {"data": "none"},
+    "neural.Coefficients": {"target": torch.zeros(3, 4, 8)},
+    "neural.Harmonics": {"modes": (2, 2)},
+    "neural.InBasis": {"basis": PLANE},
+    "neural.LDNet": {"reconstruction": da.neural.AtPoints(3, 2, 2, (4,))},
+    "neural.Modes": {"harmonics": PLANE, "count": 2},
+    "neural.Refitted": {"net": LATENT, "ridge": 1.0, "errors": {}},
+    "neural.Subsampled": {"fields": RUNS, "points": BOX},
+    "neural.refit": {"net": LATENT, "train": (RUNS[:, 0, 0, :1], RUNS), "points": BOX, "ridge": 1},
+    "neural.relative_error": {"estimate": RUNS, "truth": RUNS},
+    "neural.sensitivity": {
+        "net": LATENT,
+        "latents": torch.ones(3, 4, 3).double(),
+        "share": 0.1,
+        "points": BOX,
+    },
+    "neural.widened": {"net": LATENT, "extra": 2},
     "neural.fit": {"progress": False, "epochs": 2, "batch": 8, "data": (tensor(Z), tensor(Z))},
     "neural.shipped": {"name": "lorenz63-lstm"},
     "neural.windows": {"length": 2},

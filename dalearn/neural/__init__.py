@@ -2,6 +2,9 @@
 
     nets         MLP, CNN, LSTM: small, of known shapes
     autoencoder  fields to a few numbers and back
+    features     perceptrons of sines; `basis`: cosines and modes as functions of space
+    ldnet        latent dynamics networks: a `reconstruction` at points or in a basis, trained on
+                 `subsampled` points, the `last_layer` exactly by ridge regression (`normal`)
     data         trajectories -> training sets; splits by trajectory; normalisation
     train        one loop, `fit`: early stop, resume to the same bits; `checkpoint` is its file,
                  `losses` what it minimises, `draws` the random numbers of a run
@@ -13,9 +16,15 @@ shipped with the package, by `python -m dalearn.cases.lorenz63` and the like.
 """
 
 from .autoencoder import Autoencoder
+from .basis import Harmonics, Modes
 from .data import Normalisation, Split, pairs, split, windows
+from .features import SineMLP
+from .last_layer import Refitted, refit, sensitivity, widened
+from .ldnet import LDNet, relative_error
 from .losses import mean_square
 from .nets import CNN, LSTM, MLP, Normalised, parameters, seeded
+from .reconstruction import AtPoints, InBasis
+from .subsampled import Coefficients, Subsampled
 from .train import Record, fit
 from .weights import Card, load_weights, read_card, save_weights, shipped
 
@@ -23,21 +32,34 @@ __all__ = [
     "CNN",
     "LSTM",
     "MLP",
+    "AtPoints",
     "Autoencoder",
     "Card",
+    "Coefficients",
+    "Harmonics",
+    "InBasis",
+    "LDNet",
+    "Modes",
     "Normalisation",
     "Normalised",
     "Record",
+    "Refitted",
+    "SineMLP",
     "Split",
+    "Subsampled",
     "fit",
     "load_weights",
     "mean_square",
     "pairs",
     "parameters",
     "read_card",
+    "refit",
+    "relative_error",
     "save_weights",
     "seeded",
+    "sensitivity",
     "shipped",
     "split",
+    "widened",
     "windows",
 ]
