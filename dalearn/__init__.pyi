@@ -62,9 +62,11 @@ from .methods import Climatology as Climatology
 from .methods import Cost as Cost
 from .methods import Cycle as Cycle
 from .methods import DEnKF as DEnKF
+from .methods import EnFF as EnFF
 from .methods import EnKF as EnKF
 from .methods import EnKFN as EnKFN
 from .methods import EnKS as EnKS
+from .methods import EnSF as EnSF
 from .methods import EnSRF as EnSRF
 from .methods import EnVar4D as EnVar4D
 from .methods import ExtendedKF as ExtendedKF
@@ -75,6 +77,7 @@ from .methods import Latent as Latent
 from .methods import LocalParticleFilter as LocalParticleFilter
 from .methods import NotConverged as NotConverged
 from .methods import ParticleFilter as ParticleFilter
+from .methods import Unstable as Unstable
 from .methods import Var3D as Var3D
 from .methods import Var4D as Var4D
 from .methods import WeakVar4D as WeakVar4D
@@ -114,6 +117,7 @@ from .problem.observe import Subset as Subset
 from .problem.observe import identity as identity
 from .problem.parameters import state_and_parameters as state_and_parameters
 from .problem.parameters import with_parameters as with_parameters
+from .problem.pointwise import Pointwise as Pointwise
 from .problem.problem import Problem as Problem
 from .problem.twin import twin as twin
 from .run.assimilate import assimilate as assimilate

@@ -335,6 +335,10 @@ METHODS = (
         da.LocalParticleFilter(20, localization=EVERYWHERE, inflation=1.0, regularization=0.4),
         local=True,
     ),
+    # their theory is in tests/methods/score: a relaxation of each member to the data
+    MethodExample(da.EnSF(10, eps_beta=1.0, scale=2.0)),
+    MethodExample(da.EnSF(12, score="mixture", eps_beta=1.0, scale=2.0)),
+    MethodExample(da.EnFF(10, guidance=1.0, sigma_min=0.3, scale=2.0)),
     MethodExample(
         da.Latent(da.ETKF(10, inflation=1.02), TURNED),
         wide=lambda N: da.Latent(da.ETKF(N), TURNED),

@@ -1084,6 +1084,36 @@ TABLE = [
         V,
         ["(5, 3)", "(2,)"],
     ),
+    ("ensf-steps", lambda: da.EnSF(9, steps=0), V, ["steps", "0"]),
+    ("ensf-eps", lambda: da.EnSF(9, eps_beta=0.0), V, ["eps_beta", "0"]),
+    ("ensf-exact", lambda: da.EnSF(9, damping="exact"), V, ["mixture", "one-sample"]),
+    ("ensf-clip", lambda: da.EnSF(9, clip=1e3), V, ["clip", "euler"]),
+    (
+        "ensf-regression",
+        lambda: da.EnSF(9, score="mixture", regression=da.Localization.ring(3, 1.0)),
+        V,
+        ["regression", "one-sample", "mixture"],
+    ),
+    (
+        "ensf-regression-of-what",
+        lambda: run(
+            twin(observation=da.Observation(lambda x: x[..., :1] + x[..., 1:2], [1.0], [[0.0]])),
+            da.EnSF(9, regression=da.Localization.ring(3, 1.0)),
+        ),
+        V,
+        ["regression", "Pointwise", "met"],
+    ),
+    ("enff-sigma", lambda: da.EnFF(9, sigma_min=0.0), V, ["sigma_min", "0"]),
+    ("enff-vjp", lambda: da.EnFF(9, vjp=np.multiply), V, ["vjp", "euler"]),
+    ("pointwise-at", lambda: da.Pointwise(np.arctan, at=np.sin), T, ["at", "Every", "sin"]),
+    (
+        "ensf-shapes",
+        lambda: da.methods.ensf(
+            np.zeros((9, 3)), np.zeros(2), da.Observation(da.identity, R3), None, da.EnSF(9)
+        ),
+        V,
+        ["(9, 3)", "(2,)", "3"],
+    ),
     (
         "local-place",
         lambda: da.LocalParticleFilter(9, localization=4.0),

@@ -92,6 +92,15 @@ def square(x):
     return (x * x).sum(-1)
 
 
+class Same:
+    """A source of random numbers that always gives the same."""
+
+    batch = ()
+
+    def normal(self, shape, like, where=None):
+        return da.array.convert(np.random.default_rng(0).standard_normal(shape), like)
+
+
 def net(inputs=3, outputs=3):
     """A small network."""
     return da.neural.seeded(0, torch.nn.Linear, inputs, outputs).double()
@@ -125,10 +134,12 @@ VALID: dict[str, Any] = {
     "long": Z, "make": net, "matrix": I3, "mean": ones(3), "members": N, "method": da.ETKF(N),
     "methods": [da.ETKF(N)], "metric": {"rmse": 1.0}, "model": da.Lorenz63(), "module": net(),
     "modes": I3, "n": 3, "name": "soar", "names": "rho", "near": NEAR, "noise": R, "nu": 1.5,
-    "observation": SEE, "observations": [SEE], "operator": da.identity, "outputs": 3, "p": 1,
+    "observation": SEE, "observe": SEE, "observations": [SEE], "operator": da.identity,
+    "outputs": 3, "p": 1,
     "panels": {"a": np.zeros((4, 4))}, "parts": (R, R), "path": FOLDER / "net.safetensors",
     "points": np.arange(4.0), "prior": PRIOR, "problem": TWIN, "r": 2, "radius": 1.0,
-    "rate": -ones(3), "reach": 2.0, "result": RESULT, "rmse": da.rmse(RESULT), "role": "truth",
+    "rate": -ones(3), "reach": 2.0, "result": RESULT, "rmse": da.rmse(RESULT), "rng": Same(),
+    "role": "truth",
     "row": ones(8) + I3[0].repeat(3)[:8], "seed": 0, "series": Z[:, 0], "shape": (4, 4),
     "short": Z + 0.1, "spread": da.spread(RESULT), "start": PRIOR.mean + np.zeros((2, 3)),
     "states": Z.reshape(2, 20, 3), "std": ones(3), "step": half, "steps": 3,
@@ -145,8 +156,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Autoencoder.convolutional": {"shape": (1, 8, 8)},
     "Coefficients.of": {"net": LATENT, "fields": RUNS, "points": BOX},
     "Modes.fit": {"fields": RUNS, "points": BOX, "harmonics": PLANE, "count": 2},
+    "EnFF": {"sampler": "euler"},
+    "EnSF": {"sampler": "euler"},
     "Ensemble": {"members": E},
     "Every": {"step": 1},
+    "Pointwise": {"at": da.Every(1)},
     "History": {"module": half, "length": 2},
     "InterpolatedRuns": {"parameters": Z[:8, :1], "runs": Z.reshape(8, 5, 3)},
     "Latent": {"model": half},
@@ -166,6 +180,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "gradient_test": {"cost": square},
     "lyapunov_exponents": {"x": E},
     "mean_square": {"inputs": torch.ones(4, 3, dtype=torch.float64)},
+    "methods.enff": {"before": E, "settings": da.EnFF(N)},
+    "methods.ensf": {"settings": da.EnSF(N)},
     "methods.letkf": {"near": blocks(NEAR, N, E)},
     "neural.AtPoints": {"axes": 2},
     "neural.CNN": {"outputs": 2},
@@ -223,10 +239,11 @@ PACKAGES = (
 )
 # what the package makes and hands out, protocols, and helpers of its own that pages do not call
 PASSED = {
-    "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found", "Masked",
-    "Method",
-    "NotConverged", "Record", "Split", "Tuning", "Updated", "as_kernel", "as_covariance", "beside",
-    "blocks", "counted", "grid_shape", "identity", "positive", "share", "use_style",
+    "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found", "Law",
+    "Masked", "Method",
+    "NotConverged", "Record", "Split", "Tuning", "Unstable", "Updated", "as_kernel",
+    "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity", "positive",
+    "share", "use_style",
 }  # fmt: skip
 
 

@@ -18,6 +18,10 @@ from .latent.observed import Encoded
 from .particles.bootstrap import ParticleFilter
 from .particles.local import LocalParticleFilter, local_particle, transport
 from .particles.resampling import effective_size, reweight, systematic
+from .score.enff import EnFF, enff
+from .score.ensf import EnSF, ensf
+from .score.law import Law
+from .score.reverse_time import Unstable
 from .variational.cost import Cost
 from .variational.envar import EnVar4D
 from .variational.gauss_newton import GaussNewton
@@ -41,9 +45,11 @@ __all__ = [
     "Cost",
     "Cycle",
     "DEnKF",
+    "EnFF",
     "EnKF",
     "EnKFN",
     "EnKS",
+    "EnSF",
     "EnSRF",
     "EnVar4D",
     "Encoded",
@@ -53,19 +59,23 @@ __all__ = [
     "IEnKS",
     "IncrementalCG",
     "Latent",
+    "Law",
     "LocalParticleFilter",
     "Method",
     "NotConverged",
     "ParticleFilter",
+    "Unstable",
     "Var3D",
     "Var4D",
     "WeakVar4D",
     "blocks",
     "denkf",
     "effective_size",
+    "enff",
     "enkf",
     "enkf_n",
     "enks",
+    "ensf",
     "ensrf",
     "etkf",
     "gauss_newton",

@@ -3,6 +3,7 @@
 from .belief import Belief, Ensemble, Gaussian, Point
 from .observe import Every, Linear, Moving, Observation, Subset, identity
 from .parameters import state_and_parameters, with_parameters
+from .pointwise import Pointwise
 from .problem import Problem
 from .twin import twin
 
@@ -15,6 +16,7 @@ __all__ = [
     "Moving",
     "Observation",
     "Point",
+    "Pointwise",
     "Problem",
     "Subset",
     "identity",

@@ -37,18 +37,22 @@ def ensemble_cycles(
     inflation: Any,
     update: Callable[[Ensemble, Array, Array, Observation], Analysis],
     beyond: Callable[[Observation], Array | None] | None = None,
+    leaving: Callable[[Ensemble], None] | None = None,
 ) -> Iterator[Cycle]:
     """Forecast, `update(forecast, Y, y, observe)`, inflate: one Cycle for each observation time.
 
     `Y = H(E) (..., N, m)`; `update` returns the analysis, or (analysis, info). Where an experiment
     saw nothing, the analysis is the forecast, and components `beyond(observe) (..., n)` of the
-    reach of all that was seen are not inflated.
+    reach of all that was seen are not inflated. `leaving` is told the ensemble that each forecast
+    starts from.
     """
     like = problem.like
     with no_grad(like):
         analysis = Ensemble.unchecked(problem.prior.sample(rng, members))
         inflate = begin(inflation, like, problem.batch)
     for k in range(len(problem)):
+        if leaving is not None:
+            leaving(analysis)
         with no_grad(like):
             forecast = Ensemble.unchecked(problem.forecast(analysis.members, k, rng))
             observe, y = problem.at(k)

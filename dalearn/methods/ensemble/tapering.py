@@ -9,7 +9,8 @@ import numpy as np
 
 from ...array import Array, Store, array_namespace, broadcasts, convert, to_numpy
 from ...problem.like import ProblemLike
-from ...problem.observe import Observation, is_selection
+from ...problem.observe import Observation
+from ...problem.pointwise import pointwise
 from .checks import check_independent
 from .localization import Localization, Neighbours, check_localization
 
@@ -35,13 +36,14 @@ def locations(
     if observe.locations is not None:
         where = np.asarray(to_numpy(observe.locations), dtype=float)
     else:
-        if not is_selection(observe.operator):
+        found = pointwise(observe.operator, problem.n, problem.like)
+        if found is None:
             raise ValueError(
                 "localization wants to know where the observations are: give the Observation "
-                f"locations (m, {x.shape[1]}); only those of identity, Every and Subset are known"
+                f"locations (m, {x.shape[1]}); only those of identity, Every, Subset and "
+                "Pointwise are known"
             )
-        numbers = convert(np.arange(problem.n)[None], problem.like)
-        where = x[to_numpy(observe.operator(numbers)).reshape(-1)]  # which components it picks
+        where = x[found[1]]
     if where.shape[1] != x.shape[1] or not np.isfinite(where).all():
         raise ValueError(
             f"observations have locations {where.shape}, wanted ({observe.m}, {x.shape[1]}) and "

@@ -1,0 +1,244 @@
+"""How the data pull at a member: the gradient of log p(y | x), and its curvature.
+
+    G(x) = J^T R^-1 (y - H(x)),   C = J^T R^-1 J   (Gauss-Newton),   J = H'(x).
+
+Two forms. Number by number, where H picks components or acts on each alone and the errors are
+independent: G and C are vectors. Else by the singular vectors V of R^-1/2 J: C = V^T c V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...array import (
+    Array,
+    array_namespace,
+    as_tensor,
+    convert,
+    convert_tree,
+    row_mean,
+    sane,
+    where_ok,
+)
+from ...array.derivative import linearize, transpose
+from ...covariances.matrices import Diagonal
+from ...problem.observe import Observation, is_linear, is_selection
+from ...problem.pointwise import Pointwise, pointwise
+
+LARGEST = 1000  # the most numbers, of states or of data, whose Jacobian is factored
+
+
+@dataclass(frozen=True, eq=False)
+class Each:
+    """A curvature that is a number for each component, `(..., n)`."""
+
+    c: Any
+
+    def apply(self, factor: Callable, v: Array) -> Array:
+        """`factor(C) v`."""
+        return factor(self.c) * v
+
+
+@dataclass(frozen=True, eq=False)
+class Among:
+    """A curvature V^T c V of orthonormal rows V `(..., k, n)` and c `(..., 1, k)`, else 0."""
+
+    c: Array
+    V: Array
+
+    def apply(self, factor: Callable, v: Array) -> Array:
+        """`factor(C) v`, of rows that each have their own V, or share one."""
+        rest = factor(0.0)
+        shared = self.V.ndim <= v.ndim
+        rows = v if shared else v[..., None, :]
+        inside = ((rows @ self.V.mT) * (factor(self.c) - rest)) @ self.V
+        return rest * v + (inside if shared else inside[..., 0, :])
+
+
+@dataclass(frozen=True, eq=False)
+class PointwiseData:
+    """The data of components that are seen one by one.
+
+    Args:
+        of: what is done to each.
+        y: the data `(..., 1, n)`, anything where nothing was seen.
+        weight: 1 / variance, 0 where nothing was seen, `(..., 1, n)`.
+        linear: whether f(x) = x.
+        scale: the unit of x, a number or `(n,)`.
+    """
+
+    of: Pointwise
+    y: Array
+    weight: Array
+    linear: bool
+    scale: Any
+
+    def pull(self, x: Array) -> tuple[Array, Each]:
+        """G and C at `x (..., N, n)`, in units of scale."""
+        w = self.weight * self.scale
+        if self.linear:
+            return w * (self.y - self.scale * x), Each(w * self.scale)
+        x = self.scale * x
+        bent = self.of.slope(x)
+        xp, pull = array_namespace(x), w * bent
+        d = xp.where(self.weight > 0, self.y - self.of.f(x), 0.0)
+        bent = xp.where(self.weight > 0, bent, 0.0)
+        pull = xp.where(self.weight > 0, pull, 0.0)
+        return pull * d, Each(pull * bent * self.scale)
+
+    def largest(self, x: Array) -> float:
+        """The largest curvature at `x`."""
+        return _largest(self.pull(x)[1].c)
+
+    def columns(self, at: slice) -> PointwiseData:
+        """The data of some of the components."""
+        scale = self.scale if isinstance(self.scale, float) else self.scale[at]
+        return PointwiseData(self.of, self.y[..., at], self.weight[..., at], self.linear, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class MixedData:
+    """The data of an operator that mixes components.
+
+    Args:
+        observe: H and R.
+        y: the data `(..., m)`.
+        scale: the unit of x, a number or `(n,)`.
+        vjp: (x, w) -> J(x)^T w of rows `(..., n)` and `(..., m)`, or None.
+        curved: whether the curvature is wanted.
+    """
+
+    observe: Observation
+    y: Array
+    scale: Any
+    vjp: Callable | None = None
+    curved: bool = True
+    _known: list[Any] = field(default_factory=list, init=False, repr=False)
+
+    def pull(self, x: Array) -> tuple[Array, Any]:
+        """G and C at `x (..., N, n)`, in units of scale."""
+        if not self.curved:
+            return self.gradient(x), Each(0.0)
+        R, H = self.observe.noise, self.observe.operator
+        z = self.scale * x
+        if is_linear(H):
+            if not self._known:  # of all members and steps
+                J = linearize(H, z[..., :1, :])[1][..., 0, :, :]
+                self._known.append(self._factored(J))
+            U, c, V, ok = self._known[0]
+            d = R.whiten(self.y[..., None, :] - H(z))
+            G = ((d @ U) * c) @ V
+        else:
+            value, J = linearize(H, z)
+            U, c, V, ok = self._factored(J)
+            d = R.whiten(self.y[..., None, :] - value)
+            G = (((d[..., None, :] @ U) * c) @ V)[..., 0, :]
+        return where_ok(ok, G), Among(c**2, V)
+
+    def _factored(self, J: Array) -> tuple[Array, Array, Array, Any]:
+        """R^-1/2 J = U c V of Jacobians `(..., m, n)`, and which are finite."""
+        xp, lead = array_namespace(J), len(self.y.shape)
+        rows = (J * self.scale).mT
+        flat = xp.reshape(rows, (*rows.shape[: lead - 1], -1, rows.shape[-1]))
+        S, ok = sane(xp.reshape(self.observe.noise.whiten(flat), rows.shape).mT)
+        U, c, V = xp.linalg.svd(S, full_matrices=False)
+        return U, c[..., None, :], V, ok
+
+    def largest(self, x: Array) -> float:
+        """The largest curvature at the mean of `x`."""
+        return _largest(self.pull(row_mean(x))[1].c)
+
+    def gradient(self, x: Array) -> Array:
+        """G at `x (..., N, n)`, by one reverse sweep or the `vjp` that was given."""
+        R, H = self.observe.noise, self.observe.operator
+        z = self.scale * x
+        d = R.whiten(self.y[..., None, :] - H(z))
+        w = transpose(Whiten(R), d, R.n)
+        if self.vjp is not None:
+            return self.scale * self.vjp(z, w)
+        return self.scale * swept(H, z, w)
+
+
+@dataclass(frozen=True, eq=False)
+class Whiten:
+    """R.whiten as an operator that moves between libraries."""
+
+    R: Any
+
+    def __call__(self, x: Array) -> Array:
+        return self.R.whiten(x)
+
+
+def swept(H: Callable, x: Array, w: Array) -> Array:
+    """J(x)^T w by reverse mode; by the Jacobian where H leaves torch."""
+    if is_linear(H):
+        return transpose(H, w, x.shape[-1])
+    try:
+        import torch
+
+        with torch.enable_grad():
+            t = as_tensor(x).detach().clone().requires_grad_()
+            value = convert_tree(H, t)(t)
+            (g,) = torch.autograd.grad((value * as_tensor(w)).sum(), t)
+        return convert(g, x)
+    except (ImportError, TypeError, AttributeError, RuntimeError):
+        J = linearize(H, x)[1]
+        return (w[..., None, :] @ J)[..., 0, :]
+
+
+def data_of(
+    observe: Observation, y: Array, like: Array, scale: Any, *, vjp: Any, curved: bool
+) -> PointwiseData | MixedData:
+    """The data in the form that their operator and errors allow.
+
+    Args:
+        observe: the observing system, its noise masked where nothing was seen.
+        y: the data `(..., m)`.
+        like: members `(..., N, n)`.
+        scale: the unit of the state, a number or `(n,)`.
+        vjp: (x, w) -> J(x)^T w, or None.
+        curved: whether the curvature is wanted.
+
+    Returns:
+        PointwiseData or MixedData.
+
+    Raises:
+        ValueError: for a curvature whose Jacobians are too large to be factored.
+    """
+    n, R = like.shape[-1], observe.noise
+    inner = getattr(R, "inner", R)
+    found = pointwise(observe.operator, n, like) if isinstance(inner, Diagonal) else None
+    if found is not None and np.bincount(found[1]).max() < 2:
+        xp, weight = array_namespace(like), 1 / inner.variance()
+        if R.seen is not None:
+            weight = xp.where(R.seen, weight, 0.0)
+        of, index = found
+        y, weight = (spread(v[..., None, :], index, n) for v in (y, weight))
+        return PointwiseData(of, y, weight, is_selection(observe.operator), scale)
+    if curved and min(n, observe.m) > LARGEST:
+        raise ValueError(
+            f"the exponential step factors Jacobians ({observe.m}, {n}) of an operator that mixes "
+            f"components, wanted one side of at most {LARGEST}: Pointwise for an operator that "
+            'acts number by number, independent errors, or sampler="euler"'
+        )
+    return MixedData(observe, y, scale, vjp, curved)
+
+
+def _largest(c: Array) -> float:
+    """The largest of what is finite, at least 0."""
+    xp = array_namespace(c)
+    return float(xp.max(xp.where(xp.isfinite(c), c, xp.zeros_like(c))))
+
+
+def spread(v: Array, index: np.ndarray, n: int) -> Array:
+    """Numbers `(..., m)` at the places of an index, `(..., n)`, and 0 elsewhere."""
+    if len(index) == n and (np.diff(index) == 1).all():
+        return v
+    xp, rest = array_namespace(v), np.setdiff1d(np.arange(n), index)
+    zeros = xp.zeros((*v.shape[:-1], len(rest)), dtype=v.dtype, device=v.device)
+    order = np.argsort(np.concatenate((index, rest)))
+    return xp.concat((v, zeros), axis=-1)[..., convert(order, v)]
