@@ -74,6 +74,7 @@ from .methods import GaussNewton as GaussNewton
 from .methods import IEnKS as IEnKS
 from .methods import IncrementalCG as IncrementalCG
 from .methods import Latent as Latent
+from .methods import LDEnSF as LDEnSF
 from .methods import LocalParticleFilter as LocalParticleFilter
 from .methods import NotConverged as NotConverged
 from .methods import ParticleFilter as ParticleFilter

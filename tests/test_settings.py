@@ -154,7 +154,7 @@ def used(made):
     """First use of what a constructor has made: a short run, or one step; and what it gives."""
     if isinstance(made, type):
         return None
-    if hasattr(made, "run"):
+    if hasattr(made, "run") and not isinstance(made, da.LDEnSF):  # it wants a joint problem
         known = isinstance(made, (da.KF, da.RTS))
         return da.assimilate(wrong.LINEAR if known else wrong.TWIN, made, progress=False)
     if hasattr(made, "begin"):

@@ -158,6 +158,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Modes.fit": {"fields": RUNS, "points": BOX, "harmonics": PLANE, "count": 2},
     "EnFF": {"sampler": "euler"},
     "EnSF": {"sampler": "euler"},
+    "LDEnSF": {"net": LATENT, "points": BOX, "data": "raw"},
     "Ensemble": {"members": E},
     "Every": {"step": 1},
     "Pointwise": {"at": da.Every(1)},

@@ -13,7 +13,9 @@ from .gaussian.interpolation import OI, Climatology, oi
 from .gaussian.kalman import KF, ExtendedKF, kalman_update
 from .gaussian.rts import RTS, rts_update
 from .gaussian.unscented import UKF, sigma_points, ukf, unscented
+from .latent.alone import EncoderAlone
 from .latent.latent import Latent
+from .latent.ld_ensf import LDEnSF
 from .latent.observed import Encoded
 from .particles.bootstrap import ParticleFilter
 from .particles.local import LocalParticleFilter, local_particle, transport
@@ -53,11 +55,13 @@ __all__ = [
     "EnSRF",
     "EnVar4D",
     "Encoded",
+    "EncoderAlone",
     "ExtendedKF",
     "Found",
     "GaussNewton",
     "IEnKS",
     "IncrementalCG",
+    "LDEnSF",
     "Latent",
     "Law",
     "LocalParticleFilter",

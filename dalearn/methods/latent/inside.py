@@ -7,17 +7,18 @@ M_z is encode o forecast o decode (see `through`), or a latent model of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ...array import Array, convert_tree, is_tensor, root, triangle, where_ok
+from ...array import Array, convert_tree, is_tensor, no_grad, root, triangle, where_ok
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Belief, Ensemble, Gaussian
 from ...problem.like import ProblemLike, in_library
 from ...problem.observe import Observation
+from ..base import Cycle
 from .observed import Decoded, Encoded
 
 
@@ -86,8 +87,8 @@ class LatentProblem:
     @cached_property
     def truth(self) -> Array | None:
         """The codes of the truth `(..., K, r)`, where it is known."""
-        x = getattr(self.problem, "truth", None)
-        return None if x is None else self.coder.encode(x)
+        x, encode = getattr(self.problem, "truth", None), getattr(self.coder, "encode", None)
+        return None if x is None or encode is None else encode(x)
 
     def at(self, k: int) -> tuple[Observation, Array]:
         """The observing system of codes and the data at observation k, gaps masked."""
@@ -98,10 +99,16 @@ class LatentProblem:
             return self._last[1], y
         known = self._operators.get(id(observe.operator))
         if known is None:  # one object for one operator: some methods look at it only once
-            known = observe.operator, Decoded(observe.operator, self.coder)
+            known = observe.operator, self._seen(observe.operator)
             self._operators[id(observe.operator)] = known
         self._last[:] = observe, replace(observe, operator=known[1])
         return self._last[1], y
+
+    def _seen(self, operator: Callable) -> Callable:
+        """The operator as one of codes; some coders decode no more than is observed."""
+        observed = getattr(self.coder, "observed", None)
+        found = None if observed is None else observed(operator, self.like)
+        return Decoded(operator, self.coder) if found is None else found
 
     def decoded(self, belief: Belief) -> Belief:
         """A belief of codes as one of states; NaN marks a diverged experiment.
@@ -123,6 +130,19 @@ class LatentProblem:
         problem, dynamics = in_library(self.problem, like), self.dynamics.to(like)
         coder, prior, observe = convert_tree((self.coder, self.prior, self.observe), like)
         return LatentProblem(problem, coder, prior, dynamics, observe)
+
+
+def decoded_cycles(method: Any, inside: LatentProblem, rng: Any) -> Iterator[Cycle]:
+    """The cycles of a method on the codes, their beliefs decoded."""
+    like = inside.problem.like
+    for cycle in method.run(inside, rng):
+        with no_grad(like):
+            forecast, analysis = inside.decoded(cycle.forecast), inside.decoded(cycle.analysis)
+            info = {
+                name: inside.decoded(value) if isinstance(value, Belief) else value
+                for name, value in cycle.info.items()
+            }
+        yield Cycle(forecast, analysis, info)
 
 
 @dataclass(frozen=True, eq=False)

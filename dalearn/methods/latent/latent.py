@@ -36,7 +36,7 @@ from ...problem.observe import Observation, identity
 from ...problem.problem import Problem
 from ..background import check_batch
 from ..base import Cycle
-from .inside import LatentProblem, Remembering, Row
+from .inside import LatentProblem, Remembering, Row, decoded_cycles
 from .observed import Encoded
 from .through import Through
 
@@ -152,14 +152,7 @@ class Latent:
         """
         with no_grad(problem.like):
             inside = self.inside(problem)
-        for cycle in self.method.run(inside, rng):
-            with no_grad(problem.like):
-                forecast, analysis = inside.decoded(cycle.forecast), inside.decoded(cycle.analysis)
-                info = {
-                    name: inside.decoded(value) if isinstance(value, Belief) else value
-                    for name, value in cycle.info.items()
-                }
-            yield Cycle(forecast, analysis, info)
+        yield from decoded_cycles(self.method, inside, rng)
 
 
 def _rows(problem: ProblemLike) -> Any:

@@ -1,0 +1,130 @@
+"""LD-EnSF: assimilation in the space of a latent dynamics network, without the full model.
+
+    kappa = (s, u),   s_t = s_{t-1} + dt F(s_{t-1}, u),   phi(y_1, ..., y_t) = kappa + e.
+
+The forecast is one small network. The data enter by an encoder phi of all that was observed so
+far (an LSTM), whose codes are compared with kappa as it is; or raw, y = H(R(s)) + e, and no
+encoder is needed. State and parameter are found together. Any ensemble method may stand in the
+place of EnSF: `replace(ld, method=ETKF(20), data="raw")`.
+
+P. Xiao, P. Si and P. Chen, LD-EnSF: Synergizing latent dynamics with ensemble score filters for
+fast data assimilation with sparse observations, ICLR 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal
+
+from ...array import Array, check_count, convert_tree, is_module, no_grad, shown, typed
+from ...covariances.base import Covariance
+from ...covariances.given import as_covariance
+from ...problem.like import ProblemLike
+from ..base import Cycle
+from ..score.ensf import EnSF
+from .dynamics import LatentCode, LatentSteps, counted, through
+from .inside import LatentProblem, decoded_cycles
+from .observed import Encoded
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """An encoder of data in the library and precision of the problem."""
+
+    encoder: Any
+
+    def __call__(self, y: Array) -> Array:
+        return through(self.encoder, self.encoder, y)
+
+
+@typed
+@dataclass(frozen=True, eq=False)
+class LDEnSF:
+    """A method in the space of a latent dynamics network, state and parameter together.
+
+    The problem is a joint one, (x, u) with u behind x: `with_parameters`. Of its prior only that
+    of u counts: s is 0 one step before the first state that the network knows.
+
+    Args:
+        net: the LDNet, which stands for the model.
+        points: where the numbers of x are, `(P, d)`, component by component.
+        encoder: from the data so far to codes, `(..., K, m) -> (..., K, r + p)`, in units in which
+            the box of u is (-1, 1); a torch module. NaN in the data means not observed.
+        noise: the Covariance of the encoder's errors, or their variances `(r + p,)`, from
+            validation data.
+        method: the ensemble method; EnSF by default.
+        data: "encoded", or "raw", beside H of the reconstruction at the sensors.
+        first: the model step of the network's first state.
+        every: model steps from one of its states to the next.
+
+    Raises:
+        TypeError: for a network, an encoder or a method that is none.
+        ValueError: for encoded data without an encoder and its noise, and sizes that do not fit.
+    """
+
+    net: Any
+    _: KW_ONLY
+    points: Array
+    encoder: Any = None
+    noise: Covariance | Array | None = None
+    method: Any = field(default_factory=lambda: EnSF(20))
+    data: Literal["encoded", "raw"] = "encoded"
+    first: int = 0
+    every: int = 1
+
+    def __post_init__(self):
+        if not is_module(self.net) or not hasattr(self.net, "latent"):
+            raise TypeError(f"net must be an LDNet, met {shown(self.net)}")
+        if isinstance(self.method, type) or not callable(getattr(self.method, "run", None)):
+            raise TypeError(f"method must be one such as EnSF(20), met {shown(self.method)}")
+        axes, shape = self.net.axes, tuple(self.points.shape)
+        if len(shape) != 2 or shape[1] != axes:
+            raise ValueError(f"points must be (P, {axes}), met shape {shape}")
+        if self.encoder is not None and not is_module(self.encoder):
+            raise TypeError(f"encoder must be a torch module, met {shown(self.encoder)}")
+        check_count("first", self.first, 0)
+        check_count("every", self.every)
+        if self.data == "encoded" and (self.encoder is None or self.noise is None):
+            raise ValueError(
+                'data="encoded" wants an encoder and the noise of its codes, met '
+                f'{shown(self.encoder)} and {shown(self.noise)}; or data="raw"'
+            )
+        r = self.net.latent + self.net.inputs
+        if self.noise is not None:
+            noise = as_covariance(self.noise, "the noise of codes", r, definite=True)
+            object.__setattr__(self, "noise", noise)
+
+    def inside(self, problem: ProblemLike) -> LatentProblem:
+        """The problem that the inner method is given.
+
+        Args:
+            problem: the joint problem of state and parameters.
+
+        Returns:
+            The problem of codes (s, v); its `decoded(belief)` takes beliefs back.
+
+        Raises:
+            ValueError: where the sizes of problem and network differ, or observations lie between
+                the states of the network.
+        """
+        code = LatentCode(self.net, self.points)
+        if problem.n != code.n:
+            raise ValueError(
+                f"the LDNet has {self.net.outputs} components at {len(self.points)} points and "
+                f"{self.net.inputs} parameters, {code.n} numbers, but the problem has {problem.n}"
+            )
+        steps = LatentSteps(self.net, counted(problem, self.first, self.every))
+        belief = problem.prior
+        prior = belief.map(code.start)
+        observe = None
+        if self.data == "encoded":
+            observe = Encoded(Read(self.encoder), self.noise, gaps=True, sequence=True)
+            observe = convert_tree(observe, problem.like)
+        return LatentProblem(problem, code, prior, steps, observe)
+
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
+        """The cycles of the inner method, their beliefs decoded."""
+        with no_grad(problem.like):
+            inside = self.inside(problem)
+        yield from decoded_cycles(self.method, inside, rng)

@@ -1,0 +1,200 @@
+"""LDEnSF where the latent network is the truth: the parameter is found, and nothing is silent."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+import dalearn as da
+from dalearn import ETKF, Diagonal, EnSF, LDEnSF, ParticleFilter, Subset
+from dalearn.methods import EncoderAlone
+from dalearn.neural import AtPoints, LDNet, Normalisation, seeded
+
+SIDE, TIMES = 6, 7
+POINTS = torch.cartesian_prod(*2 * (torch.linspace(-1, 1, SIDE),)).double()
+N = 2 * len(POINTS)
+
+
+@pytest.fixture(scope="module")
+def net():
+    made = seeded(0, LDNet, 1, AtPoints(3, 2, 2, (16,)), (16,)).double()
+    box = torch.tensor([[500.0], [1500.0]]).double()
+    return made.scaled(box, POINTS, Normalisation(np.zeros(2), np.ones(2)))
+
+
+def still(x):
+    """A model of states that no latent method may call."""
+    return x
+
+
+@dataclass(frozen=True, eq=False)
+class Wave:
+    """Bends what is seen: an operator that picks and then squares."""
+
+    def __call__(self, x):
+        return x * x
+
+
+def problem(net, u=(700.0, 1200.0), *, sigma=0.02, members=40, operator=None, dtype=float):
+    """Twins whose truth is the network's own field, seen at every ninth number."""
+    u = np.array(u)[:, None]
+    with torch.no_grad():
+        x = net(torch.from_numpy(u), POINTS, TIMES).movedim(-1, -2).flatten(-2).numpy()
+    rng, H = np.random.default_rng(3), operator or Subset(np.arange(0, N, 9))
+    y = H(np.concatenate((x, np.broadcast_to(u[:, None], (len(u), TIMES, 1))), -1))
+    y = y + sigma * rng.normal(size=y.shape)
+    E = np.concatenate(
+        (np.zeros((len(u), members, N)), rng.uniform(500, 1500, (len(u), members, 1))), -1
+    )
+    truth = np.concatenate((x, np.broadcast_to(u[:, None], (len(u), TIMES, 1))), -1)
+    m = y.shape[-1]
+    return da.Problem(
+        still,
+        da.Observation(H, Diagonal(np.full(m, sigma**2, dtype))),
+        da.Ensemble(E.astype(dtype)),
+        y.astype(dtype),
+        steps=[10, *[5] * (TIMES - 1)],
+        truth=truth.astype(dtype),
+    )
+
+
+def latent(net, **settings):
+    given = {"data": "raw", "method": ETKF(40), "first": 10, "every": 5}
+    return LDEnSF(net, points=POINTS, **{**given, **settings})
+
+
+def run(p, method):
+    return da.assimilate(p, method, progress=False)
+
+
+@pytest.mark.parametrize("method", [ETKF(40), ParticleFilter(40, regularization=0.3)], ids=repr)
+def test_the_parameter_is_found_from_raw_data(net, method):
+    """Within three of the filter's own standard deviations, or a hundredth of the prior."""
+    p = problem(net)
+    result = run(p, latent(net, method=method))
+    u = result["mean"].sel(stage="analysis").isel(time=-1, x=-1).values
+    assert abs(u - [700.0, 1200.0]).max() < 20.0
+    state = da.rmse(result.isel(x=slice(0, N))).sel(stage="analysis").isel(time=-1)
+    assert float(state.max()) < 0.02
+
+
+def test_libraries_and_precisions_agree(net):
+    p, ld = problem(net), latent(net)
+    here = run(p, ld)["mean"].values
+    there = run(p.to(torch.zeros(1, dtype=torch.float64)), ld)["mean"].values
+    single = run(problem(net, dtype=np.float32), ld)["mean"].values
+    assert np.allclose(here, there, atol=1e-9)
+    assert abs(here - single)[..., -1].max() < 0.05
+
+
+def test_sensors_are_decoded_alone_and_the_same(net):
+    """What a sensor sees of a code is H of the whole decoded state, also of a bent operator."""
+    from dalearn.methods.latent.dynamics import LatentCode
+
+    code = LatentCode(net, POINTS)
+    z = np.random.default_rng(0).normal(size=(5, code.r))
+    picks = Subset([3, 40, 41, 3 + len(POINTS), 60])
+    for H in (picks, da.Pointwise(Wave(), at=picks)):
+        seen = code.observed(H, z)
+        assert len(seen.at) == 4  # points, of five numbers
+        assert np.allclose(seen(z), H(code.decode(z)), atol=1e-12)
+    assert code.observed(Subset([N]), z) is None  # a parameter
+    assert code.observed(np.sin, z) is None
+
+
+class Encoder(torch.nn.Module):
+    """The true codes of known truths, with errors; NaN where the data are missing."""
+
+    def __init__(self, codes, error):
+        super().__init__()
+        g = torch.Generator().manual_seed(0)
+        noise = torch.randn(codes.shape, generator=g, dtype=codes.dtype)
+        self.codes = torch.nn.Parameter(codes + error * noise)
+
+    def forward(self, y):
+        gone = y.isnan().all(-1, keepdim=True)
+        return torch.where(gone, float("nan"), self.codes)
+
+
+def encoded(net, error=0.05, u=(700.0, 1200.0)):
+    v = (torch.tensor(u)[:, None].double() - net.u_mean) / net.u_half
+    with torch.no_grad():
+        s = net.latents(torch.tensor(u)[:, None].double(), TIMES)
+    codes = torch.cat((s, v[:, None].expand(-1, TIMES, -1)), -1)
+    return Encoder(codes, error), np.full(codes.shape[-1], error**2)
+
+
+def test_encoded_data_are_followed_and_averaged(net):
+    """An ETKF on encoded data is better than the encoder alone, and its parameter too."""
+    p = problem(net)
+    encoder, noise = encoded(net)
+    ld = latent(net, data="encoded", encoder=encoder, noise=noise)
+    alone = run(p, replace(ld, method=EncoderAlone()))
+    etkf = run(p, ld)
+    late = {"stage": "analysis"}
+    errors = [
+        abs(r["mean"].sel(late).isel(x=-1, time=slice(3, None)) - r["truth"].isel(x=-1)).mean()
+        for r in (alone, etkf)
+    ]
+    assert float(errors[1]) < 0.7 * float(errors[0])
+    # the codes of the encoder come back as they are
+    u = alone["mean"].sel(late).isel(x=-1).values
+    with torch.no_grad():
+        wanted = net.u_mean + net.u_half * encoder.codes[..., -1:]
+    assert np.allclose(u, wanted[..., 0].numpy())
+
+
+def test_the_rerun_model_follows_its_dynamics(net):
+    """EncoderAlone(rerun=True): states of the latent model with the encoder's parameter."""
+    encoder, noise = encoded(net)
+    ld = latent(net, data="encoded", encoder=encoder, noise=noise)
+    result = run(problem(net), replace(ld, method=EncoderAlone(rerun=True)))
+    for k in (0, TIMES - 1):
+        with torch.no_grad():
+            u = net.u_mean + net.u_half * encoder.codes[:, k, -1:]
+            x = net.reconstruct(net.latents(u, k + 1)[:, -1], POINTS).movedim(-1, -2).flatten(-2)
+        assert np.allclose(result["mean"].sel(stage="analysis").values[:, k, :N], x.numpy())
+
+
+def test_default_method_runs_on_encoded_data(net):
+    encoder, noise = encoded(net, error=0.02)
+    ld = LDEnSF(net, points=POINTS, encoder=encoder, noise=noise, first=10, every=5)
+    result = run(problem(net, members=20), ld)
+    u = result["mean"].sel(stage="analysis").isel(time=-1, x=-1).values
+    assert abs(u - [700.0, 1200.0]).max() < 60.0
+    assert not result["diverged"].values.any()
+
+
+def test_times_without_data_are_forecasts(net):
+    encoder, noise = encoded(net)
+    p = problem(net, members=20)
+    y = p.data.copy()
+    y[:, 3] = np.nan
+    ld = latent(net, data="encoded", encoder=encoder, noise=noise, method=EnSF(20))
+    result = run(replace(p, data=y), ld)
+    a, f = (result["mean"].sel(stage=s).values[:, 3] for s in ("analysis", "forecast"))
+    assert np.array_equal(a, f)
+
+
+def test_one_sample_scores_do_not_find_a_parameter_that_raw_data_do_not_show(net):
+    """Without covariances between members the data move s, and u stays where it was drawn."""
+    u = run(problem(net), latent(net, method=EnSF(40, eps_beta=0.1)))["mean"]
+    u = u.sel(stage="analysis").isel(time=-1, x=-1).values
+    assert abs(u - 1000.0).max() < 150.0
+
+
+def test_what_does_not_fit_is_said(net):
+    p = problem(net)
+    with pytest.raises(ValueError, match=r"10, 12, .*met steps"):
+        run(p, latent(net, every=2))
+    with pytest.raises(ValueError, match="first="):
+        run(p, latent(net, first=20))
+    with pytest.raises(ValueError, match="35 points and 1 parameters, 71 numbers"):
+        run(p, replace(latent(net), points=POINTS[:-1]))
+    with pytest.raises(ValueError, match="encoder and the noise"):
+        LDEnSF(net, points=POINTS)
+    with pytest.raises(TypeError, match="LDNet"):
+        LDEnSF(torch.nn.Linear(2, 2), points=POINTS, data="raw")
+    with pytest.raises(TypeError, match="EnSF"):
+        LDEnSF(net, points=POINTS, data="raw", method=ETKF)
