@@ -17,9 +17,26 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
-from ...array import Array, check_count, convert_tree, is_module, no_grad, shown, typed
+import numpy as np
+
+from ...array import (
+    Array,
+    Purpose,
+    array_namespace,
+    as_floats,
+    check_count,
+    convert,
+    convert_tree,
+    is_module,
+    no_grad,
+    shown,
+    streams,
+    to_numpy,
+    typed,
+)
 from ...covariances.base import Covariance
 from ...covariances.given import as_covariance
+from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..score.ensf import EnSF
@@ -128,3 +145,62 @@ class LDEnSF:
         with no_grad(problem.like):
             inside = self.inside(problem)
         yield from decoded_cycles(self.method, inside, rng)
+
+    def codes(self, problem: ProblemLike, *, seed: Any = 0) -> Array:
+        """The codes of the analyses, before they are decoded: what costs next to nothing.
+
+        Args:
+            problem: the joint problem, validated.
+            seed: as that of `assimilate`.
+
+        Returns:
+            Codes of the members (s, v) `(..., K, N, r + p)`; of a method without members, N = 1.
+        """
+        rng = streams(Purpose.ASSIMILATION, seed, problem.batch)
+        found = []
+        with no_grad(problem.like):
+            inside = self.inside(problem)
+            for cycle in self.method.run(inside, rng):
+                belief = cycle.analysis
+                is_ensemble = isinstance(belief, Ensemble)
+                found.append(belief.members if is_ensemble else belief.mean[..., None, :])
+            return array_namespace(problem.like).stack(found, axis=-3)
+
+    def fields(
+        self, codes: Array, times: Array | None = None, *, points: Array | None = None
+    ) -> Array:
+        """The fields of codes at any points, and between the observations at any time.
+
+        Latent states are smooth in time: between observations they are taken from a cubic spline.
+
+        Args:
+            codes: `(..., K, r + p)`, such as the mean over the members of `codes`.
+            times: `(T,)`, counted in observations: 0 is the first, 0.5 half-way to the second;
+                None: those of the observations.
+            points: `(P, d)` in the coordinates of the training; None: those of the state.
+
+        Returns:
+            Fields `(..., T, P, C)` in the units of the training data.
+
+        Raises:
+            ValueError: for times outside the observations, which would have to be forecast.
+        """
+        if times is not None:
+            codes = between(codes, times)
+        at = convert(self.points if points is None else points, next(self.net.parameters()))
+        r = self.net.latent
+        return through(self.net, lambda z: self.net.reconstruct(z[..., :r], at), codes)
+
+
+def between(codes: Array, times: Array) -> Array:
+    """Codes `(..., K, r)` at other times `(T,)` than 0, ..., K - 1, by a cubic spline."""
+    from scipy.interpolate import CubicSpline
+
+    K, t = codes.shape[-2], to_numpy(as_floats(times, "times"))
+    if t.ndim != 1 or not ((t >= 0) & (t <= K - 1)).all() or K < 2:
+        raise ValueError(
+            f"times must lie between 0 and {K - 1}, the first and last of {K} observations (at "
+            f"least 2), met {shown(times)}"
+        )
+    known = CubicSpline(np.arange(K), to_numpy(codes), axis=-2)
+    return convert(np.asarray(known(t)), codes)

@@ -184,6 +184,24 @@ def test_one_sample_scores_do_not_find_a_parameter_that_raw_data_do_not_show(net
     assert abs(u - 1000.0).max() < 150.0
 
 
+def test_codes_are_what_the_run_decodes_and_fields_lie_between_them(net):
+    """`codes` are the analyses; a field half-way is that of the network with half a step."""
+    p, ld = problem(net, sigma=1e-3).validated(), latent(net)
+    codes = ld.codes(p).mean(-2)
+    result = run(p, ld)
+    late = result["mean"].sel(stage="analysis").values[:, -1, :N]
+    fields = ld.fields(codes)[:, -1]  # (b, P, C); the mean of fields is not the field of the mean
+    assert abs(np.moveaxis(fields, -1, -2).reshape(2, N) - late).max() < 1e-3
+    middle = ld.fields(codes, [4.0, 4.5, 5.0], points=np.zeros((1, 2)))
+    assert middle.shape == (2, 3, 1, 2)
+    assert np.allclose(middle[:, 0], ld.fields(codes, points=np.zeros((1, 2)))[:, 4])
+    t = np.linspace(0, TIMES - 1, 11)
+    cubic = np.arange(TIMES)[:, None] ** 3 * np.ones((2, 1, 4))  # a cubic spline is a cubic
+    assert np.allclose(ld.fields(cubic, t), ld.fields(t[:, None] ** 3 * np.ones((2, 1, 4))))
+    with pytest.raises(ValueError, match="between 0 and 6"):
+        ld.fields(codes, [6.5])
+
+
 def test_what_does_not_fit_is_said(net):
     p = problem(net)
     with pytest.raises(ValueError, match=r"10, 12, .*met steps"):
