@@ -194,6 +194,16 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "neural.Modes": {"harmonics": PLANE, "count": 2},
     "neural.Refitted": {"net": LATENT, "ridge": 1.0, "errors": {}},
     "neural.Subsampled": {"fields": RUNS, "points": BOX},
+    "neural.VAE": {
+        "encoder": net(3, 4),
+        "decoder": net(2, 3),
+        "observer": net(3, 4),
+        "shape": (3,),
+        "m": 3,
+    },
+    "VAE.convolutional": {"shape": (1, 8, 8), "m": 3},
+    "VAE.dense": {"m": 3},
+    "neural.UNet": {"outputs": 2},
     "neural.refit": {"net": LATENT, "train": (RUNS[:, 0, 0, :1], RUNS), "points": BOX, "ridge": 1},
     "neural.relative_error": {"estimate": RUNS, "truth": RUNS},
     "neural.sensitivity": {

@@ -1,7 +1,8 @@
 """The neural wing: networks that serve as models and operators, and all that trains them.
 
     nets         MLP, CNN, LSTM: small, of known shapes
-    autoencoder  fields to a few numbers and back
+    autoencoder  fields to a few numbers and back; `vae`: the coupled one, of observations too
+    unet         convolutions on several grids
     features     perceptrons of sines; `basis`: cosines and modes as functions of space
     ldnet        latent dynamics networks: a `reconstruction` at points or in a basis, trained on
                  `subsampled` points, the `last_layer` exactly by ridge regression (`normal`)
@@ -26,16 +27,20 @@ from .nets import CNN, LSTM, MLP, Normalised, parameters, seeded
 from .reconstruction import AtPoints, InBasis
 from .subsampled import Coefficients, Subsampled
 from .train import Record, fit
+from .unet import UNet
+from .vae import VAE, Coupled
 from .weights import Card, load_weights, read_card, save_weights, shipped
 
 __all__ = [
     "CNN",
     "LSTM",
     "MLP",
+    "VAE",
     "AtPoints",
     "Autoencoder",
     "Card",
     "Coefficients",
+    "Coupled",
     "Harmonics",
     "InBasis",
     "LDNet",
@@ -47,6 +52,7 @@ __all__ = [
     "SineMLP",
     "Split",
     "Subsampled",
+    "UNet",
     "fit",
     "load_weights",
     "mean_square",

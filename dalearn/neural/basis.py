@@ -39,10 +39,15 @@ class Basis(nn.Module):
         Phi = self.at(x)
         return (c @ Phi.flatten(1)).unflatten(-1, Phi.shape[1:])
 
+    def inverse(self, x: Tensor) -> Tensor:
+        """What gives the coefficients of least squares of a field at the points, `(K, P, C)`."""
+        Phi = self.at(x)
+        return pseudo_inverse(Phi.flatten(1)).reshape(Phi.shape)
+
     def project(self, fields: Tensor, x: Tensor) -> Tensor:
         """The coefficients `(..., K)` of least squares of fields `(..., P, C)` at the points."""
         check_input(f"fields of {type(self).__name__}.project", fields, (len(x), self.outputs))
-        return least_squares(self.at(x).flatten(1).mT, fields.flatten(-2))
+        return fields.flatten(-2) @ self.inverse(x).flatten(1).mT
 
     def floor(self, fields: Tensor, x: Tensor) -> float:
         """|field - its projection| / |field| over all that is given."""
@@ -50,15 +55,16 @@ class Basis(nn.Module):
         return float(gap.norm() / fields.norm())
 
 
-def least_squares(Phi: Tensor, y: Tensor) -> Tensor:
-    """Coefficients `(..., K)` of data `(..., rows)` in the columns of Phi `(rows, K)`."""
-    if len(Phi) < Phi.shape[1]:
+def pseudo_inverse(Phi: Tensor) -> Tensor:
+    """That of functions `(K, rows)` at the rows of data, `(K, rows)`."""
+    K, rows = Phi.shape
+    if rows < K:
         raise ValueError(
-            f"{len(Phi)} values at the points do not say {Phi.shape[1]} coefficients; wanted more "
-            "points, or fewer functions"
+            f"{rows} values at the points do not say {K} coefficients; wanted more points, or "
+            "fewer functions"
         )
-    Q, R = torch.linalg.qr(Phi.double())
-    return y @ torch.linalg.solve_triangular(R, Q.mT, upper=True).mT.to(y)
+    Q, R = torch.linalg.qr(Phi.mT.double())
+    return torch.linalg.solve_triangular(R, Q.mT, upper=True).to(Phi)
 
 
 @typed
@@ -104,13 +110,16 @@ class Harmonics(Basis):
 
     def at(self, x: Tensor) -> Tensor:
         """Phi `(scalars C, P, C)`: function k of component c stands at k C + c."""
-        one, eye = self.scalar(x), torch.eye(self.outputs).to(x)
+        return self._apart(self.scalar(x))
+
+    def _apart(self, one: Tensor) -> Tensor:
+        """What acts on one component `(scalars, P)`, on all: `(scalars C, P, C)`."""
+        eye = torch.eye(self.outputs).to(one)
         return (one[:, None, :, None] * eye[:, None, :]).flatten(0, 1)
 
-    def project(self, fields: Tensor, x: Tensor) -> Tensor:
-        """The coefficients of least squares, each component alone."""
-        check_input("fields of Harmonics.project", fields, (len(x), self.outputs))
-        return least_squares(self.scalar(x).mT, fields.mT).mT.flatten(-2)
+    def inverse(self, x: Tensor) -> Tensor:
+        """As for every basis; each component alone."""
+        return self._apart(pseudo_inverse(self.scalar(x)))
 
     def forward(self, c: Tensor, x: Tensor) -> Tensor:
         """Coefficients `(..., K)` -> the field, each component from its own coefficients."""

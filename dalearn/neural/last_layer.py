@@ -183,12 +183,13 @@ def gathered(net: LDNet, u: Tensor, fields: Tensor, points: Tensor) -> Normal:
         )
     sums = Normal(inner.last.in_features, inner.outputs)
     x = (points - net.x_mean) / net.x_half
+    inverse = R.basis.inverse(x).flatten(1).mT if isinstance(R, InBasis) else x
     for run, s in zip(
         fields, net.latents(u, None if u.ndim == 3 else fields.shape[1]), strict=True
     ):
         y = (run.to(s) - net.y_mean) / net.y_std
         if isinstance(R, InBasis):
-            sums.add(inner.features(s), R.basis.project(y, x))
+            sums.add(inner.features(s), y.flatten(-2) @ inverse)
         elif isinstance(R, AtPoints) and inner.plain:
             sums.add_products(*R.halves(s, x), y)
         elif isinstance(R, AtPoints):

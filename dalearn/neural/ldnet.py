@@ -153,12 +153,21 @@ class LDNet(nn.Module):
         """One step, s + dt F(s, u): `(..., r)` and `(..., p)`, which broadcast, -> `(..., r)`."""
         check_input("s of LDNet", s, (self.latent,))
         check_input("u of LDNet", u, (self.inputs,))
-        return self._moved(s, (u - self.u_mean) / self.u_half)
+        return self._moved(s, self._driven(u))
 
-    def _moved(self, s: Tensor, v: Tensor) -> Tensor:
-        lead = torch.broadcast_shapes(s.shape[:-1], v.shape[:-1])
-        both = (s.expand(*lead, self.latent), v.expand(*lead, self.inputs))
-        return s + self.dt * self.dynamics(torch.cat(both, dim=-1))
+    def _driven(self, u: Tensor) -> Tensor:
+        """What parameters add to the first layer of F: the same at all times if they are."""
+        first: Any = self.dynamics.layers[0]
+        v = (u - self.u_mean) / self.u_half
+        return v @ first.weight[:, self.latent :].mT + first.bias
+
+    def _moved(self, s: Tensor, driven: Tensor) -> Tensor:
+        layers: Any = self.dynamics.layers
+        first, *rest = layers
+        f = s @ first.weight[:, : self.latent].mT + driven
+        for layer in rest:
+            f = layer(f)
+        return s + self.dt * f
 
     def latents(self, u: Tensor, times: int | None = None) -> Tensor:
         """The latent states at all times, `(..., T, r)`.
@@ -182,8 +191,8 @@ class LDNet(nn.Module):
             )
         T = u.shape[-2] if times is None else times
         check_count("times", T)
-        v = (u - self.u_mean) / self.u_half
-        at = v.unbind(-2) if times is None else (v,) * T
+        driven = self._driven(u)
+        at = driven.unbind(-2) if times is None else (driven,) * T
         s = torch.zeros_like(at[0][..., :1]).expand(*at[0].shape[:-1], self.latent)
         found = [] if self.start == "before" else [s]
         for t in range(T - len(found)):

@@ -133,8 +133,8 @@ class Coefficients:
                 "Coefficients wants an LDNet whose reconstruction is an InBasis, met "
                 f"{type(net.reconstruction).__name__}; wanted Subsampled(fields, points)"
             )
-        basis, x = net.reconstruction.basis, (points - net.x_mean) / net.x_half
-        unit = [basis.project((run - net.y_mean) / net.y_std, x) for run in fields]
+        inverse = net.reconstruction.basis.inverse((points - net.x_mean) / net.x_half).flatten(1)
+        unit = [((run - net.y_mean) / net.y_std).flatten(-2) @ inverse.mT for run in fields]
         return cls(torch.stack(unit), **settings)
 
     def __call__(self, net: LDNet, u: Tensor, rows: Tensor) -> Tensor:
