@@ -252,8 +252,8 @@ PACKAGES = (
 PASSED = {
     "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found", "Law",
     "Masked", "Method",
-    "NotConverged", "Record", "Split", "Tuning", "Unstable", "Updated", "as_kernel",
-    "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity", "positive",
+    "NotConverged", "OutOfRange", "Record", "Sensitive", "Split", "Tuning", "Unstable", "Updated",
+    "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity", "positive",
     "share", "use_style",
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from .gaussian.kalman import KF, ExtendedKF, kalman_update
 from .gaussian.rts import RTS, rts_update
 from .gaussian.unscented import UKF, sigma_points, ukf, unscented
 from .latent.alone import EncoderAlone
+from .latent.fitting import OutOfRange, Sensitive
 from .latent.latent import Latent
 from .latent.ld_ensf import LDEnSF
 from .latent.observed import Encoded
@@ -67,7 +68,9 @@ __all__ = [
     "LocalParticleFilter",
     "Method",
     "NotConverged",
+    "OutOfRange",
     "ParticleFilter",
+    "Sensitive",
     "Unstable",
     "Var3D",
     "Var4D",

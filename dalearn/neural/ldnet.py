@@ -62,7 +62,7 @@ def relative_error(
 class LDNet(nn.Module):
     """A latent dynamics network, s_t = s_{t-1} + dt F(s_{t-1}, u), y_t(x) = R(s_t, x).
 
-        net = seeded(0, LDNet, 1, AtPoints(9, 2, 2), (64, 64)).scaled(u, points, fields)
+        net = seeded(0, lambda: LDNet(1, AtPoints(9, 2, 2), (64, 64))).scaled(u, points, fields)
         fit(net, (u, torch.arange(len(u))), loss=Subsampled(fields, points), ...)
         refit(net, u, fields, points, ridge=1e-3)           # the last layer, exactly
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...array import Array, array_namespace, convert, is_tensor
+from ...array import Array, array_namespace, as_floats, convert, is_tensor, shown, to_numpy
 from ...problem.like import ProblemLike, stepwise
 from ...problem.pointwise import pointwise
 
@@ -193,3 +193,17 @@ def counted(problem: ProblemLike, first: int, every: int) -> tuple[int, ...]:
             "every=, or data at these steps"
         )
     return tuple(np.diff(np.concatenate(([-1], steps))).tolist())
+
+
+def between(codes: Array, times: Array) -> Array:
+    """Codes `(..., K, r)` at other times `(T,)` than 0, ..., K - 1, by a cubic spline."""
+    from scipy.interpolate import CubicSpline
+
+    K, t = codes.shape[-2], to_numpy(as_floats(times, "times"))
+    if t.ndim != 1 or not ((t >= 0) & (t <= K - 1)).all() or K < 2:
+        raise ValueError(
+            f"times must lie between 0 and {K - 1}, the first and last of {K} observations (at "
+            f"least 2), met {shown(times)}"
+        )
+    known = CubicSpline(np.arange(K), to_numpy(codes), axis=-2)
+    return convert(np.asarray(known(t)), codes)

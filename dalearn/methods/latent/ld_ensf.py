@@ -13,7 +13,7 @@ fast data assimilation with sparse observations, ICLR 2026.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
@@ -23,7 +23,6 @@ from ...array import (
     Array,
     Purpose,
     array_namespace,
-    as_floats,
     check_count,
     convert,
     convert_tree,
@@ -40,7 +39,8 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..score.ensf import EnSF
-from .dynamics import LatentCode, LatentSteps, counted, through
+from .dynamics import LatentCode, LatentSteps, between, counted, through
+from .fitting import outside, trained, warn_outside
 from .inside import LatentProblem, decoded_cycles
 from .observed import Encoded
 
@@ -74,6 +74,8 @@ class LDEnSF:
         data: "encoded", or "raw", beside H of the reconstruction at the sensors.
         first: the model step of the network's first state.
         every: model steps from one of its states to the next.
+        limits: the least and the largest data that the encoder knows, `(m,)` each, or None. Data
+            beyond give an OutOfRange warning, and `outside` in the result is their share.
 
     Raises:
         TypeError: for a network, an encoder or a method that is none.
@@ -89,6 +91,7 @@ class LDEnSF:
     data: Literal["encoded", "raw"] = "encoded"
     first: int = 0
     every: int = 1
+    limits: tuple[Any, Any] | None = None
 
     def __post_init__(self):
         if not is_module(self.net) or not hasattr(self.net, "latent"):
@@ -111,6 +114,82 @@ class LDEnSF:
         if self.noise is not None:
             noise = as_covariance(self.noise, "the noise of codes", r, definite=True)
             object.__setattr__(self, "noise", noise)
+
+    @classmethod
+    def fit(
+        cls,
+        net: Any,
+        encoder: Any,
+        train: tuple[Any, Any],
+        validation: tuple[Any, Any],
+        *,
+        points: Any,
+        see: Callable,
+        unit: Any,
+        noise: float = 0.2,
+        level: float = 0.1,
+        gaps: float = 0.0,
+        extra: int = 500,
+        skip: int = 0,
+        dynamics: Any = None,
+        reading: Any = None,
+        checkpoint: Any = None,
+        seed: int = 0,
+        progress: bool = True,
+        **settings: Any,
+    ) -> LDEnSF:
+        """Train the network and the encoder; what comes back runs like any method.
+
+        Args:
+            net: an LDNet, trained in place but for its last layer.
+            encoder: a HistoryEncoder, trained in place.
+            train: parameters `(S, p)` and fields `(S, T, P, C)` of runs, tensors.
+            validation: the same of other runs: the ridge is chosen and errors are measured there.
+            points: `(P, d)`, a tensor.
+            see: the observation operator of states without parameters, `(..., C P) -> (..., m)`.
+            unit: of the data's errors, `(m,)`: what `noise` and `level` are shares of.
+            noise: the largest errors of the data in training; each run has another size.
+            level: the errors at which those of the codes are measured.
+            gaps: the largest share of data that are missing in training.
+            extra: random features beside the learned ones in the last layer.
+            skip: how many of the first states are not observed.
+            dynamics: settings of `neural.fit` for the network: epochs, batch, optimiser and so on.
+            reading: the same for the encoder.
+            checkpoint: a folder, from which a training that was killed goes on to the same bits.
+            seed: of the training.
+            progress: whether to show bars.
+            settings: those of LDEnSF, such as first, every, method. The default method is
+                EnSF(20) in units in which eps_beta is the variance of the encoder's errors: each
+                analysis goes half of the way to the code of the data.
+
+        Returns:
+            LDEnSF: trained.
+
+        Raises:
+            ValueError: data of other shapes.
+        """
+        found = trained(
+            net,
+            encoder,
+            train,
+            validation,
+            points=points,
+            see=see,
+            unit=unit,
+            noise=noise,
+            level=level,
+            gaps=gaps,
+            extra=extra,
+            skip=skip,
+            dynamics=dynamics or {},
+            reading=reading or {},
+            checkpoint=checkpoint,
+            seed=seed,
+            progress=progress,
+        )
+        settings.setdefault("method", EnSF(20, scale=found["scale"]))
+        parts = {"noise": found["noise"], "limits": found["limits"], **settings}
+        return cls(found["net"], points=points, encoder=encoder, **parts)
 
     def inside(self, problem: ProblemLike) -> LatentProblem:
         """The problem that the inner method is given.
@@ -144,7 +223,23 @@ class LDEnSF:
         """The cycles of the inner method, their beliefs decoded."""
         with no_grad(problem.like):
             inside = self.inside(problem)
-        yield from decoded_cycles(self.method, inside, rng)
+        told = self.data == "raw"
+        for k, cycle in enumerate(decoded_cycles(self.method, inside, rng)):
+            if self.limits is not None:
+                share = self._outside(problem, k)
+                if share.any() and not told:
+                    told = True
+                    warn_outside(share, k)
+                cycle = cycle.with_info(outside=convert(share, problem.like))
+            yield cycle
+
+    def _outside(self, problem: ProblemLike, k: int) -> np.ndarray:
+        """The share of the data at observation k beyond what the encoder knows, `(...)`."""
+        observe, y = problem.at(k)
+        y, seen = to_numpy(y), observe.noise.seen
+        y = y if seen is None else np.where(to_numpy(seen), y, np.nan)
+        low, high = self.limits or (-np.inf, np.inf)
+        return np.asarray(outside(y, low, high))
 
     def codes(self, problem: ProblemLike, *, seed: Any = 0) -> Array:
         """The codes of the analyses, before they are decoded: what costs next to nothing.
@@ -190,17 +285,3 @@ class LDEnSF:
         at = convert(self.points if points is None else points, next(self.net.parameters()))
         r = self.net.latent
         return through(self.net, lambda z: self.net.reconstruct(z[..., :r], at), codes)
-
-
-def between(codes: Array, times: Array) -> Array:
-    """Codes `(..., K, r)` at other times `(T,)` than 0, ..., K - 1, by a cubic spline."""
-    from scipy.interpolate import CubicSpline
-
-    K, t = codes.shape[-2], to_numpy(as_floats(times, "times"))
-    if t.ndim != 1 or not ((t >= 0) & (t <= K - 1)).all() or K < 2:
-        raise ValueError(
-            f"times must lie between 0 and {K - 1}, the first and last of {K} observations (at "
-            f"least 2), met {shown(times)}"
-        )
-    known = CubicSpline(np.arange(K), to_numpy(codes), axis=-2)
-    return convert(np.asarray(known(t)), codes)

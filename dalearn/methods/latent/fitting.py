@@ -1,0 +1,151 @@
+"""How LDEnSF is trained: the dynamics, the encoder, then the last layer for the encoder's error.
+
+1. The LDNet, on points and times drawn anew at each step.
+2. The encoder, on the network's own codes, from data with errors of every size up to `noise`.
+3. The errors of its codes on validation runs, at the `level` of noise that is expected.
+4. The last layer of the reconstruction, exactly, with the ridge that is best at these errors: a
+   sharper one turns 1 % of latent error into 50 % of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...array import Purpose, check_between, check_count, generator, warn
+from ..score.ensf import EnSF
+
+TOO_MUCH = 2.0  # how many times its own error a decoder may make of that of the encoder
+
+
+class Sensitive(UserWarning):
+    """A decoder that makes more of the encoder's errors than it errs itself."""
+
+
+class OutOfRange(UserWarning):
+    """Data that lie outside of what the encoder was trained on."""
+
+
+def trained(
+    net: Any,
+    encoder: Any,
+    train: tuple[Any, Any],
+    validation: tuple[Any, Any],
+    *,
+    points: Any,
+    see: Callable,
+    unit: Any,
+    noise: float,
+    level: float,
+    gaps: float,
+    extra: int,
+    skip: int,
+    dynamics: Mapping[str, Any],
+    reading: Mapping[str, Any],
+    checkpoint: Any,
+    seed: int,
+    progress: bool,
+) -> dict[str, Any]:
+    """The parts of a trained LDEnSF, and what was measured on the way; see `LDEnSF.fit`."""
+    import torch
+
+    from ...neural.encoder import NoisySensors
+    from ...neural.last_layer import refit
+    from ...neural.subsampled import Subsampled
+    from ...neural.train import fit
+
+    check_between("level", level, 0, 1e6, open_low=False)
+    check_count("skip", skip, 0)
+    folder = None if checkpoint is None else Path(checkpoint)
+    (u, fields), (u_valid, fields_valid) = train, validation
+    both, rows = torch.cat((fields, fields_valid)), torch.arange(len(u) + len(u_valid))
+    net.scaled(u, points, fields)
+    told = {"progress": progress, "seed": seed}
+    told_first = {"checkpoint": folder and folder / "dynamics.checkpoint"}
+    fit(
+        net,
+        (u, rows[: len(u)]),
+        (u_valid, rows[len(u) :]),
+        **{"loss": Subsampled(both, points), **told, **told_first, **dynamics},
+    )
+    codes, codes_valid = (codes_of(net, v, fields.shape[1])[:, skip:] for v in (u, u_valid))
+    y, y_valid = (see(flat(f))[:, skip:] for f in (fields, fields_valid))
+    unit = torch.as_tensor(unit, dtype=y.dtype)
+    encoder.scaled(y, codes)
+    told_second = {"checkpoint": folder and folder / "encoder.checkpoint"}
+    loss = NoisySensors(unit, noise, gaps)
+    fit(
+        encoder,
+        (y, codes),
+        (y_valid, codes_valid),
+        **{"loss": loss, **told, **told_second, **reading},
+    )
+    rng = generator(Purpose.TRAINING, seed, 1)
+    e = torch.from_numpy(rng.standard_normal(tuple(y_valid.shape))).to(y)
+    with torch.no_grad():
+        off = encoder(y_valid + level * unit * e) - codes_valid
+    variances = (off**2).mean((0, 1))
+    share = float((variances / encoder.z_std**2)[: net.latent].mean()) ** 0.5
+    found = refit(
+        net,
+        train,
+        points,
+        validation=validation,
+        latent_error=min(share, 1.0),
+        extra=extra,
+        seed=seed,
+    )
+    exact, shaken = found.errors[found.ridge]
+    if shaken > TOO_MUCH * exact:
+        warn(
+            f"the decoder turns the encoder's error of {share:.2%} into {shaken:.2%} of the "
+            f"field, and errs by {exact:.2%} itself; wanted a better encoder, fewer latent "
+            'numbers, or data beside the reconstruction, data="raw"',
+            Sensitive,
+        )
+    slack = 4 * noise * unit
+    return {
+        "net": found.net,
+        "noise": variances.double().numpy(),
+        "limits": ((y.amin((0, 1)) - slack).numpy(), (y.amax((0, 1)) + slack).numpy()),
+        "scale": (variances.double() / EnSF(2).eps_beta).sqrt().numpy(),
+        "measured": {
+            "latent error": share,
+            "ridge": found.ridge,
+            "error at exact latents": exact,
+            "error at the encoder's": shaken,
+        },
+    }
+
+
+def codes_of(net: Any, u: Any, times: int) -> Any:
+    """The codes (s, v) of parameters, `(S, T, r + p)`."""
+    import torch
+
+    with torch.no_grad():
+        s = net.latents(u, times)
+        v = ((u - net.u_mean) / net.u_half)[:, None].expand(-1, times, -1)
+    return torch.cat((s, v), dim=-1)
+
+
+def flat(fields: Any) -> Any:
+    """Fields `(..., P, C)` as states, component by component: `(..., C P)`."""
+    return fields.movedim(-1, -2).flatten(-2)
+
+
+def outside(y: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    """The share of data `(..., m)` outside of limits `(m,)`, `(...)`; gaps count as inside."""
+    return ((y < low) | (y > high)).mean(-1)
+
+
+def warn_outside(share: np.ndarray, k: int) -> None:
+    """Warn of data at observation k of which a share lies outside of the training's range."""
+    warn(
+        f"at observation {k}, {share.max():.1%} of the data lie outside of the range that the "
+        "encoder was trained on: its codes mean nothing there; wanted training runs that reach "
+        'so far, or data="raw"',
+        OutOfRange,
+    )
