@@ -193,6 +193,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "neural.LDNet": {"reconstruction": da.neural.AtPoints(3, 2, 2, (4,))},
     "neural.Modes": {"harmonics": PLANE, "count": 2},
     "neural.Refitted": {"net": LATENT, "ridge": 1.0, "errors": {}},
+    "neural.RunsNet": {
+        "runs": da.models.InterpolatedRuns(Z[:8, :1], np.tile(Z[:8, None, :2], (1, 4, 16))),
+        "points": BOX,
+    },
     "neural.Subsampled": {"fields": RUNS, "points": BOX},
     "neural.VAE": {
         "encoder": net(3, 4),
@@ -253,8 +257,8 @@ PASSED = {
     "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found", "Law",
     "Masked", "Method",
     "NotConverged", "OutOfRange", "Record", "Sensitive", "Split", "Tuning", "Unstable", "Updated",
-    "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity", "positive",
-    "share", "use_style",
+    "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity",
+    "positive", "share", "use_style",
 }  # fmt: skip
 
 

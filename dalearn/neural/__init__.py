@@ -6,6 +6,7 @@
     features     perceptrons of sines; `basis`: cosines and modes as functions of space
     ldnet        latent dynamics networks: a `reconstruction` at points or in a basis, trained on
                  `subsampled` points, the `last_layer` exactly by ridge regression (`normal`)
+    runs         interpolated runs in the place of a latent dynamics network
     data         trajectories -> training sets; splits by trajectory; normalisation
     train        one loop, `fit`: early stop, resume to the same bits; `checkpoint` is its file,
                  `losses` what it minimises, `draws` the random numbers of a run
@@ -25,6 +26,7 @@ from .ldnet import LDNet, relative_error
 from .losses import mean_square
 from .nets import CNN, LSTM, MLP, Normalised, parameters, seeded
 from .reconstruction import AtPoints, InBasis
+from .runs import RunsNet
 from .subsampled import Coefficients, Subsampled
 from .train import Record, fit
 from .unet import UNet
@@ -49,6 +51,7 @@ __all__ = [
     "Normalised",
     "Record",
     "Refitted",
+    "RunsNet",
     "SineMLP",
     "Split",
     "Subsampled",

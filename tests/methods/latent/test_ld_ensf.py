@@ -11,7 +11,7 @@ import dalearn as da
 from dalearn import ETKF, Diagonal, EnSF, LDEnSF, ParticleFilter, Subset
 from dalearn.methods import EncoderAlone
 from dalearn.methods.latent.fitting import OutOfRange, Sensitive
-from dalearn.neural import AtPoints, LDNet, Normalisation, seeded
+from dalearn.neural import AtPoints, LDNet, Normalisation, RunsNet, seeded
 from dalearn.neural.encoder import HistoryEncoder
 from dalearn.neural.train import adam
 
@@ -262,6 +262,19 @@ def test_fit_makes_a_method_that_finds_the_speed_of_a_wave(fitted):
         assert abs(result["mean"].values[:, -1] - [0.9, 2.1]).max() < 0.15
         gap = (result["mean"] - result["truth"]).values[:, :36]
         assert (gap**2).mean() ** 0.5 < 0.15 * 0.7
+
+
+def test_interpolated_runs_stand_in_the_place_of_a_network():
+    """The rival without training: an ETKF over the parameter of runs between known ones."""
+    u = np.linspace(0.5, 2.5, 24)[:, None]
+    runs = da.models.InterpolatedRuns(u, waves(torch.from_numpy(u))[..., 0].numpy())
+    ld = LDEnSF(
+        RunsNet(runs, POINTS), points=POINTS, data="raw", method=ETKF(20), first=1, every=2
+    )
+    result = run(wave_problem(), ld).isel(time=-1).sel(stage="analysis")
+    assert abs(result["mean"].values[:, -1] - [0.9, 2.1]).max() < 0.1
+    gap = (result["mean"] - result["truth"]).values[:, :36]
+    assert (gap**2).mean() ** 0.5 < 0.07  # of data with errors of 0.07 at four of 36 points
 
 
 def test_data_beyond_the_training_are_flagged(fitted):
