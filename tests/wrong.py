@@ -20,6 +20,7 @@ import xarray as xr
 import dalearn as da
 from dalearn.methods import blocks
 from dalearn.methods.variational.weak_cost import WeakCost
+from dalearn.neural.encoder import HistoryEncoder
 
 ones, nan = np.ones, np.nan
 
@@ -159,6 +160,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "EnFF": {"sampler": "euler"},
     "EnSF": {"sampler": "euler"},
     "LDEnSF": {"net": LATENT, "points": BOX, "data": "raw"},
+    "LDEnSF.fit": {
+        "net": LATENT,
+        "encoder": HistoryEncoder(3, 4, 4, width=4).double(),
+        "train": (RUNS[:, 0, 0, :1], RUNS),
+        "validation": (RUNS[:, 0, 0, :1], RUNS),
+        "points": BOX,
+        "see": da.Subset([0, 5, 9]),
+        "unit": ones(3),
+        "extra": 4,
+        "dynamics": {"epochs": 1},
+        "reading": {"epochs": 1},
+        "progress": False,
+    },
     "Ensemble": {"members": E},
     "Every": {"step": 1},
     "Pointwise": {"at": da.Every(1)},

@@ -139,7 +139,7 @@ class RunsNet(nn.Module):
 
 
 def table(v: np.ndarray) -> np.ndarray:
-    """Coefficients of the weights: `(4, S - 1, S)` of a spline, `(S + 1 + p, S)` of radial cubics."""
+    """Coefficients of the weights: spline `(4, S - 1, S)`, radial cubics `(S + 1 + p, S)`."""
     from scipy.interpolate import CubicSpline
 
     S, p = v.shape

@@ -15,7 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from ...array import Purpose, check_between, check_count, generator, warn
+from ...array import (
+    Purpose,
+    check_between,
+    check_count,
+    generator,
+    is_module,
+    is_tensor,
+    shown,
+    warn,
+)
 from ..score.ensf import EnSF
 
 TOO_MUCH = 2.0  # how many times its own error a decoder may make of that of the encoder
@@ -57,6 +66,14 @@ def trained(
     from ...neural.subsampled import Subsampled
     from ...neural.train import fit
 
+    for name, module, needs in (("net", net, "latents"), ("encoder", encoder, "scaled")):
+        if not is_module(module) or not hasattr(module, needs):
+            wanted = "an LDNet" if name == "net" else "a HistoryEncoder"
+            raise TypeError(f"{name} must be {wanted}, met {shown(module)}")
+    train, validation = check_runs("train", train), check_runs("validation", validation)
+    m = see(flat(train[1][:1])).shape[-1]
+    if tuple(unit.shape) != (m,):
+        raise ValueError(f"unit must be ({m},), one for each number, met {tuple(unit.shape)}")
     check_between("level", level, 0, 1e6, open_low=False)
     check_count("skip", skip, 0)
     folder = None if checkpoint is None else Path(checkpoint)
@@ -119,6 +136,20 @@ def trained(
             "error at the encoder's": shaken,
         },
     }
+
+
+def check_runs(name: str, runs: Any) -> tuple[Any, Any]:
+    """Parameters and fields of runs, or an error."""
+    parts = list(runs) if isinstance(runs, (tuple, list)) else []
+    if len(parts) != 2 or not all(is_tensor(v) for v in parts):
+        raise TypeError(f"{name} must be tensors (parameters, fields), met {shown(runs)}")
+    u, fields = parts
+    if u.ndim != 2 or fields.ndim != 4 or len(u) != len(fields):
+        raise ValueError(
+            f"{name} must be parameters (S, p) and fields (S, T, P, C), met {tuple(u.shape)} and "
+            f"{tuple(fields.shape)}"
+        )
+    return u, fields
 
 
 def codes_of(net: Any, u: Any, times: int) -> Any:

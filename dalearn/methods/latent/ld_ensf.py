@@ -13,7 +13,8 @@ fast data assimilation with sparse observations, ICLR 2026.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
@@ -82,16 +83,16 @@ class LDEnSF:
         ValueError: for encoded data without an encoder and its noise, and sizes that do not fit.
     """
 
-    net: Any
+    net: Any = field(repr=False)
     _: KW_ONLY
-    points: Array
-    encoder: Any = None
-    noise: Covariance | Array | None = None
+    points: Array = field(repr=False)
+    encoder: Any = field(default=None, repr=False)
+    noise: Covariance | Array | None = field(default=None, repr=False)
     method: Any = field(default_factory=lambda: EnSF(20))
     data: Literal["encoded", "raw"] = "encoded"
     first: int = 0
     every: int = 1
-    limits: tuple[Any, Any] | None = None
+    limits: tuple[Any, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self):
         if not is_module(self.net) or not hasattr(self.net, "latent"):
@@ -116,6 +117,7 @@ class LDEnSF:
             object.__setattr__(self, "noise", noise)
 
     @classmethod
+    @typed
     def fit(
         cls,
         net: Any,
@@ -123,17 +125,17 @@ class LDEnSF:
         train: tuple[Any, Any],
         validation: tuple[Any, Any],
         *,
-        points: Any,
+        points: Array,
         see: Callable,
-        unit: Any,
+        unit: Array,
         noise: float = 0.2,
         level: float = 0.1,
         gaps: float = 0.0,
         extra: int = 500,
         skip: int = 0,
-        dynamics: Any = None,
-        reading: Any = None,
-        checkpoint: Any = None,
+        dynamics: Mapping | None = None,
+        reading: Mapping | None = None,
+        checkpoint: str | os.PathLike | None = None,
         seed: int = 0,
         progress: bool = True,
         **settings: Any,

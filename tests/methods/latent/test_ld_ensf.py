@@ -211,7 +211,7 @@ def test_codes_are_what_the_run_decodes_and_fields_lie_between_them(net):
 
 def waves(u):
     """A wave that runs at the speed u, `(S, T, P, 1)`: what the little network has to learn."""
-    x, t = POINTS[:, 0], torch.arange(6.0).double() / 5
+    x, t = POINTS[:, 0], torch.arange(1.0, 7.0).double() / 5
     return torch.sin(2 * x - u[:, :, None] * t[:, None])[..., None]
 
 
