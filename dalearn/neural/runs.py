@@ -92,7 +92,9 @@ class RunsNet(nn.Module):
         ones = torch.ones_like(v[..., :1])
         return torch.cat((cubes, ones, v), dim=-1) @ self.table
 
-    def _moved(self, s: Tensor, v: Tensor) -> Tensor:
+    def step(self, s: Tensor, u: Tensor) -> Tensor:
+        """One time further: (t, v) -> (t + 1, v of u); `(..., 1 + p)` and `(..., p)`."""
+        v = (u - self.u_mean) / self.u_half
         lead = torch.broadcast_shapes(s.shape[:-1], v.shape[:-1])
         s, v = s.expand(*lead, self.latent), v.expand(*lead, self.inputs)
         return torch.cat((s[..., :1] + 1, v), dim=-1)

@@ -27,10 +27,9 @@ def test_the_network_is_the_interpolation(p, coded):
     known = runs(p, coded=coded)
     net = RunsNet(known, POINTS)
     u = np.random.default_rng(9).uniform(6, 14, (4, p))
-    v = (torch.from_numpy(u) - net.u_mean) / net.u_half
     s, wanted = torch.zeros(4, net.latent).double(), known(u)
     for k in range(net.times):
-        s = net._moved(s, v)
+        s = net.step(s, torch.from_numpy(u))
         y = net.reconstruct(s, POINTS).movedim(-1, -2).flatten(-2)
         assert np.allclose(y, wanted[:, k], atol=1e-9)
     some = net.reconstruct(s, POINTS[[7, 2]])

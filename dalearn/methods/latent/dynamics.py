@@ -146,8 +146,9 @@ class LatentSteps:
         import torch
 
         s, v = z[..., : self.net.latent], z[..., self.net.latent :]
+        u = self.net.u_mean + self.net.u_half * v
         for _ in range(count):
-            s = self.net._moved(s, v)
+            s = self.net.step(s, u)
         return torch.cat((s, v.expand(*s.shape[:-1], v.shape[-1])), dim=-1)
 
     def steps_to(self, k: int) -> int:
