@@ -8,11 +8,12 @@ by itself. Its errors are correlated in time: whoever takes codes for new data a
 old ones again.
 
 Sources: P. Xiao, P. Si and P. Chen, LD-EnSF, 2024; S. Hochreiter and J. Schmidhuber, Neural
-Computation 9, 1997. There the network is trained on exact data; `NoisySensors` adds errors and gaps.
+Computation 9, 1997. LD-EnSF trains it on exact data; `NoisySensors` adds errors and gaps.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,7 @@ class NoisySensors:
     gaps: float = 0.0
 
     def __post_init__(self):
+        check_between("unit", self.unit, 0, math.inf, open_low=False)
         check_between("noise", self.noise, 0, 1e6, open_low=False)
         check_between("gaps", self.gaps, 0, 1, open_low=False)
 
