@@ -55,6 +55,9 @@ def tensor(*shape):
     return torch.ones(shape, dtype=torch.float64)
 
 
+LDNET = da.neural.LDNet(1, da.neural.AtPoints(3, 2, 2, (4,)), (4,)).double()
+
+
 def lorenz(**changes):
     """A small Lorenz-63 problem, with changes."""
     settings: dict[str, Any] = {"model": da.Lorenz63(), "observation": SEE, "prior": PRIOR}
@@ -1314,6 +1317,48 @@ TABLE = [
         lambda: da.lyapunov_exponents(da.Lorenz63(), ones((2, 3)), 5, spinup=-1),
         V,
         ["spinup", ">= 0", "met -1"],
+    ),
+    (
+        "ldnet-parameters",
+        lambda: LDNET.latents(tensor(4, 2), 3),
+        V,
+        ["u of LDNet wants (..., 1)", "(4, 2)"],
+    ),
+    (
+        "ldnet-changing",
+        lambda: LDNET.latents(tensor(1)),
+        V,
+        ["(..., T, 1)", "for constant u say how many times"],
+    ),
+    (
+        "ldnet-points",
+        lambda: LDNET.reconstruct(tensor(4, 3), tensor(5, 3)),
+        V,
+        ["points of LDNet wants (P, 2)", "(5, 3)"],
+    ),
+    (
+        "refit-ridges",
+        lambda: da.neural.refit(LDNET, (tensor(2, 1), tensor(2, 3, 5, 2)), tensor(5, 2)),
+        V,
+        ["several ridges want validation data", "met none"],
+    ),
+    (
+        "subsampled-points",
+        lambda: da.neural.Subsampled(tensor(2, 3, 5, 2), tensor(4, 2)),
+        V,
+        ["fields (S, T, P, C)", "(2, 3, 5, 2)", "(4, 2)"],
+    ),
+    (
+        "vae-states",
+        lambda: da.neural.VAE.dense(6, 2, 2, (4,)).encode(torch.ones(3, 5)),
+        V,
+        ["states of VAE wants (..., 6)", "(3, 5)"],
+    ),
+    (
+        "unet-grid",
+        lambda: da.neural.UNet(1, 1, (4, 4))(torch.ones(1, 1, 6, 7)),
+        V,
+        ["(b, 1, h, w)", "2 divides", "(1, 1, 6, 7)"],
     ),
     ("streams-count", lambda: Streams(0, [1, 2, 3], (2,)), V, ["3 seeds", "wanted 2"]),
     ("only-scalars", lambda: array_namespace(1.0, None), T, ["at least one", "scalars"]),

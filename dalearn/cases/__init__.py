@@ -4,7 +4,8 @@
     print(sakov2008)
     problem = sakov2008.problem(cycles=1000, batch=20)
 
-The modules `lorenz63` and `shallow_water` train the networks that come with the package.
+The modules `lorenz63`, `shallow_water` and `ldnet_adr` train the networks that come with the
+package.
 """
 
 import lazy_loader

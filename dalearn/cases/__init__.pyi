@@ -1,6 +1,7 @@
 # The names of this room; `__init__.py` loads each when it is first used.
 
 from . import ld_ensf as ld_ensf
+from . import ldnet_adr as ldnet_adr
 from . import lorenz63 as lorenz63
 from . import shallow_water as shallow_water
 from .case import Case as Case

@@ -111,6 +111,7 @@ def test_a_case_is_printed_without_torch():
 
 
 WEIGHTS = {
+    "ldnet-adr": "db723ea4accbb77ce59d4059307f3f063b2a09cbd5b91ed0a4167dee1e96b523",
     "lorenz63-lstm": "05160d36487ade56c299a3871d8538163fdc321a05293a157d58f373ef6498db",
     "lorenz63-perceptron": "a1ddec3be3b038ed66343d658080dba7b2e08c359b873904d9cbfa1f9870eb72",
     "shallow-water-across": "42f620e225d19e5a4f71ea532a002177ac3af27c0ef6efff4e5899b5fd4366b0",

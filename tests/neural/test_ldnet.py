@@ -380,6 +380,37 @@ def test_training_lowers_the_error_and_goes_on_to_the_same_bits(kind, tmp_path):
         assert torch.equal(v, again.state_dict()[k]), k
 
 
+def test_a_search_with_all_data_goes_on_to_the_same_bits(tmp_path):
+    u, fields = waves()
+    loss, rows = Subsampled(fields, GRID, count=81, share=1.0), torch.arange(12)
+
+    def search(weights):
+        told = {"max_iter": 3, "line_search_fn": "strong_wolfe"}
+        return torch.optim.LBFGS(weights, **told)
+
+    def run(epochs=4, **settings):
+        net = made("points")
+        told = {"optimiser": search, "batch": 12, "every": 0.0, "progress": False, **settings}
+        return net, fit(net, (u, rows), loss=loss, epochs=epochs, **told)
+
+    def killed(self, closure, step=torch.optim.LBFGS.step):
+        killed.left -= 1
+        if not killed.left:
+            raise KeyboardInterrupt
+        return step(self, closure)
+
+    net, record = run()
+    assert record.train[-1] < 0.8 * record.train[0]
+    killed.left = 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.LBFGS, "step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(checkpoint=tmp_path / "run")
+    again, second = run(checkpoint=tmp_path / "run")
+    assert second.train == record.train
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in net.state_dict().items())
+
+
 def test_points_are_drawn_anew_and_validation_draws_nothing():
     u, fields = waves()
     net, rows, some = (
