@@ -3,6 +3,7 @@
 from . import ld_ensf as ld_ensf
 from . import ldnet_adr as ldnet_adr
 from . import lorenz63 as lorenz63
+from . import score_filters as score_filters
 from . import shallow_water as shallow_water
 from .case import Case as Case
 from .case import Score as Score
@@ -13,6 +14,9 @@ from .lorenz63_twins import wiljes2017 as wiljes2017
 from .lorenz96_twins import bocquet2013 as bocquet2013
 from .lorenz96_twins import sakov2008 as sakov2008
 from .lorenz96_twins import sakov2012_lorenz96 as sakov2012_lorenz96
+from .score_filters import bao2024 as bao2024
+from .score_filters import transue2025 as transue2025
+from .score_filters import transue2025_flames as transue2025_flames
 from .shallow_water_twin import LatentTwin as LatentTwin
 from .shallow_water_twin import latent_twin as latent_twin
 from .torchda import cheng2025 as cheng2025

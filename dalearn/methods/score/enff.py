@@ -173,6 +173,6 @@ def flowed(
         v = dm - (1 - low) / s * (x - m) if noisy else dm
         G, C = data.pull(x + (1 - t) * v)
         if settings.sampler == "exponential":
-            G = C.apply(lambda C: phi1(share * C + 1e-12), G)
+            G = C.functions(lambda c: (phi1(share * c + 1e-12),))[0].times(G)
         x = x + dt * v + share * G
     return x

@@ -32,9 +32,10 @@ def law(path: list[Any], c: Any) -> Law:
     C = Each(c)
     start, forecast, data, variance = 1.0, 0.0, 0.0, 0.0
     for step in path:
-        kept = step.mean(1.0, 0.0, -c, C)
+        shares = step.shares(C)
+        kept = step.mean(1.0, 0.0, -c, shares)
         start = kept * start
-        forecast = step.mean(forecast, 1.0, -c * forecast, C)
-        data = step.mean(data, 0.0, c * (1.0 - data), C)
-        variance = kept**2 * variance + (0.0 if step.flow else step.noise(1.0, C) ** 2)
+        forecast = step.mean(forecast, 1.0, -c * forecast, shares)
+        data = step.mean(data, 0.0, c * (1.0 - data), shares)
+        variance = kept**2 * variance + (0.0 if step.flow else step.noise(1.0, shares) ** 2)
     return Law(forecast, data, (start**2 + variance) ** 0.5)

@@ -9,7 +9,7 @@ independent: G and C are vectors. Else by the singular vectors V of R^-1/2 J: C 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,25 +38,34 @@ class Each:
 
     c: Any
 
-    def apply(self, factor: Callable, v: Array) -> Array:
-        """`factor(C) v`."""
-        return factor(self.c) * v
+    def functions(self, f: Callable) -> tuple[Each, ...]:
+        """`f(C)`, several functions of it."""
+        return tuple(Each(c) for c in f(self.c))
+
+    def times(self, v: Array) -> Array:
+        """`C v`."""
+        return self.c * v
 
 
 @dataclass(frozen=True, eq=False)
 class Among:
-    """A curvature V^T c V of orthonormal rows V `(..., k, n)` and c `(..., 1, k)`, else 0."""
+    """A curvature V^T c V of orthonormal rows V `(..., k, n)` and c `(..., 1, k)`, `rest` else."""
 
     c: Array
     V: Array
+    rest: float = 0.0
 
-    def apply(self, factor: Callable, v: Array) -> Array:
-        """`factor(C) v`, of rows that each have their own V, or share one."""
-        rest = factor(0.0)
+    def functions(self, f: Callable) -> tuple[Among, ...]:
+        """`f(C)`, several functions of it."""
+        pairs = zip(f(self.c), f(self.rest), strict=True)
+        return tuple(Among(c, self.V, rest) for c, rest in pairs)
+
+    def times(self, v: Array) -> Array:
+        """`C v`, of rows that each have their own V, or share one."""
         shared = self.V.ndim <= v.ndim
         rows = v if shared else v[..., None, :]
-        inside = ((rows @ self.V.mT) * (factor(self.c) - rest)) @ self.V
-        return rest * v + (inside if shared else inside[..., 0, :])
+        inside = ((rows @ self.V.mT) * (self.c - self.rest)) @ self.V
+        return self.rest * v + (inside if shared else inside[..., 0, :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +78,7 @@ class PointwiseData:
         weight: 1 / variance, 0 where nothing was seen, `(..., 1, n)`.
         linear: whether f(x) = x.
         scale: the unit of x, a number or `(n,)`.
+        whole: whether all components are seen.
     """
 
     of: Pointwise
@@ -76,6 +86,7 @@ class PointwiseData:
     weight: Array
     linear: bool
     scale: Any
+    whole: bool = False
 
     def pull(self, x: Array) -> tuple[Array, Each]:
         """G and C at `x (..., N, n)`, in units of scale."""
@@ -84,7 +95,10 @@ class PointwiseData:
             return w * (self.y - self.scale * x), Each(w * self.scale)
         x = self.scale * x
         bent = self.of.slope(x)
-        xp, pull = array_namespace(x), w * bent
+        pull = w * bent
+        if self.whole:
+            return pull * (self.y - self.of.f(x)), Each(pull * bent * self.scale)
+        xp = array_namespace(x)
         d = xp.where(self.weight > 0, self.y - self.of.f(x), 0.0)
         bent = xp.where(self.weight > 0, bent, 0.0)
         pull = xp.where(self.weight > 0, pull, 0.0)
@@ -97,7 +111,8 @@ class PointwiseData:
     def columns(self, at: slice) -> PointwiseData:
         """The data of some of the components."""
         scale = self.scale if isinstance(self.scale, float) else self.scale[at]
-        return PointwiseData(self.of, self.y[..., at], self.weight[..., at], self.linear, scale)
+        y, weight = self.y[..., at], self.weight[..., at]
+        return replace(self, y=y, weight=weight, scale=scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +233,8 @@ def data_of(
             weight = xp.where(R.seen, weight, 0.0)
         of, index = found
         y, weight = (spread(v[..., None, :], index, n) for v in (y, weight))
-        return PointwiseData(of, y, weight, is_selection(observe.operator), scale)
+        whole = R.seen is None and len(index) == n
+        return PointwiseData(of, y, weight, is_selection(observe.operator), scale, whole)
     if curved and min(n, observe.m) > LARGEST:
         raise ValueError(
             f"the exponential step factors Jacobians ({observe.m}, {n}) of an operator that mixes "

@@ -112,7 +112,11 @@ class Euler:
     flow: bool
     clip: float | None = None
 
-    def mean(self, x: Array, c: Array, G: Array, C: Any) -> Array:
+    def shares(self, C: Any) -> tuple:
+        """What the curvature makes of the step: nothing."""
+        return ()
+
+    def mean(self, x: Array, c: Array, G: Array, shares: tuple) -> Array:
         """Where the step leads without its noise."""
         s, t = self.schedule, self.t
         score = (s.a(t) * c - x) / s.b2(t) + self.damping(t) * G
@@ -121,7 +125,7 @@ class Euler:
         share = 0.5 if self.flow else 1.0
         return x + self.dt * (share * s.g2(t) * score - s.f(t) * x)
 
-    def noise(self, z: Array, C: Any) -> Array:
+    def noise(self, z: Array, shares: tuple) -> Array:
         """The step's noise, of standard normal numbers z."""
         return (self.schedule.g2(self.t) * self.dt) ** 0.5 * z
 
@@ -130,9 +134,9 @@ class Euler:
 class Exponential:
     """One exponential step from t to `end`.
 
-    u -> u + phi_1(L) (Q G - P u) + phi_2(L) Q C (a_1 - a_0) c with L = P + Q C and the integrals
-    P of p and Q of h g^2 (h g^2 / 2 for the flow) over the step; phi_1 = (1 - e^-L) / L and
-    phi_2 = (1 - phi_1) / L. Exact where there are no data.
+    x -> x + phi_1(L) (Q G - P (x - a_1 c) + (a_0 - a_1) c) + phi_2(L) P (a_0 - a_1) c with
+    L = P + Q C and the integrals P of p and Q of h g^2 (h g^2 / 2 for the flow) over the step;
+    phi_1(L) = (1 - e^-L) / L and phi_2(L) = (1 - phi_1(L)) / L. Exact where there are no data.
 
     Args:
         schedule: a and b; eps_beta > 0.
@@ -159,7 +163,7 @@ class Exponential:
             "a": (s.a(self.t), s.a(end)),
             "P": -math.log(shrink),
             "Q": Q / 2 if self.flow else Q,
-            "variance": s.b2(end) - shrink**2 * s.b2(self.t),
+            "variance": 0.0 if self.flow else s.b2(end) - shrink**2 * s.b2(self.t),
         }
         for name, value in known.items():
             object.__setattr__(self, name, value)
@@ -169,27 +173,38 @@ class Exponential:
     Q: Any = None
     variance: Any = None
 
-    def mean(self, x: Array, c: Array, G: Array, C: Any) -> Array:
-        """Where the step leads without its noise."""
-        P, Q, (a1, a0) = self.P, self.Q, self.a
-        u = x - a1 * c
-        moved = a0 * c + u + C.apply(lambda C: phi1(P + Q * C), Q * G - P * u)
-        return moved + C.apply(lambda C: (a1 - a0) * Q * C * phi2(P + Q * C), c)
+    def shares(self, C: Any) -> tuple:
+        """What the curvature makes of the step: shares of the drift, of the centre, of the noise.
 
-    def noise(self, z: Array, C: Any) -> Array:
+        Of one exponential: phi_1(2 L) = phi_1(L) (1 + e^-L) / 2.
+        """
+        P, Q, whole = self.P, self.Q, self.variance / phi1(2 * self.P) / 2
+
+        def shares(c):
+            L = -Q * c - P  # with its sign turned
+            e = expm1(L)
+            phi = e / L
+            return phi, (phi - 1) / L, (whole * (phi * (e + 2))) ** 0.5
+
+        return C.functions(shares)
+
+    def mean(self, x: Array, c: Array, G: Array, shares: tuple) -> Array:
+        """Where the step leads without its noise."""
+        P, (a1, a0) = self.P, self.a
+        drift, centre, _ = shares
+        moved = drift.times(self.Q * G - P * x + (P * a1 + a0 - a1) * c)
+        return x + moved + P * (a0 - a1) * centre.times(c)
+
+    def noise(self, z: Array, shares: tuple) -> Array:
         """The step's noise, of standard normal numbers z."""
-        P, Q = self.P, self.Q
-        share = self.variance / phi1(2 * P)
-        return C.apply(lambda C: (share * phi1(2 * (P + Q * C))) ** 0.5, z)
+        return shares[2].times(z)
 
 
 def phi1(L: Any) -> Any:
     """(1 - e^-L) / L for L > 0, a number or an array."""
-    if isinstance(L, float):
-        return -math.expm1(-L) / L
-    return -array_namespace(L).expm1(-L) / L
+    return -expm1(-L) / L
 
 
-def phi2(L: Any) -> Any:
-    """(1 - phi_1(L)) / L for L > 0."""
-    return (1 - phi1(L)) / L
+def expm1(x: Any) -> Any:
+    """e^x - 1 of a number or an array."""
+    return math.expm1(x) if isinstance(x, float) else array_namespace(x).expm1(x)

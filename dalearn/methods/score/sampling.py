@@ -26,9 +26,10 @@ def sampled(
         if data is not None:
             G, C = data.pull(x)
         c = x0 if centre is None else centre(x, step)
-        x = step.mean(x, c, G, C)
+        shares = step.shares(C)
+        x = step.mean(x, c, G, shares)
         if not step.flow:
-            x = x + step.noise(draw(rng, x0), C)
+            x = x + step.noise(draw(rng, x0), shares)
     return x
 
 
