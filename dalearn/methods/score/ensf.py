@@ -42,7 +42,7 @@ from ..ensemble.inflation import Inflation
 from ..ensemble.localization import Localization
 from ..ensemble.tapering import tapers
 from .law import Law, law
-from .likelihood import MixedData, data_of
+from .likelihood import MixedData, PointwiseData, data_of
 from .regression import repaired
 from .reverse_time import Euler, Exponential, Schedule, report
 from .sampling import blocks, check_members, draw, mixed, sampled, unit
@@ -160,12 +160,12 @@ class EnSF:
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         taper = tapers(problem, self.regression, solved=True)
-        path, told = self.path(), []
+        known, told = Known(self), []
 
         def update(forecast, Y, y, observe):
             if self.sampler == "euler" and not told:
                 told.append(check_steps(forecast.members, y, observe, self))
-            E = ensf(forecast.members, y, observe, rng, self, path)
+            E = ensf(forecast.members, y, observe, rng, self, known)
             if self.regression is not None:
                 E = repaired(forecast, E, observe, taper(observe))
             return Ensemble.unchecked(E)
@@ -180,7 +180,7 @@ def ensf(
     observe: Observation,
     rng: Any,
     settings: EnSF,
-    path: list[Any] | None = None,
+    known: Known | None = None,
 ) -> Array:
     """One analysis: each member is led from noise to the analysis by the settings' sampler.
 
@@ -190,7 +190,7 @@ def ensf(
         observe: the observing system, its noise masked where nothing was seen.
         rng: Streams over the batch, or a `numpy.random.Generator`.
         settings: an EnSF.
-        path: its steps, where they are known already.
+        known: what earlier analyses have found out, Known(settings); None to begin anew.
 
     Returns:
         Members of the analysis, `(..., N, n)`.
@@ -200,25 +200,51 @@ def ensf(
         TypeError: for an `rng` that draws no normal numbers.
     """
     check_members(E, y, observe)
-    path = settings.path() if path is None else path
-    scale = unit(settings.scale, E)
+    known = Known(settings) if known is None else known
+    path, scale = known.path, unit(settings.scale, E)
     x0 = E / scale
     if settings.damping == "exact":
         d = observe.noise.whiten(y[..., None, :] - observe(E))
         fit = -0.5 * array_namespace(d).sum(d * d, axis=-1)[..., None, :]
         return scale * sampled(x0, None, path, rng, partial(mixed, x0, fit))
-    curved = settings.sampler == "exponential"
-    data = data_of(observe, y, E, scale, vjp=settings.vjp, curved=curved)
+    data, form = known.of(observe, y, E, scale)
     if settings.score == "mixture":
         return scale * sampled(x0, data, path, rng, partial(mixed, x0, 0.0))
     if isinstance(data, MixedData):
         return scale * sampled(x0, data, path, rng)
-    if data.linear and settings.clip is None:
-        known = law(path, data.weight * data.scale**2)
+    if form is not None:
         z = draw(rng, x0)
-        return scale * (known.forecast * x0 + known.data * data.y / scale + known.noise * z)
+        return scale * (form.forecast * x0 + form.data * data.y / scale + form.noise * z)
     parts = [sampled(x0[..., at], data.columns(at), path, rng) for at in blocks(E)]
     return scale * (parts[0] if len(parts) == 1 else array_namespace(E).concat(parts, axis=-1))
+
+
+class Known:
+    """The steps of an EnSF, and what was made of the last observing system.
+
+    Args:
+        settings: the EnSF.
+    """
+
+    def __init__(self, settings: EnSF):
+        self.settings, self.path = settings, settings.path()
+        self.last: tuple[Any, ...] = (None, None, None, None)
+
+    def of(
+        self, observe: Observation, y: Array, E: Array, scale: Any
+    ) -> tuple[PointwiseData | MixedData, Law | None]:
+        """The data in the form that they allow, and the law of an analysis where it has one."""
+        operator, noise, data, form = self.last
+        if operator is observe.operator and noise is observe.noise:
+            return data.seeing(y), form
+        settings, form = self.settings, None
+        curved = settings.sampler == "exponential"
+        data = data_of(observe, y, E, scale, vjp=settings.vjp, curved=curved)
+        closed = settings.clip is None and settings.score == "one-sample"
+        if isinstance(data, PointwiseData) and data.linear and closed:
+            form = law(self.path, data.weight * data.scale**2)
+        self.last = observe.operator, observe.noise, data, form
+        return data, form
 
 
 def check_steps(E: Array, y: Array, observe: Observation, settings: EnSF) -> None:

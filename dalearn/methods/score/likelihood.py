@@ -78,6 +78,7 @@ class PointwiseData:
         weight: 1 / variance, 0 where nothing was seen, `(..., 1, n)`.
         linear: whether f(x) = x.
         scale: the unit of x, a number or `(n,)`.
+        index: which component each number is, `(m,)`, or None for all, in order.
         whole: whether all components are seen.
     """
 
@@ -86,7 +87,15 @@ class PointwiseData:
     weight: Array
     linear: bool
     scale: Any
+    index: np.ndarray | None = None
     whole: bool = False
+
+    def seeing(self, y: Array) -> PointwiseData:
+        """The same with other data `(..., m)`."""
+        y = y[..., None, :]
+        if self.index is not None:
+            y = spread(y, self.index, self.weight.shape[-1])
+        return replace(self, y=y)
 
     def pull(self, x: Array) -> tuple[Array, Each]:
         """G and C at `x (..., N, n)`, in units of scale."""
@@ -112,7 +121,7 @@ class PointwiseData:
         """The data of some of the components."""
         scale = self.scale if isinstance(self.scale, float) else self.scale[at]
         y, weight = self.y[..., at], self.weight[..., at]
-        return replace(self, y=y, weight=weight, scale=scale)
+        return replace(self, y=y, weight=weight, scale=scale, index=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +141,11 @@ class MixedData:
     scale: Any
     vjp: Callable | None = None
     curved: bool = True
-    _known: list[Any] = field(default_factory=list, init=False, repr=False)
+    _known: list[Any] = field(default_factory=list, repr=False)
+
+    def seeing(self, y: Array) -> MixedData:
+        """The same with other data `(..., m)`; what is known of a linear operator stays."""
+        return replace(self, y=y)
 
     def pull(self, x: Array) -> tuple[Array, Any]:
         """G and C at `x (..., N, n)`, in units of scale."""
@@ -232,9 +245,12 @@ def data_of(
         if R.seen is not None:
             weight = xp.where(R.seen, weight, 0.0)
         of, index = found
-        y, weight = (spread(v[..., None, :], index, n) for v in (y, weight))
-        whole = R.seen is None and len(index) == n
-        return PointwiseData(of, y, weight, is_selection(observe.operator), scale, whole)
+        if len(index) == n and (np.diff(index) == 1).all():
+            index = None
+        weight = weight[..., None, :] if index is None else spread(weight[..., None, :], index, n)
+        whole = R.seen is None and weight.shape[-1] == inner.n
+        linear = is_selection(observe.operator)
+        return PointwiseData(of, y, weight, linear, scale, index, whole).seeing(y)
     if curved and min(n, observe.m) > LARGEST:
         raise ValueError(
             f"the exponential step factors Jacobians ({observe.m}, {n}) of an operator that mixes "
@@ -252,8 +268,6 @@ def _largest(c: Array) -> float:
 
 def spread(v: Array, index: np.ndarray, n: int) -> Array:
     """Numbers `(..., m)` at the places of an index, `(..., n)`, and 0 elsewhere."""
-    if len(index) == n and (np.diff(index) == 1).all():
-        return v
     xp, rest = array_namespace(v), np.setdiff1d(np.arange(n), index)
     zeros = xp.zeros((*v.shape[:-1], len(rest)), dtype=v.dtype, device=v.device)
     order = np.argsort(np.concatenate((index, rest)))
