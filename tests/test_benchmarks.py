@@ -119,3 +119,34 @@ def test_a_loss_of_speed_is_told_from_noise():
     noisy = [0.7, 0.8, 0.9, 1.0, 1.0, 1.1, 1.2, 1.3, 0.95]
     low, high = interval(noisy)
     assert low < LEAST < high
+
+
+def test_data_turned_around_are_the_state_where_they_are_exact():
+    from benchmarks.score_accuracy import inverted
+    from dalearn.cases import bao2024
+
+    for every in (1, 2):
+        exact = bao2024.problem(4, n=12, every=every, sigma=1e-9, spin_up=50)
+        truth = np.asarray(exact.truth)
+        straight = truth[:, ::every]
+        if every == 2:
+            between = (straight + np.roll(straight, -1, axis=-1)) / 2
+            straight = np.stack((straight, between), axis=-1).reshape(4, 12)
+        wanted = (((straight - truth)[2:] ** 2).mean(-1) ** 0.5).mean()
+        # tan multiplies the errors of 1e-9 by at most 1 + 13^2
+        assert abs(inverted(exact, every, 1e3)["rmse"] - wanted) < 1e-6
+    near = inverted(exact, 2, 0.5)["rmse"]  # the climate is cut off
+    assert near > wanted + 1
+
+
+def test_scores_are_of_the_last_analyses_and_doubt_is_of_the_errors():
+    from benchmarks.score_setups import Setting, label, scores
+    from dalearn.cases import bao2024
+
+    problem = bao2024.problem(4, n=12, spin_up=50)
+    trusting, doubting = (Setting(da.EnKF(20), k) for k in (1.0, 1e6))
+    free = da.assimilate(problem, da.EnKF(20), progress=False, seed=1)
+    wanted = da.rmse(free).sel(stage="analysis").values[2:].mean()
+    assert np.allclose(scores(problem, trusting)["rmse"], wanted, rtol=1e-12)
+    assert label(doubting).endswith("R x1e+12")
+    assert scores(problem, doubting)["rmse"] > wanted  # it moves nobody
