@@ -156,17 +156,27 @@ CASES = {"kolmogorov": kolmogorov, "shallow-water": shallow_water}
 
 
 def main() -> None:
-    """Make the runs of a set-up, or go on with them after a kill."""
+    """Make the runs of a set-up and train its networks, or go on with either after a kill."""
     ask = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").splitlines()[0])
     ask.add_argument("--case", choices=sorted(CASES), default="kolmogorov")
     ask.add_argument("--size", choices=("reduced", "paper"), default="reduced")
     ask.add_argument("--out", default="runs/ld-ensf", help="folder; states go to CASE-SIZE in it")
+    ask.add_argument("--train", action="store_true", help="train the networks too (reduced)")
     ask.add_argument("--device", help="of torch, such as cuda; by default NumPy")
     given = ask.parse_args()
     setup = CASES[given.case](given.size)
     folder = Path(given.out) / f"{given.case}-{given.size}"
     states = setup.trajectories(to=folder, device=given.device, progress=True)
     print(f"{folder}/states.zarr: {tuple(states.shape)} {states.dtype}")
+    if given.train:
+        import torch
+
+        from .ld_ensf_training import train
+
+        torch.set_num_threads(1)
+        _, told = train(setup, f"{folder}-networks", np.asarray(states[:]))
+        for name, metric in told.items():
+            print(name, metric)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
     nets         MLP, CNN, LSTM: small, of known shapes
     autoencoder  fields to a few numbers and back; `vae`: the coupled one, of observations too
     unet         convolutions on several grids
-    features     perceptrons of sines; `basis`: cosines and modes as functions of space
+    features     perceptrons of sines; `basis`: cosines and modes as functions of space; `chosen`:
+                 the cosines that matter, and flows without divergence
+    encoder      histories of observations to codes, by an LSTM
     ldnet        latent dynamics networks: a `reconstruction` at points or in a basis, trained on
                  `subsampled` points, the `last_layer` exactly by ridge regression (`normal`)
     runs         interpolated runs in the place of a latent dynamics network
@@ -19,7 +21,9 @@ shipped with the package, by `python -m dalearn.cases.lorenz63` and the like.
 
 from .autoencoder import Autoencoder
 from .basis import Harmonics, Modes
+from .chosen import Chosen, Solenoidal
 from .data import Normalisation, Split, pairs, split, windows
+from .encoder import HistoryEncoder, NoisySensors
 from .features import SineMLP
 from .last_layer import Refitted, refit, sensitivity, widened
 from .ldnet import LDNet, relative_error
@@ -41,18 +45,22 @@ __all__ = [
     "AtPoints",
     "Autoencoder",
     "Card",
+    "Chosen",
     "Coefficients",
     "Coupled",
     "Harmonics",
+    "HistoryEncoder",
     "InBasis",
     "LDNet",
     "Modes",
+    "NoisySensors",
     "Normalisation",
     "Normalised",
     "Record",
     "Refitted",
     "RunsNet",
     "SineMLP",
+    "Solenoidal",
     "Split",
     "Subsampled",
     "UNet",

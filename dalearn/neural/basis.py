@@ -130,14 +130,14 @@ class Harmonics(Basis):
 
 @typed
 class Modes(Basis):
-    """Sums of harmonics, Phi_j = sum_k M_jk h_k: a few that carry most of the variance.
+    """Sums of other functions, Phi_j = sum_k M_jk h_k: a few that carry most of the variance.
 
     `Modes.fit` makes them of training fields. The matrix M is stored with the weights of a
     network: at half precision (`.half()` before saving) it is small enough to be shipped where the
     modes on the grid are not.
 
     Args:
-        harmonics: the functions h.
+        harmonics: the functions h, such as Harmonics.
         count: how many modes.
 
     Raises:
@@ -146,7 +146,7 @@ class Modes(Basis):
 
     matrix: Tensor
 
-    def __init__(self, harmonics: Harmonics, count: int):
+    def __init__(self, harmonics: Basis, count: int):
         super().__init__()
         check_count("count of Modes", count, 1, harmonics.count)
         self.harmonics, self.count = harmonics, count
@@ -155,7 +155,7 @@ class Modes(Basis):
 
     @classmethod
     @typed
-    def fit(cls, fields: Tensor, points: Tensor, harmonics: Harmonics, count: int) -> Modes:
+    def fit(cls, fields: Tensor, points: Tensor, harmonics: Basis, count: int) -> Modes:
         """The modes of training fields: the leading right singular vectors of their harmonics.
 
         Args:
@@ -177,8 +177,7 @@ class Modes(Basis):
         return made
 
     def at(self, x: Tensor) -> Tensor:
-        M = self.matrix.unflatten(-1, (self.harmonics.scalars, self.outputs))
-        return (M.mT @ self.harmonics.scalar(x)).mT
+        return self.harmonics(self.matrix, x)
 
     def forward(self, c: Tensor, x: Tensor) -> Tensor:
         """Coefficients `(..., K)` -> the field, through the harmonics where these are fewer."""

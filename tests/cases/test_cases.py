@@ -110,7 +110,18 @@ def test_a_case_is_printed_without_torch():
     assert out.stdout.splitlines()[-2].startswith("IEnKS N=40 lag 1 x1.01 haar")
 
 
+LD_ENSF = {
+    "kolmogorov-encoder": "bf533ba95e6ca50d0df8931e9969b97088a4ee10de72deb4b1f4fafe2285affb",
+    "kolmogorov-exact": "16e337d4715e1ee3c428730b749a5844c9837c53854db9bc09df39dcd3e95866",
+    "kolmogorov-robust": "3d60d453307905d756528742f8775eb63dac147ae55b02cbd33a9eefcead3e5d",
+    "kolmogorov-sharp": "e7dcc4e4180647283972c81f9fd40c00a7b68e004514c1cf8217eb0680450188",
+    "shallow-water-encoder": "01ff602c227210a5fe48433f99eb48c9545123e13a8be36e7e08a048a1a7a451",
+    "shallow-water-exact": "bb5af7e37bb6cb3a905ad03874967b990d9b63ba1768fd18e9c04591d8b5e8f4",
+    "shallow-water-robust": "8796d14540db5b6a9d89f6f5f83c68385895ae067ab43fe6f214b19682614676",
+    "shallow-water-sharp": "4bc12099b0f96bafcae2d58cbe63a5f6743aeeb142cb4e7d6ae04f7edfb42857",
+}
 WEIGHTS = {
+    **{f"ld-ensf-{name}": text for name, text in LD_ENSF.items()},
     "ldnet-adr": "db723ea4accbb77ce59d4059307f3f063b2a09cbd5b91ed0a4167dee1e96b523",
     "lorenz63-lstm": "05160d36487ade56c299a3871d8538163fdc321a05293a157d58f373ef6498db",
     "lorenz63-perceptron": "a1ddec3be3b038ed66343d658080dba7b2e08c359b873904d9cbfa1f9870eb72",
