@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..array import typed
-from . import filters, foundations, kalman, learning, variational
+from . import filters, foundations, kalman, learning, score, variational
 from .numbers import Feedback, Judge, not_yet, quote, unsolved
 
 exercises: Mapping[str, Judge] = {
@@ -20,6 +20,7 @@ exercises: Mapping[str, Judge] = {
     **filters.exercises,
     **variational.exercises,
     **learning.exercises,
+    **score.exercises,
 }
 
 

@@ -142,11 +142,22 @@ def di01_step(lam, g):
     )
 
 
+def effective(f, a, y, R):
+    """By the slope of the increments over the innovations."""
+    K = np.linalg.lstsq((y - f)[:, None], a - f, rcond=None)[0][0]
+    return R / (1 / K - 1)
+
+
 RIGHT = {
     "history-state": 64,
     "surrogate-noise": lambda r: np.einsum("si,sj->ij", r, r) / r.shape[0],
     "split-leak": "by trajectory",
     "latent-noise": "of sensors and networks",
+    "score-gaussian": lambda x, m, v: -(x - m) / v,
+    "score-gain": 0.714,  # 0.1 / 0.14
+    "score-steps": 1270,  # (1 / 0.02^2 + 1 / 0.025) / 2
+    "score-background": effective,
+    "flow-gain": lambda g, R, low: -np.expm1(np.log(low) * g / R * low / (1 - low)),
     "bayes-mean": 22.4,  # 20 + 4/5 * 3
     "bayes-variance": 0.8,  # 1 / (1/4 + 1)
     "bayes-two-sensors": 22.0,  # (20/4 + 23 + 21/2) / (1/4 + 1 + 1/2) = 38.5 / 1.75
@@ -297,6 +308,51 @@ WRONG = [
     ("split-leak", "by time step", "seen the answer"),
     ("split-leak", "every other step", "between two"),
     ("split-leak", "by pair", "neighbours"),
+    ("score-gaussian", lambda x, m, v: (x - m) / v, "towards the mean"),
+    ("score-gaussian", lambda x, m, v: (m - x) / v**0.5, "not by the standard"),
+    ("score-gaussian", lambda x, m, v: -((x - m) ** 2) / 2 / v, "its derivative"),
+    (
+        "score-gaussian",
+        lambda x, m, v: (m - x) / v * stats.norm(m, v**0.5).pdf(x),
+        "that of its logarithm",
+    ),
+    ("score-gaussian", lambda x, m, v: m - x, "divide by the variance"),
+    ("score-gain", 0.990, "does not know its"),
+    ("score-gain", 0.286, "the datum gets"),
+    ("score-gain", 0.333, "square it"),
+    ("score-gain", 0.2, "a variance already"),
+    ("score-steps", 1250, "share of the data"),
+    ("score-steps", 1125, "rule of thumb"),
+    ("score-steps", 1145, "half of the sum"),
+    ("score-steps", 2540, "may reach 2"),
+    ("score-steps", 635, "probability flow"),
+    ("score-steps", 25.5, "square the"),
+    (
+        "score-background",
+        lambda f, a, y, R: effective(f, a, y, 1) / (1 + effective(f, a, y, 1)),
+        "solve K",
+    ),
+    ("score-background", lambda f, a, y, R: R * R / effective(f, a, y, R), "turned"),
+    (
+        "score-background",
+        lambda f, a, y, R: 1 / (1 / R + 1 / effective(f, a, y, R)),
+        "of the analysis",
+    ),
+    (
+        "score-background",
+        lambda f, a, y, R: R * (a - f).sum() / ((y - f).sum() - (a - f).sum()),
+        "least squares",
+    ),
+    ("score-background", lambda f, a, y, R: ((y - f) ** 2).mean() - R, "should be"),
+    ("flow-gain", lambda g, R, low: 1 - np.exp(-g / R), "keep their width"),
+    ("flow-gain", lambda g, R, low: low ** (g * low / R / (1 - low)), "the gain is the rest"),
+    ("flow-gain", lambda g, R, low: 1 - low ** (g * low / R), "the exponent"),
+    ("flow-gain", lambda g, R, low: 1 - low ** (g / R / (1 - low)), "low / s"),
+    (
+        "flow-gain",
+        lambda g, R, low: 1 - low ** (1 + g * low / R / (1 - low)),
+        "not on the difference",
+    ),
     ("latent-noise", "of the sensors", "taken for perfect"),
     ("latent-noise", "of the networks", "sensors err too"),
     ("latent-noise", "zero", "false ones"),
