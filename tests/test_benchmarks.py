@@ -3,7 +3,10 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +14,12 @@ import scipy.fft
 import torch
 
 import dalearn as da
-from benchmarks import limits, models
+from benchmarks import ld_ensf_vae, limits, models
 from benchmarks.common import Report, per_call
+from dalearn.cases import ld_ensf
+from dalearn.cases.ld_ensf_twin import sensors_of
 from dalearn.models import fields
+from dalearn.neural import VAE, seeded
 
 ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
@@ -81,6 +87,30 @@ def test_per_call_divides_by_the_calls_of_each_side():
     sides = {"one": takes(1), "three": takes(3)}
     found = per_call(sides, 2, 1e-4, clock=lambda: now)
     assert found == {"one": [1, 1], "three": [3, 3]}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # at first all members are alike
+def test_latent_ensf_moves_the_state_and_leaves_each_member_its_parameter():
+    setup = replace(ld_ensf.kolmogorov(), first=0, every=1, steps=2, runs=(3, 2, 1))
+    x = setup.trajectories()
+    states = x.reshape(*x.shape[:2], -1)
+    pod = da.POD.fit(states[:3], 6, scale=np.repeat(np.asarray(setup.rms, "float32"), 64**2))
+    coder = ld_ensf_vae.OnModes(pod, seeded(0, VAE.dense, 6, 200, 4, (8,)))
+    seen = sensors_of(setup, 10)(x)
+    what: Any = SimpleNamespace(
+        setup=setup, parts=setup.split(), states=states, noisy=lambda runs, noise: seen[runs]
+    )
+    problem = ld_ensf.twin(setup, 1)
+    prior: Any = problem.prior
+    box = setup.high[0] - setup.low[0]
+    for method in (ld_ensf_vae.whole(setup, 0.1), ld_ensf_vae.coded(what, coder, 0.1, 0.1)):
+        result = da.assimilate(problem, method, progress=False)
+        mean = np.asarray(result["mean"])
+        here = np.asarray(prior.members)[..., -1].mean(-1)
+        # kicks of (.1)^.5 1e-6 and a shrinking of .1e-6, in units of the box
+        assert abs(mean[..., -1] - here[:, None, None]).max() < 1e-5 * box
+        forecast, analysis = (result["mean"].sel(stage=s) for s in ("forecast", "analysis"))
+        assert float(abs(forecast - analysis)[..., :-1].max()) > 1e-3  # round-off is 1e-6
 
 
 @pytest.mark.slow
