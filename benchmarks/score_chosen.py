@@ -26,6 +26,20 @@ CHOSEN: dict[int, dict[str, Setting]] = {
         "LETKF, adaptive": letkf(100, 2, ESTIMATED, 3.0),
         "EnKF, localized": enkf(100, 4, RTPS(0.5), 3.0),
     },
-    4: {},
+    4: {
+        "EnSF": ensf(0.5, 0.05),
+        "EnSF, regression": ensf(0.7, 0.05, regression=ring(100, 2), inflation=RTPS(0.3)),
+        "LETKF": letkf(100, 2, 1.05, 3.0),
+        "LETKF, adaptive": letkf(100, 2, Adaptive(1.05), 3.0),
+        "EnKF, localized": enkf(100, 2, 1.05, 3.0),
+    },
 }
-FLAMES: dict[str, Setting] = {}
+FLAMES: dict[str, Setting] = {
+    "EnSF": ensf(0.5, 0.001),
+    "EnSF, published eps": ensf(),
+    "EnFF F2P": enff(0.01, 0.005),
+    "EnFF OT": enff(0.03, 0.02, coupling="OT", steps=20),
+    "LETKF": letkf(1024, 16, 1.02),
+    "LETKF, adaptive": letkf(1024, 16, ESTIMATED),
+    "EnKF, localized": enkf(1024, 16, 1.02),
+}

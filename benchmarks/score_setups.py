@@ -70,7 +70,8 @@ def told(found: dict[str, Any]) -> tuple[Any, ...]:
     e = found["rmse"]
     lost = int((e > LOST).sum())
     middle = float(f"{np.median(e):.3g}"), interval(e), float(f"{np.mean(e):.3g}")
-    spread = float(f"{np.median(found['spread']):.3g}")
+    std = np.median(found["spread"])
+    spread = None if np.isnan(std) else float(f"{std:.3g}")
     return *middle, f"{lost} of {len(e)}", spread, round(found["seconds"] / len(e), 2)
 
 

@@ -31,7 +31,7 @@ from ..problem.pointwise import Pointwise
 from ..problem.problem import Problem
 from .case import Case, Score
 
-WIDE = Localization.ring(1024, 8.0)
+WIDE = Localization.ring(1024, 16.0)
 SHOCKS = (0.005, 0.5), (0.01, 0.2), (0.02, 0.05)  # probabilities and sizes, as published
 
 
@@ -220,10 +220,30 @@ transue2025_flames = Case(
     cycles=100,
     skip=50,
     scores=(
-        Score("EnKF N=20 x1.05 radius 8", EnKF(20, localization=WIDE, inflation=1.05), 0.0209),
-        Score("LETKF N=20 x1.05 radius 8", LETKF(20, localization=WIDE, inflation=1.05), 0.0210),
-        Score("EnFF OT N=20", EnFF(20, coupling="OT", guidance=0.005, steps=20), 0.0585),
-        Score("EnFF F2P N=20", EnFF(20, guidance=0.005), 0.068),
-        Score("EnSF N=20", EnSF(20, eps_beta=0.025), 0.101),
+        Score(
+            "EnKF N=20 x1.02 radius 16",
+            EnKF(20, localization=WIDE, inflation=1.02),
+            0.0209,
+            "0.009 here",
+        ),
+        Score(
+            "LETKF N=20 x1.02 radius 16",
+            LETKF(20, localization=WIDE, inflation=1.02),
+            0.0210,
+            "0.008 here",
+        ),
+        Score(
+            "EnFF OT N=20 K=20",
+            EnFF(20, coupling="OT", sigma_min=0.03, guidance=0.02, steps=20),
+            0.0585,
+            "0.033 here",
+        ),
+        Score(
+            "EnFF F2P N=20 K=10",
+            EnFF(20, sigma_min=0.01, guidance=0.005),
+            0.068,
+            "0.044 here",
+        ),
+        Score("EnSF N=20 eps_beta .001", EnSF(20, eps_beta=0.001), 0.101, "0.036 here"),
     ),
 )

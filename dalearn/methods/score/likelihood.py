@@ -102,11 +102,15 @@ class PointwiseData:
         w = self.weight * self.scale
         if self.linear:
             return w * (self.y - self.scale * x), Each(w * self.scale)
-        x = self.scale * x
+        own = isinstance(self.scale, float) and self.scale == 1
+        x = x if own else self.scale * x
         bent = self.of.slope(x)
         pull = w * bent
         if self.whole:
-            return pull * (self.y - self.of.f(x)), Each(pull * bent * self.scale)
+            d = self.y - self.of.f(x)
+            d *= pull
+            pull *= bent
+            return d, Each(pull if own else pull * self.scale)
         xp = array_namespace(x)
         d = xp.where(self.weight > 0, self.y - self.of.f(x), 0.0)
         bent = xp.where(self.weight > 0, bent, 0.0)

@@ -181,10 +181,16 @@ class Exponential:
         P, Q, whole = self.P, self.Q, self.variance / phi1(2 * self.P) / 2
 
         def shares(c):
-            L = -Q * c - P  # with its sign turned
+            L = -Q * c  # with its sign turned; in place where it is an array, as memory is slow
+            L -= P
             e = expm1(L)
             phi = e / L
-            return phi, (phi - 1) / L, (whole * (phi * (e + 2))) ** 0.5
+            centre = phi - 1
+            centre /= L
+            e += 2
+            e *= phi
+            e *= whole
+            return phi, centre, e**0.5
 
         return C.functions(shares)
 
@@ -192,8 +198,14 @@ class Exponential:
         """Where the step leads without its noise."""
         P, (a1, a0) = self.P, self.a
         drift, centre, _ = shares
-        moved = drift.times(self.Q * G - P * x + (P * a1 + a0 - a1) * c)
-        return x + moved + P * (a0 - a1) * centre.times(c)
+        pull = self.Q * G
+        pull = pull - P * x
+        pull += (P * a1 + a0 - a1) * c
+        rest = centre.times(c)
+        rest *= P * (a0 - a1)
+        rest += drift.times(pull)
+        rest += x
+        return rest
 
     def noise(self, z: Array, shares: tuple) -> Array:
         """The step's noise, of standard normal numbers z."""
