@@ -6,6 +6,8 @@
     floors   POD, and the interpolation of training runs in the parameter
     full     ETKF and LETKF on state and parameter, in the space of the model
     cost     the model's own time, N = 100
+    latent-CASE, sparse-CASE   LD-EnSF, its parts and rivals, by noise; by sensors
+    latent_cost                what LD-EnSF costs beside the model
     vae-CASE, published-CASE   the autoencoder of Latent-EnSF; EnSF and Latent-EnSF
 
 Errors are relative, each component in units of its rms; settings are chosen on validation runs,
@@ -26,6 +28,7 @@ from dalearn.models import POD, InterpolatedRuns
 
 from .common import Report, parser, run
 from .ld_ensf_full import cost, full
+from .ld_ensf_latent import SECTIONS as LATENT
 from .ld_ensf_vae import SECTIONS as PUBLISHED
 
 RUNS = Path("runs/ld-ensf")
@@ -167,7 +170,7 @@ def _floor(setup: SetUp, pod: POD, states: np.ndarray) -> float:
     return float(f"{100 * setup.relative(back.reshape(fields), states.reshape(fields)):.3g}")
 
 
-SECTIONS = {"window": window, "floors": floors, "full": full, "cost": cost, **PUBLISHED}
+SECTIONS = {"window": window, "floors": floors, "full": full, "cost": cost, **PUBLISHED, **LATENT}
 
 
 def main() -> None:

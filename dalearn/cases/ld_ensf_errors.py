@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..neural.encoder import HistoryEncoder
     from ..neural.ldnet import LDNet
 
+VARIANCES = "variances of the codes' errors on validation runs, noise 0.1"  # in a card
+
 
 def code_errors(
     setup: SetUp, net: HistoryEncoder, y: Tensor, z: Tensor, noise: float, seed: int = 0
@@ -40,3 +42,33 @@ def field_error(setup: SetUp, net: LDNet, states: Any, u: Tensor, keep: Any = No
     with torch.no_grad():
         found = [net(one[None], networks.grid(setup), setup.times)[0] for one in u]
     return 100 * setup.relative(networks.as_states(setup, torch.stack(found)), states, keep)
+
+
+def code_variances(
+    setup: SetUp, net: LDNet, encoder: HistoryEncoder, states: Any, noise: float, seed: int = 0
+) -> np.ndarray:
+    """The variances of an encoder's errors on validation runs.
+
+    Args:
+        setup: the set-up.
+        net: the dynamics, of parameters as the set-up has them.
+        encoder: the encoder.
+        states: of all runs, `(S, T, *shape)`.
+        noise: standard deviation of the data's errors, as a share of `setup.rms`.
+        seed: of these errors.
+
+    Returns:
+        `(r + p,)`, of latent states and of parameters in (-1, 1).
+    """
+    import torch
+
+    some = setup.split().validation
+    u = torch.as_tensor(setup.parameters()[some], dtype=torch.float32)
+    y = networks.observations(setup, np.asarray(states)[some])
+    unit = np.repeat(np.asarray(setup.rms, "float32"), SENSORS**2)
+    e = np.random.default_rng(seed).standard_normal(y.shape, "float32") * unit * noise
+    with torch.no_grad():
+        s = net.latents(u, setup.times)[:, setup.seen]
+        v = torch.as_tensor(setup.unit(u))[:, None].expand(*s.shape[:-1], -1)
+        gap = encoder(y + torch.from_numpy(e)) - torch.cat((s, v.to(s)), dim=-1)
+    return (gap.double() ** 2).mean((0, 1)).numpy()

@@ -53,7 +53,7 @@ def grid(setup: SetUp) -> Tensor:
     import torch
 
     n = setup.shape[-1]
-    line = (torch.arange(n) + 0.5) / n
+    line = (torch.arange(n, dtype=torch.float32) + 0.5) / n
     y, x = torch.meshgrid(line, line, indexing="ij")
     return torch.stack((x, y), dim=-1).reshape(-1, 2)
 
@@ -122,8 +122,6 @@ def trained(setup: SetUp) -> Trained:
 
     The dynamics take parameters as the set-up has them; the encoder gives them in (-1, 1).
     """
-    import torch
-
     from ..neural.weights import load_weights, shipped
 
     r = RECIPES[setup.name]
@@ -133,11 +131,17 @@ def trained(setup: SetUp) -> Trained:
     for part, net in zip(("robust", "sharp", "encoder", "exact"), nets, strict=True):
         load_weights(net.half(), shipped(f"ld-ensf-{setup.name}-{part}"))
         net.float()
+    return Trained(setup, natural(setup, robust), natural(setup, sharp), *nets[2:])
+
+
+def natural(setup: SetUp, net: LDNet) -> LDNet:
+    """A network trained on parameters in (-1, 1), changed to take them as the set-up has them."""
+    import torch
+
     low, high = torch.tensor(setup.low), torch.tensor(setup.high)
-    for net in (robust, sharp):
-        net.u_mean.copy_((low + high) / 2)
-        net.u_half.copy_((high - low) / 2)
-    return Trained(setup, *nets)
+    net.u_mean.copy_((low + high) / 2)
+    net.u_half.copy_((high - low) / 2)
+    return net
 
 
 def rounded(net: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import ld_ensf_networks as networks
-from .ld_ensf_errors import code_errors, field_error
+from .ld_ensf_errors import VARIANCES, code_errors, code_variances, field_error
 from .ld_ensf_recipes import ERROR, RECIPES, RIDGES, SENSORS, Layer
 from .ld_ensf_setup import SetUp
 
@@ -244,6 +244,9 @@ def train(setup: SetUp, folder: str | Path, states: Any, *, progress: bool = Tru
             )
             for a in (0.0, 0.05, 0.1, 0.2)
         }
+        own = networks.natural(setup, copy.deepcopy(robust))
+        spread = code_variances(setup, own, n, states, 0.1)
+        told[k][VARIANCES] = [float(f"{v:.4g}") for v in spread]
     command = f"python -m dalearn.cases.ld_ensf --case {setup.name} --train"
     about = f"{sum(setup.runs)} runs, {setup.runs} for training, validation, test; 64^2 points"
     parts = {"robust": robust, "sharp": sharp, **encoders}

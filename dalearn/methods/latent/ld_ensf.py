@@ -189,7 +189,7 @@ class LDEnSF:
             seed=seed,
             progress=progress,
         )
-        settings.setdefault("method", EnSF(20, scale=found["scale"]))
+        settings.setdefault("method", EnSF(20, scale=found["scale"], centred=True))
         parts = {"noise": found["noise"], "limits": found["limits"], **settings}
         return cls(found["net"], points=points, encoder=encoder, **parts)
 

@@ -80,6 +80,7 @@ class PointwiseData:
         scale: the unit of x, a number or `(n,)`.
         index: which component each number is, `(m,)`, or None for all, in order.
         whole: whether all components are seen.
+        offset: where x = 0 lies, `(..., 1, n)`, or 0.
     """
 
     of: Pointwise
@@ -89,21 +90,24 @@ class PointwiseData:
     scale: Any
     index: np.ndarray | None = None
     whole: bool = False
+    offset: Any = 0.0
 
-    def seeing(self, y: Array) -> PointwiseData:
-        """The same with other data `(..., m)`."""
+    def seeing(self, y: Array, offset: Any = 0.0) -> PointwiseData:
+        """The same with other data `(..., m)`, and x measured from another place."""
         y = y[..., None, :]
         if self.index is not None:
             y = spread(y, self.index, self.weight.shape[-1])
-        return replace(self, y=y)
+        return replace(self, y=y, offset=offset)
 
     def pull(self, x: Array) -> tuple[Array, Each]:
         """G and C at `x (..., N, n)`, in units of scale."""
         w = self.weight * self.scale
         if self.linear:
-            return w * (self.y - self.scale * x), Each(w * self.scale)
+            return w * (self.y - self.offset - self.scale * x), Each(w * self.scale)
         own = isinstance(self.scale, float) and self.scale == 1
         x = x if own else self.scale * x
+        if not (isinstance(self.offset, float) and self.offset == 0):
+            x = x + self.offset
         bent = self.of.slope(x)
         pull = w * bent
         if self.whole:
@@ -125,7 +129,8 @@ class PointwiseData:
         """The data of some of the components."""
         scale = self.scale if isinstance(self.scale, float) else self.scale[at]
         y, weight = self.y[..., at], self.weight[..., at]
-        return replace(self, y=y, weight=weight, scale=scale, index=None)
+        offset = self.offset if isinstance(self.offset, float) else self.offset[..., at]
+        return replace(self, y=y, weight=weight, scale=scale, index=None, offset=offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +143,7 @@ class MixedData:
         scale: the unit of x, a number or `(n,)`.
         vjp: (x, w) -> J(x)^T w of rows `(..., n)` and `(..., m)`, or None.
         curved: whether the curvature is wanted.
+        offset: where x = 0 lies, `(..., 1, n)`, or 0.
     """
 
     observe: Observation
@@ -145,18 +151,19 @@ class MixedData:
     scale: Any
     vjp: Callable | None = None
     curved: bool = True
+    offset: Any = 0.0
     _known: list[Any] = field(default_factory=list, repr=False)
 
-    def seeing(self, y: Array) -> MixedData:
+    def seeing(self, y: Array, offset: Any = 0.0) -> MixedData:
         """The same with other data `(..., m)`; what is known of a linear operator stays."""
-        return replace(self, y=y)
+        return replace(self, y=y, offset=offset)
 
     def pull(self, x: Array) -> tuple[Array, Any]:
         """G and C at `x (..., N, n)`, in units of scale."""
         if not self.curved:
             return self.gradient(x), Each(0.0)
         R, H = self.observe.noise, self.observe.operator
-        z = self.scale * x
+        z = self.scale * x + self.offset
         if is_linear(H):
             if not self._known:  # of all members and steps
                 J = linearize(H, z[..., :1, :])[1][..., 0, :, :]
@@ -187,7 +194,7 @@ class MixedData:
     def gradient(self, x: Array) -> Array:
         """G at `x (..., N, n)`, by one reverse sweep or the `vjp` that was given."""
         R, H = self.observe.noise, self.observe.operator
-        z = self.scale * x
+        z = self.scale * x + self.offset
         d = R.whiten(self.y[..., None, :] - H(z))
         w = transpose(Whiten(R), d, R.n)
         if self.vjp is not None:

@@ -358,6 +358,24 @@ def test_regression_moves_what_is_not_observed():
     assert abs(after[:, 0].mean() - 2.0) < 0.1
 
 
+@pytest.mark.parametrize("f", [None, one])
+def test_centred_members_do_not_know_where_zero_is(f):
+    """A state measured from elsewhere has the same analysis, there; without it, a bias of |x|."""
+    rng = np.random.default_rng(8)
+    E, y = rng.normal(size=(200, 3)), rng.normal(size=3)
+    observe = seen(0.3, 3, f)
+
+    def moved(by, **settings):
+        new = ensf(E + by, y + by, observe, np.random.default_rng(0), EnSF(200, **settings))
+        return new - by
+
+    assert np.allclose(moved(0.0, centred=True), moved(300.0, centred=True), atol=1e-9)
+    gap = (moved(300.0) - moved(0.0)).mean()
+    assert 0.3 < gap < 3.0  # some thousandths of 300
+    mixed = {"score": "mixture", "centred": True}
+    assert np.allclose(moved(0.0, **mixed), moved(300.0, **mixed), atol=1e-6)
+
+
 def test_same_numbers_in_batch_and_alone():
     rng = np.random.default_rng(7)
     E, y = rng.normal(size=(3, 5, 4)), rng.normal(size=(3, 4))
