@@ -941,7 +941,7 @@ TABLE = [
         "localization-where",
         lambda: run(twin(observation=da.Observation(np.eye(3), ones(3))), local(3)),
         V,
-        ["locations (m, 1)", "identity, Every and Subset"],
+        ["locations (m, 1)", "identity, Every, Subset and Pointwise"],
     ),
     (
         "localization-axes",

@@ -524,6 +524,39 @@ def distances_in_any_unit(u):
     return found
 
 
+@entry(
+    da.LDEnSF,
+    slack=(1e-8, 2e-2),  # networks with weights of one precision, a few cycles
+    reason="the data are numbers of the field, and have its unit",
+)
+def latent_dynamics(u):
+    """A latent network whose field, and so its data, come in other units, and its parameter."""
+    from dalearn.neural import AtPoints, LDNet, seeded
+
+    field, setting = u.D[1], u.E[0]
+    points = torch.linspace(-1, 1, 6, dtype=torch.float64)[:, None]
+    net = seeded(0, lambda: LDNet(1, AtPoints(3, 1, 1, (8,)), (8,))).double()
+    box = torch.tensor([[1.0], [3.0]], dtype=torch.float64) * setting
+    net.scaled(box, points, Normalisation(np.zeros(1), field * np.ones(1)))
+    rng = np.random.default_rng(2)
+    with torch.no_grad():
+        x = net(box.mean(0), points, 4)[..., 0].numpy() / field
+    theta = rng.uniform(1, 3, (8, 1))
+    prior = np.concatenate((np.zeros((8, 6)), theta * setting), -1)
+    data = x[:, ::2] + 0.1 * rng.normal(size=(4, 3))
+    see = da.Observation(da.Subset([0, 2, 4]), da.Diagonal(u(np.full(3, 0.01) * field**2)))
+    problem = da.Problem(_still, see, da.Ensemble(u(prior)), u(data * field))
+    codes = [
+        da.LDEnSF(net, points=points, data="raw", method=m).codes(problem.validated())
+        for m in (da.ETKF(8), da.EnSF(8, scale=0.5, steps=5))
+    ]
+    return {"ETKF": codes[0], "EnSF": codes[1]}
+
+
+def _still(x):
+    return x
+
+
 @entry(da.POD, Extended, Normalisation)
 def coders(u):
     """With the units of the components as the scale: the codes are the same."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array import Purpose, generator
 from . import ld_ensf_networks as networks
 from .ld_ensf_recipes import SENSORS
 from .ld_ensf_setup import SetUp
@@ -25,7 +26,7 @@ def code_errors(
     """Relative errors of latent states and of parameters, all times together, in per cent."""
     import torch
 
-    rng = np.random.default_rng(seed)
+    rng = generator(Purpose.CASE, seed)
     unit = np.repeat(np.asarray(setup.rms, "float32"), SENSORS**2)
     e = torch.from_numpy(noise * unit * rng.standard_normal(y.shape, "float32"))
     with torch.no_grad():
@@ -66,7 +67,7 @@ def code_variances(
     u = torch.as_tensor(setup.parameters()[some], dtype=torch.float32)
     y = networks.observations(setup, np.asarray(states)[some])
     unit = np.repeat(np.asarray(setup.rms, "float32"), SENSORS**2)
-    e = np.random.default_rng(seed).standard_normal(y.shape, "float32") * unit * noise
+    e = generator(Purpose.CASE, seed).standard_normal(y.shape, "float32") * unit * noise
     with torch.no_grad():
         s = net.latents(u, setup.times)[:, setup.seen]
         v = torch.as_tensor(setup.unit(u))[:, None].expand(*s.shape[:-1], -1)
