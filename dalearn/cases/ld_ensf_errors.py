@@ -63,13 +63,12 @@ def code_variances(
     """
     import torch
 
+    from ..methods.latent import fitting
+
     some = setup.split().validation
     u = torch.as_tensor(setup.parameters()[some], dtype=torch.float32)
     y = networks.observations(setup, np.asarray(states)[some])
-    unit = np.repeat(np.asarray(setup.rms, "float32"), SENSORS**2)
-    e = generator(Purpose.CASE, seed).standard_normal(y.shape, "float32") * unit * noise
-    with torch.no_grad():
-        s = net.latents(u, setup.times)[:, setup.seen]
-        v = torch.as_tensor(setup.unit(u))[:, None].expand(*s.shape[:-1], -1)
-        gap = encoder(y + torch.from_numpy(e)) - torch.cat((s, v.to(s)), dim=-1)
-    return (gap.double() ** 2).mean((0, 1)).numpy()
+    unit = torch.as_tensor(np.repeat(np.asarray(setup.rms, "float32"), SENSORS**2))
+    codes = fitting.codes_of(net, u, setup.times)[:, setup.seen]
+    rng = generator(Purpose.CASE, seed)
+    return fitting.code_variances(encoder, y, codes, noise * unit, rng).double().numpy()

@@ -1,11 +1,10 @@
 """LDEnSF on the set-ups of its paper, with the networks that come with the package.
 
-from dalearn.cases import ld_ensf
-from dalearn.cases.ld_ensf_latent import latent
+    setup = ld_ensf.kolmogorov()
+    result = assimilate(ld_ensf.twin(setup, 1), latent(setup))                    # LD-EnSF
+    result = assimilate(ld_ensf.twin(setup, 1), latent(setup, ETKF(20), data="raw"))
 
-setup = ld_ensf.kolmogorov()
-result = assimilate(ld_ensf.twin(setup, 1), latent(setup))                    # LD-EnSF
-result = assimilate(ld_ensf.twin(setup, 1), latent(setup, ETKF(20), data="raw"))
+`python -m dalearn.cases.ld_ensf --train` makes the networks.
 """
 
 from __future__ import annotations
@@ -15,14 +14,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ..array import typed
+from ..methods.latent.fitting import for_codes
 from ..methods.latent.ld_ensf import LDEnSF
-from ..methods.score.ensf import EnSF
 from ..models.interpolated import InterpolatedRuns
 from . import ld_ensf_networks as networks
 from .ld_ensf_errors import VARIANCES
 from .ld_ensf_setup import SetUp
-
-SHARE = 0.3  # of the encoder's variance that EnSF takes for that of the background
 
 
 @typed
@@ -55,7 +52,7 @@ def latent(
     nets = networks.trained(setup) if nets is None else nets
     R = variances(setup, encoder) if noise is None else np.asarray(noise)
     if method is None:
-        method = EnSF(20, centred=True, scale=np.sqrt(SHARE * R / EnSF(2).eps_beta))
+        method = for_codes(R)
     given = {
         "points": networks.grid(setup),
         "encoder": getattr(nets, encoder),

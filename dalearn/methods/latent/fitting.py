@@ -27,6 +27,7 @@ from ...array import (
 )
 from ..score.ensf import EnSF
 
+SHARE = 0.3  # of 0.3, 1 and 3 the best on validation runs of both set-ups of LD-EnSF
 TOO_MUCH = 2.0  # how many times its own error a decoder may make of that of the encoder
 
 
@@ -66,14 +67,8 @@ def trained(
     from ...neural.subsampled import Subsampled
     from ...neural.train import fit
 
-    for name, module, needs in (("net", net, "latents"), ("encoder", encoder, "scaled")):
-        if not is_module(module) or not hasattr(module, needs):
-            wanted = "an LDNet" if name == "net" else "a HistoryEncoder"
-            raise TypeError(f"{name} must be {wanted}, met {shown(module)}")
     train, validation = check_runs("train", train), check_runs("validation", validation)
-    m = see(flat(train[1][:1])).shape[-1]
-    if tuple(unit.shape) != (m,):
-        raise ValueError(f"unit must be ({m},), one for each number, met {tuple(unit.shape)}")
+    check_parts(net, encoder, see(flat(train[1][:1])).shape[-1], unit)
     check_between("level", level, 0, 1e6, open_low=False)
     check_count("skip", skip, 0)
     folder = None if checkpoint is None else Path(checkpoint)
@@ -101,10 +96,7 @@ def trained(
         **{"loss": loss, **told, **told_second, **reading},
     )
     rng = generator(Purpose.TRAINING, seed, 1)
-    e = torch.from_numpy(rng.standard_normal(tuple(y_valid.shape))).to(y)
-    with torch.no_grad():
-        off = encoder(y_valid + level * unit * e) - codes_valid
-    variances = (off**2).mean((0, 1))
+    variances = code_variances(encoder, y_valid, codes_valid, level * unit, rng)
     share = float((variances / encoder.z_std**2)[: net.latent].mean()) ** 0.5
     found = refit(
         net,
@@ -116,19 +108,12 @@ def trained(
         seed=seed,
     )
     exact, shaken = found.errors[found.ridge]
-    if shaken > TOO_MUCH * exact:
-        warn(
-            f"the decoder turns the encoder's error of {share:.2%} into {shaken:.2%} of the "
-            f"field, and errs by {exact:.2%} itself; wanted a better encoder, fewer latent "
-            'numbers, or data beside the reconstruction, data="raw"',
-            Sensitive,
-        )
+    tell_sensitive(share, exact, shaken)
     slack = 4 * noise * unit
     return {
         "net": found.net,
         "noise": variances.double().numpy(),
         "limits": ((y.amin((0, 1)) - slack).numpy(), (y.amax((0, 1)) + slack).numpy()),
-        "scale": (variances.double() / EnSF(2).eps_beta).sqrt().numpy(),
         "measured": {
             "latent error": share,
             "ridge": found.ridge,
@@ -136,6 +121,42 @@ def trained(
             "error at the encoder's": shaken,
         },
     }
+
+
+def check_parts(net: Any, encoder: Any, m: int, unit: Any) -> None:
+    """Raise TypeError or ValueError unless these are the parts of an LDEnSF of m numbers."""
+    for name, module, needs in (("net", net, "latents"), ("encoder", encoder, "scaled")):
+        if not is_module(module) or not hasattr(module, needs):
+            wanted = "an LDNet" if name == "net" else "a HistoryEncoder"
+            raise TypeError(f"{name} must be {wanted}, met {shown(module)}")
+    if tuple(unit.shape) != (m,):
+        raise ValueError(f"unit must be ({m},), one for each number, met {tuple(unit.shape)}")
+
+
+def code_variances(encoder: Any, y: Any, codes: Any, size: Any, rng: np.random.Generator) -> Any:
+    """Mean squares of an encoder's errors, `(r + p,)`, on data with errors of a size `(m,)`."""
+    import torch
+
+    e = torch.from_numpy(rng.standard_normal(tuple(y.shape))).to(y)
+    with torch.no_grad():
+        return ((encoder(y + size * e) - codes) ** 2).mean((0, 1))
+
+
+def tell_sensitive(share: float, exact: float, shaken: float) -> None:
+    """Warn of Sensitive where latent errors of a share cost more than TOO_MUCH times `exact`."""
+    if shaken > TOO_MUCH * exact:
+        warn(
+            f"the decoder turns the encoder's error of {share:.2%} into {shaken:.2%} of the "
+            f"field, and errs by {exact:.2%} itself; wanted a better encoder, fewer latent "
+            'numbers, or data beside the reconstruction, data="raw"',
+            Sensitive,
+        )
+
+
+def for_codes(variances: Any) -> EnSF:
+    """EnSF on codes, in units in which eps_beta is SHARE of the variance of their errors."""
+    scale = np.sqrt(SHARE * np.asarray(variances) / EnSF(2).eps_beta)
+    return EnSF(20, centred=True, scale=scale)
 
 
 def check_runs(name: str, runs: Any) -> tuple[Any, Any]:

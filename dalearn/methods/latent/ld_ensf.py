@@ -41,7 +41,7 @@ from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..score.ensf import EnSF
 from .dynamics import LatentCode, LatentSteps, between, counted, through
-from .fitting import outside, trained, warn_outside
+from .fitting import for_codes, outside, trained, warn_outside
 from .inside import LatentProblem, decoded_cycles
 from .observed import Encoded
 
@@ -161,8 +161,7 @@ class LDEnSF:
             seed: of the training.
             progress: whether to show bars.
             settings: those of LDEnSF, such as first, every, method. The default method is
-                EnSF(20) in units in which eps_beta is the variance of the encoder's errors: each
-                analysis goes half of the way to the code of the data.
+                EnSF(20) in units in which eps_beta is 0.3 of the variance of the encoder's errors.
 
         Returns:
             LDEnSF: trained.
@@ -189,7 +188,7 @@ class LDEnSF:
             seed=seed,
             progress=progress,
         )
-        settings.setdefault("method", EnSF(20, scale=found["scale"], centred=True))
+        settings.setdefault("method", for_codes(found["noise"]))
         parts = {"noise": found["noise"], "limits": found["limits"], **settings}
         return cls(found["net"], points=points, encoder=encoder, **parts)
 

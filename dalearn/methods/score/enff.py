@@ -162,15 +162,15 @@ def flowed(
     K, low, strength = settings.steps, settings.sigma_min, settings.guidance
     share, dt = strength / K, 1 / K
     noisy, z = settings.coupling == "OT", draw(rng, x1)
-    x = z if noisy else x0 + low * z
+    x, way = (z, x1) if noisy else (x0 + low * z, x1 - x0)
     for k in range(K):
-        t = k / K
+        t, v = k / K, way
         s = 1 - (1 - low) * t if noisy else low
-        m, dm = (t * x1, x1) if noisy else ((1 - t) * x0 + t * x1, x1 - x0)
         if settings.field == "mixture":
-            w = shares(x, m, s * s)
-            m, dm = w @ m, w @ dm
-        v = dm - (1 - low) / s * (x - m) if noisy else dm
+            w = shares(x, t * x1 if noisy else x0 + t * way, s * s)
+            v = w @ way
+        if noisy:  # the centres of the paths are t x_j, and `way` is x_j
+            v = v - (1 - low) / s * (x - t * v)
         G, C = data.pull(x + (1 - t) * v)
         if settings.sampler == "exponential":
             G = C.functions(lambda c: (phi1(share * c + 1e-12),))[0].times(G)

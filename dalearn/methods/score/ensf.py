@@ -151,7 +151,8 @@ class EnSF:
         """What an analysis makes of a number that is observed as it is, by the one-sample score.
 
         x_a = forecast x_j + data y + noise z, z ~ N(0, 1): the steps of the sampler are affine,
-        and these are their composition. Where h is damped linearly and the variance is small,
+        and these are their composition. With `centred`, x_j, y and x_a are meant from the mean of
+        the forecast. Where h is damped linearly and the variance is small,
         data -> eps_beta / (eps_beta + variance).
 
         Args:
@@ -209,23 +210,27 @@ def ensf(
     known = Known(settings) if known is None else known
     path, scale = known.path, unit(settings.scale, E)
     m = row_mean(E) if settings.centred else 0.0
-    x0 = (E - m) / scale if settings.centred else E / scale
+    x0 = (E - m if settings.centred else E) / scale
+
+    def back(x):
+        return m + scale * x if settings.centred else scale * x
+
     if settings.damping == "exact":
         d = observe.noise.whiten(y[..., None, :] - observe(E))
         fit = -0.5 * array_namespace(d).sum(d * d, axis=-1)[..., None, :]
-        return m + scale * sampled(x0, None, path, rng, partial(mixed, x0, fit))
+        return back(sampled(x0, None, path, rng, partial(mixed, x0, fit)))
     data, form = known.of(observe, y, E, scale)
     data = data.seeing(y, m)
     if settings.score == "mixture":
-        return m + scale * sampled(x0, data, path, rng, partial(mixed, x0, 0.0))
+        return back(sampled(x0, data, path, rng, partial(mixed, x0, 0.0)))
     if isinstance(data, MixedData):
-        return m + scale * sampled(x0, data, path, rng)
+        return back(sampled(x0, data, path, rng))
     if form is not None:
         z = draw(rng, x0)
         d = (data.y - m) / scale
-        return m + scale * (form.forecast * x0 + form.data * d + form.noise * z)
+        return back(form.forecast * x0 + form.data * d + form.noise * z)
     parts = [sampled(x0[..., at], data.columns(at), path, rng) for at in blocks(E)]
-    return m + scale * (parts[0] if len(parts) == 1 else array_namespace(E).concat(parts, axis=-1))
+    return back(parts[0] if len(parts) == 1 else array_namespace(E).concat(parts, axis=-1))
 
 
 class Known:

@@ -31,7 +31,7 @@ import numpy as np
 
 from ...array import Array, array_namespace, warn
 
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # exact for what h g^2 is within a step
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)  # for the integral of h g^2 over a step
 
 
 class Unstable(RuntimeWarning):
