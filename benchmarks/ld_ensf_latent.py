@@ -180,7 +180,9 @@ def parts_of(setup: SetUp, net: Any, N: int) -> dict[str, float]:
 
             parts[f"T_f, {name}"] = best(analyses, 2)
         parts["T_r, last time"] = best(lambda: net.reconstruct(s[:, -1], grid))
-        one = best(lambda: net.reconstruct(s[:1], grid), 2)  # all members' times need 20 GB at once
+        one = best(
+            lambda: net.reconstruct(s[:1], grid), 2
+        )  # all members' times need 20 GB at once
         parts["T_r, all times, from one member's"] = N * one
     return parts
 

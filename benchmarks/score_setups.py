@@ -85,6 +85,7 @@ def label(setting: Any) -> str:
     if isinstance(m, EnSF):
         words += [m.score if m.score != "one-sample" else "", m.sampler, "flow" * m.flow]
         words += [f"{m.steps} steps", f"eps {m.eps_alpha:g}, {m.eps_beta:g}"]
+        words += ["own spread" * isinstance(m.scale, str), DAMPING.get(m.damping, "")]
     if isinstance(m, EnFF):
         words += [m.coupling, m.sampler if m.sampler == "euler" else "", f"{m.steps} steps"]
         words += [f"sigma_min {m.sigma_min:g}, guidance {m.guidance:g}"]
@@ -118,6 +119,24 @@ def enkf(n: int, radius: float, inflation: Any, doubt: float = 1.0) -> Setting:
 def ensf(eps_alpha: float = 0.5, eps_beta: float = 0.025, **more: Any) -> Setting:
     """EnSF of 20 members."""
     return Setting(EnSF(20, eps_alpha=eps_alpha, eps_beta=eps_beta, **more))
+
+
+def undamped(t: float) -> float:
+    """h = 1."""
+    return 1.0
+
+
+def root(t: float) -> float:
+    """h = (1 - t)^(1/2)."""
+    return (1.0 - t) ** 0.5
+
+
+DAMPING: dict[Any, str] = {undamped: "undamped", root: "h root"}
+
+
+def own(eps_alpha: float, **more: Any) -> Setting:
+    """EnSF of 20 members whose background variance is that of the ensemble."""
+    return ensf(eps_alpha, 1.0, scale="spread", centred=True, **more)
 
 
 def enff(sigma_min: float = 0.05, guidance: float = 0.05, **more: Any) -> Setting:

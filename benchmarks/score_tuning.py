@@ -8,6 +8,7 @@ from typing import Any
 
 from dalearn.cases.score_filters import arctan_ring, flames
 from dalearn.methods.ensemble.inflation import RTPP, RTPS, Adaptive
+from dalearn.methods.score.ensf import linear_damping
 
 from .common import Report
 from .score_setups import (
@@ -20,9 +21,12 @@ from .score_setups import (
     ensf,
     label,
     letkf,
+    own,
     ring,
+    root,
     scores,
     told,
+    undamped,
 )
 
 INFLATIONS = (1.02, 1.05, 1.1, 1.2, 1.3, RTPS(0.2), RTPS(0.5), RTPS(0.8), RTPP(0.5))
@@ -118,16 +122,20 @@ def tuning_ring(every: int, report: Report, quick: bool) -> None:
 
 
 def tuning_repair(report: Report, quick: bool) -> None:
-    """The ring with a half and a quarter observed: a finer grid for EnSF with regression."""
+    """Finer grids for EnSF with regression; and in units of the ensemble's own spread."""
     eps, radii, relaxed = ((0.5, 0.035), (0.7, 0.05)), (2, 3), (0.1, 0.2, 0.3)
     made = [
         ensf(*e, regression=ring(100, r), inflation=RTPS(a))
         for e, r, a in product(eps, radii, relaxed)
     ]
-    for every, share in ((2, "a half"), (4, "a quarter")):
+    units = list(product((0.5, 0.7), (linear_damping, root, undamped), (0.1, 0.3, 0.5)))
+    for every, share in ((1, "all"), (2, "a half"), (4, "a quarter")):
         make = partial(arctan_ring, 30 if quick else 150, every=every)
+        near = {} if every == 1 else {"regression": ring(100, 2)}
+        spread = [own(a, damping=h, inflation=RTPS(f), **near) for a, h, f in units]
+        kinds = {"EnSF, own spread": spread} | ({"EnSF, regression": made} if near else {})
         what = f"regression, arctan of {share} of the ring, n = 100"
-        chosen(report, what, make, {"EnSF, regression": made}, 2, quick)
+        chosen(report, what, make, kinds, 2, quick)
 
 
 def tuning_flames(report: Report, quick: bool) -> None:

@@ -337,6 +337,7 @@ METHODS = (
     ),
     # their theory is in tests/methods/score: a relaxation of each member to the data
     MethodExample(da.EnSF(10, eps_beta=1.0, scale=2.0)),
+    MethodExample(da.EnSF(12, eps_beta=1.0, scale="spread", centred=True, inflation=1.05)),
     MethodExample(da.EnSF(12, score="mixture", eps_beta=1.0, scale=2.0)),
     MethodExample(da.EnFF(10, guidance=1.0, sigma_min=0.3, scale=2.0)),
     MethodExample(

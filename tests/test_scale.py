@@ -197,7 +197,10 @@ def methods():
         if isinstance(getattr(e.method, "solver", None), da.IncrementalCG):
             # its variance is an upper bound, and round-off decides how near where H is not linear
             e = replace(e, linear_only=True)
-        if isinstance(e.method, (da.EnSF, da.EnFF)):  # they are told the unit of the state
+        told = isinstance(getattr(e.method, "scale", None), float)
+        if told and isinstance(
+            e.method, (da.EnSF, da.EnFF)
+        ):  # they are told the unit of the state
             yield str(e), lambda u, e=e: replace(e.method, scale=2 * u(u.D)), e
         elif not e.fixed:
             yield str(e), lambda u, e=e: e.method, e

@@ -76,7 +76,9 @@ class EnSF:
         score: "one-sample", as all public code has it, or "mixture", as it is published.
         damping: h(t) of the likelihood's score, "linear" for 1 - t, or a function of t in [0, 1];
             "exact": none is needed, as the likelihood weighs the members of the mixture.
-        scale: the unit of the state, a number, or one for each component `(n,)`.
+        scale: the unit of the state, a number, or one for each component `(n,)`; "spread": the
+            standard deviation of the forecast in each, so that the background variance of the
+            one-sample score is eps_beta times the ensemble's own. Wanted then: `centred`.
         centred: measure the state from the mean of the forecast, not from 0. From 0, as
             published, an analysis errs by some thousandths of the state itself, since the blurred
             state shrinks and the datum does not.
@@ -109,7 +111,7 @@ class EnSF:
     flow: bool = False
     score: Literal["one-sample", "mixture"] = "one-sample"
     damping: Literal["linear", "exact"] | Callable = "linear"
-    scale: Swept = 1.0
+    scale: Swept | Literal["spread"] = 1.0
     centred: bool = False
     regression: Localization | None = None
     inflation: Swept | Inflation = 1.0
@@ -123,7 +125,11 @@ class EnSF:
         check_between("eps_alpha", self.eps_alpha, 0, 1 - 1e-9, open_low=True)
         euler = self.sampler == "euler"
         check_between("eps_beta", self.eps_beta, 0, 1, open_low=not euler)
-        check_factor("scale", self.scale)
+        own = isinstance(self.scale, str)
+        if own and not self.centred:
+            raise ValueError('scale="spread" wants centred=True, met centred=False')
+        if not own:
+            check_factor("scale", self.scale)
         if self.damping == "exact" and self.score != "mixture":
             raise ValueError(
                 'damping="exact" weighs the members of a mixture, met score="one-sample"; wanted '
@@ -249,9 +255,11 @@ class Known:
     ) -> tuple[PointwiseData | MixedData, Law | None]:
         """The data in the form that they allow, and the law of an analysis where it has one."""
         operator, noise, data, form = self.last
-        if operator is observe.operator and noise is observe.noise:
+        settings = self.settings
+        fixed = not isinstance(settings.scale, str)
+        if fixed and operator is observe.operator and noise is observe.noise:
             return data, form
-        settings, form = self.settings, None
+        form = None
         curved = settings.sampler == "exponential"
         data = data_of(observe, y, E, scale, vjp=settings.vjp, curved=curved)
         closed = settings.clip is None and settings.score == "one-sample"

@@ -77,7 +77,7 @@ class PointwiseData:
         y: the data `(..., 1, n)`, anything where nothing was seen.
         weight: 1 / variance, 0 where nothing was seen, `(..., 1, n)`.
         linear: whether f(x) = x.
-        scale: the unit of x, a number or `(n,)`.
+        scale: the unit of x, a number, `(n,)` or `(..., 1, n)`.
         index: which component each number is, `(m,)`, or None for all, in order.
         whole: whether all components are seen.
         offset: where x = 0 lies, `(..., 1, n)`, or 0.
@@ -127,7 +127,7 @@ class PointwiseData:
 
     def columns(self, at: slice) -> PointwiseData:
         """The data of some of the components."""
-        scale = self.scale if isinstance(self.scale, float) else self.scale[at]
+        scale = self.scale if isinstance(self.scale, float) else self.scale[..., at]
         y, weight = self.y[..., at], self.weight[..., at]
         offset = self.offset if isinstance(self.offset, float) else self.offset[..., at]
         return replace(self, y=y, weight=weight, scale=scale, index=None, offset=offset)
@@ -140,7 +140,7 @@ class MixedData:
     Args:
         observe: H and R.
         y: the data `(..., m)`.
-        scale: the unit of x, a number or `(n,)`.
+        scale: the unit of x, a number, `(n,)` or `(..., 1, n)`.
         vjp: (x, w) -> J(x)^T w of rows `(..., n)` and `(..., m)`, or None.
         curved: whether the curvature is wanted.
         offset: where x = 0 lies, `(..., 1, n)`, or 0.
@@ -181,7 +181,10 @@ class MixedData:
     def _factored(self, J: Array) -> tuple[Array, Array, Array, Any]:
         """R^-1/2 J = U c V of Jacobians `(..., m, n)`, and which are finite."""
         xp, lead = array_namespace(J), len(self.y.shape)
-        rows = (J * self.scale).mT
+        scale = self.scale
+        if not isinstance(scale, float) and 1 < scale.ndim < J.ndim:  # a Jacobian of each member
+            scale = scale[..., None, :, :]
+        rows = (J * scale).mT
         flat = xp.reshape(rows, (*rows.shape[: lead - 1], -1, rows.shape[-1]))
         S, ok = sane(xp.reshape(self.observe.noise.whiten(flat), rows.shape).mT)
         U, c, V = xp.linalg.svd(S, full_matrices=False)
@@ -238,7 +241,7 @@ def data_of(
         observe: the observing system, its noise masked where nothing was seen.
         y: the data `(..., m)`.
         like: members `(..., N, n)`.
-        scale: the unit of the state, a number or `(n,)`.
+        scale: the unit of the state, a number, `(n,)` or `(..., 1, n)`.
         vjp: (x, w) -> J(x)^T w, or None.
         curved: whether the curvature is wanted.
 

@@ -161,7 +161,7 @@ class Exponential:
         Q = float(WEIGHTS @ values) * (self.t - end) / 2
         known = {
             "a": (s.a(self.t), s.a(end)),
-            "P": -math.log(shrink),
+            "P": max(-math.log(shrink), 1e-12),  # a flow with eps_beta = 1 rests, and L divides
             "Q": Q / 2 if self.flow else Q,
             "variance": 0.0 if self.flow else s.b2(end) - shrink**2 * s.b2(self.t),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...array import Array, array_namespace, convert, is_array, normal, shown
+from ...array import Array, array_namespace, convert, is_array, normal, row_mean, shown
 from ...problem.observe import Observation
 from .likelihood import Each, MixedData, PointwiseData
 
@@ -60,9 +60,14 @@ def check_members(E: Array, y: Array, observe: Observation) -> None:
         )
 
 
-def unit(scale: Any, like: Array) -> Any:
-    """The unit of the state, a float or an array in the library of the members."""
-    return convert(scale, like) if is_array(scale) else float(scale)
+def unit(scale: Any, E: Array) -> Any:
+    """The unit of the state: a float, an array like the members, their spread `(..., 1, n)`."""
+    if not isinstance(scale, str):
+        return convert(scale, E) if is_array(scale) else float(scale)
+    xp, m = array_namespace(E), row_mean(E)
+    s = (xp.sum((E - m) ** 2, axis=-2, keepdims=True) / (E.shape[-2] - 1)) ** 0.5
+    told = xp.finfo(E.dtype)  # where members agree, a unit that moves nothing
+    return xp.where(s > 0, s, float(told.eps) * xp.abs(m) + float(told.tiny) ** 0.5)
 
 
 def draw(rng: Any, x: Array) -> Array:
