@@ -8,6 +8,7 @@
     cost     the model's own time, N = 100
     latent-CASE, sparse-CASE   LD-EnSF, its parts and rivals, by noise; by sensors
     latent_cost                what LD-EnSF costs beside the model
+    start-CASE                 a latent state of 0 before the first time, or at it
     vae-CASE, published-CASE   the autoencoder of Latent-EnSF; EnSF and Latent-EnSF
 
 Errors are relative, each component in units of its rms; settings are chosen on validation runs,
@@ -29,6 +30,7 @@ from dalearn.models import POD, InterpolatedRuns
 from .common import Report, parser, run
 from .ld_ensf_full import cost, full
 from .ld_ensf_latent import SECTIONS as LATENT
+from .ld_ensf_start import SECTIONS as STARTS
 from .ld_ensf_vae import SECTIONS as PUBLISHED
 
 RUNS = Path("runs/ld-ensf")
@@ -170,7 +172,15 @@ def _floor(setup: SetUp, pod: POD, states: np.ndarray) -> float:
     return float(f"{100 * setup.relative(back.reshape(fields), states.reshape(fields)):.3g}")
 
 
-SECTIONS = {"window": window, "floors": floors, "full": full, "cost": cost, **PUBLISHED, **LATENT}
+SECTIONS = {
+    "window": window,
+    "floors": floors,
+    "full": full,
+    "cost": cost,
+    **PUBLISHED,
+    **LATENT,
+    **STARTS,
+}
 
 
 def main() -> None:

@@ -167,7 +167,7 @@ def with_layer(setup: SetUp, net: LDNet, layer: Layer) -> LDNet:
     from ..neural.last_layer import widened
     from ..neural.reconstruction import features_of
 
-    made = networks.dynamics(setup, layer=layer)
+    made = networks.dynamics(setup, layer=layer, start=net.start)
     weight, bias = features_of(widened(net, layer.drawn, size=layer.size)).waves()
     learned = len(weight) - layer.drawn
     kept = torch.cat((torch.arange(layer.learned), torch.arange(learned, len(weight))))
