@@ -23,9 +23,8 @@ SHOWN = (0, 1, 2, 3, 5, 10, -1)
 def errors(setup: SetUp, net: Any, u: Any, states: Any) -> list[float]:
     """Of test runs, %: all times, then those of SHOWN."""
     test = setup.split().test
-    every, by_time = (
-        field_error(setup, net, states[test], u[torch.as_tensor(test)], keep) for keep in (None, 0)
-    )
+    truth, v = states[test], u[torch.as_tensor(test)]
+    every, by_time = (field_error(setup, net, truth, v, keep) for keep in (None, 0))
     return [float(f"{float(e):.3g}") for e in (every, *(by_time[k] for k in SHOWN))]
 
 
@@ -38,8 +37,8 @@ def start(name: str, report: Report, quick: bool) -> None:
     report.section(
         f"{name}: where the latent state is 0",
         "Two LDNets of the shipped recipe, one training each; relative error of test runs, %, "
-        "over all times and at the k-th state that is kept. After stage 1, that is with the last layer "
-        "as it was trained (of validation runs), and with the last layers solved.",
+        "over all times and at the k-th state that is kept. After stage 1, that is with the last "
+        "layer as it was trained (of validation runs), and with the last layers solved.",
         ("s = 0", "last layer", "CPU s", "all times", *(f"k = {k}" for k in SHOWN[:-1]), "last"),
     )
     for where, told in STARTS.items():

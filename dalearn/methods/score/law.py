@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .likelihood import Each
 
 
@@ -27,8 +29,14 @@ def law(path: list[Any], c: Any) -> Law:
         c: 1 / variance of the datum's error, a number or an array.
 
     Returns:
-        Law: three numbers, or arrays of the shape of c.
+        Law: three numbers, or arrays of the shape of c; huge or not finite where Euler steps are
+        too long.
     """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _composed(path, c)
+
+
+def _composed(path: list[Any], c: Any) -> Law:
     C = Each(c)
     start, forecast, data, variance = 1.0, 0.0, 0.0, 0.0
     for step in path:

@@ -82,6 +82,14 @@ def test_published_numbers_of_the_law():
     assert [round(law.data, 2) for law in still] == [0.33, 0.13]  # eps_beta = 0: K decides
 
 
+def test_the_law_of_steps_that_are_too_long_says_so_by_its_size():
+    """Without a warning of arithmetic: the tests make errors of those."""
+    method = EnSF(2, steps=200, sampler="euler")
+    law = method.law(np.array([1e-9, 1.0]))
+    assert not abs(law.data[0]) < 1e100
+    assert law.data[1] == method.law(1.0).data
+
+
 @pytest.mark.parametrize("sigma", [0.02, 0.05, 0.1])
 def test_the_background_variance_is_eps_beta(sigma):
     """Gain eps_beta / (eps_beta + sigma^2) within 7 % for good data, whatever the spread."""
