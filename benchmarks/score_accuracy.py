@@ -75,7 +75,7 @@ def inverted(problem: Problem, every: int, bound: float) -> dict[str, Any]:
 
 def identity(report: Report, quick: bool) -> None:
     """Kuramoto-Sivashinsky, everything observed as it is."""
-    truths, cycles = (1, 10) if quick else (2, 100)
+    truths, cycles = (1, 10) if quick else (10, 100)
     problem = flames(cycles, batch=truths, seed=FRESH)
     report.section(
         "Kuramoto-Sivashinsky, n = 1024, identity observations",
