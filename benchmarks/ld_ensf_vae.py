@@ -329,7 +329,7 @@ def summary(e: np.ndarray) -> tuple[str, float, float]:
     return interval(e), round(100 * float(np.median(e)), 2), round(100 * float(e.max()), 2)
 
 
-EPS = {"EnSF": (1e-4, 1e-3, 1e-2), "Latent-EnSF": (1e-4, 1e-3, 1e-2, 1e-1)}
+EPS = {"EnSF": (1e-4, 1e-3, 1e-2, 1e-1), "Latent-EnSF": (1e-4, 1e-3, 1e-2, 1e-1)}
 
 SECTIONS = {
     f"{part.__name__}-{name}": partial(part, name) for part in (vae, published) for name in CASES
