@@ -148,7 +148,33 @@ def effective(f, a, y, R):
     return R / (1 / K - 1)
 
 
+def moved(W, V, u, T, s=0.0):
+    """By recursion."""
+    if T == 0:
+        return np.zeros((0, len(W)))
+    s = s + np.tanh(W @ (s * np.ones(len(W))) + V @ u)
+    return np.vstack((s, moved(W, V, u, T - 1, s)))
+
+
+def ridged(phi, y, ridge):
+    """By least squares on data to which the ridge is added as rows."""
+    h = phi.shape[1]
+    more = np.sqrt(ridge * (phi**2).sum() / h) * np.eye(h)
+    rows = np.concatenate((y, np.zeros((h, y.shape[1]))))
+    return np.linalg.lstsq(np.concatenate((phi, more)), rows, rcond=None)[0].T
+
+
+def felt(W, A, sigma):
+    """The sum over features, one by one."""
+    return sigma * sum(w @ w * (a @ a) / 2 for w, a in zip(W.T, A, strict=True)) ** 0.5
+
+
 RIGHT = {
+    "latent-states": moved,
+    "latent-forgets": 6,  # 0.643^5 = 0.110, 0.643^6 = 0.071
+    "last-layer": ridged,
+    "decoder-sensitivity": felt,
+    "code-data": 10,  # 50 * (1 - 2/3) / (1 + 2/3)
     "history-state": 64,
     "surrogate-noise": lambda r: np.einsum("si,sj->ij", r, r) / r.shape[0],
     "split-leak": "by trajectory",
@@ -353,6 +379,42 @@ WRONG = [
         lambda g, R, low: 1 - low ** (1 + g * low / R / (1 - low)),
         "not on the difference",
     ),
+    (
+        "latent-states",
+        lambda W, V, u, T: np.vstack((np.zeros(len(W)), moved(W, V, u, T - 1))),
+        "one step before",
+    ),
+    ("latent-states", lambda W, V, u, T: moved(W, V, u, T + 1)[1:], "first state is lost"),
+    (
+        "latent-states",
+        lambda W, V, u, T: np.diff(moved(W, V, u, T), axis=0, prepend=0.0),
+        "is the change",
+    ),
+    ("latent-states", lambda W, V, u, T: np.zeros((T, len(W))), "all runs are alike"),
+    ("latent-forgets", 5, "0.643^5"),
+    ("latent-forgets", 0.64, "after one analysis"),
+    ("latent-forgets", 2.28, "the datum's share"),
+    ("latent-forgets", 3, "left of the forecast"),
+    ("latent-forgets", 5.22, "round up"),
+    ("last-layer", lambda phi, y, r: np.linalg.lstsq(phi, y, rcond=None)[0].T, "without a ridge"),
+    (
+        "last-layer",
+        lambda phi, y, r: ridged(phi, y, r / (phi**2).sum() * phi.shape[1]),
+        "in units of",
+    ),
+    ("last-layer", lambda phi, y, r: ridged(phi, y, r * phi.shape[1]), "not its sum"),
+    ("last-layer", lambda phi, y, r: ridged(phi, y, r).T, "turned"),
+    ("last-layer", lambda phi, y, r: ridged(phi, y, r * r), "not squared"),
+    ("decoder-sensitivity", lambda W, A, s: 2**0.5 * felt(W, A, s), "is a half"),
+    ("decoder-sensitivity", lambda W, A, s: s * felt(W, A, s), "proportional to sigma"),
+    ("decoder-sensitivity", lambda W, A, s: felt(W, A, s) ** 2, "take its root"),
+    ("decoder-sensitivity", lambda W, A, s: s * np.linalg.norm(W) / 2**0.5, "are missing"),
+    ("decoder-sensitivity", lambda W, A, s: s * np.linalg.norm(W @ A) / 2**0.5, "phases differ"),
+    ("code-data", 50, "are correlated"),
+    ("code-data", 16.67, "divide by 1 + rho"),
+    ("code-data", 250, "turned"),
+    ("code-data", 33.33, "should shrink"),
+    ("code-data", 30, "half of the codes"),
     ("latent-noise", "of the sensors", "taken for perfect"),
     ("latent-noise", "of the networks", "sensors err too"),
     ("latent-noise", "zero", "false ones"),
