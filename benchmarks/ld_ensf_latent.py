@@ -16,6 +16,7 @@ from dalearn.cases import ld_ensf_networks as networks
 from dalearn.cases.ld_ensf import CASES, SetUp, twin
 from dalearn.cases.ld_ensf_errors import code_variances
 from dalearn.cases.ld_ensf_latent import interpolated, latent
+from dalearn.cases.ld_ensf_paper import dynamics
 from dalearn.covariances import Diagonal
 from dalearn.methods import ETKF, EncoderAlone, EnSF, LDEnSF, ParticleFilter, ensf
 from dalearn.methods.score.ensf import Known
@@ -209,32 +210,19 @@ def samplers(N: int) -> dict[str, Any]:
 
 def sides(N: int, quick: bool) -> Any:
     """Label, set-up, model, members at the start, steps, network: for both sizes."""
-    from dalearn.neural import seeded
-
     for name in CASES:
         for size in ("reduced",) if quick else ("reduced", "paper"):
             setup = CASES[name](size)
             u = setup.uniform(np.random.default_rng(0), N)
             x = np.array(setup.start(u), "float32")
-            if size == "reduced":
-                net = networks.trained(setup).robust
-            else:  # untrained: what it costs, not what it says
-                net = seeded(0, partial(of_the_paper, setup))
+            # of the paper untrained: what it costs, not what it says
+            net = networks.trained(setup).robust if size == "reduced" else dynamics(setup)
             yield f"{name} {setup.shape[-1]}^2", setup, setup.model(u), x, setup.steps, net
             if name == "shallow-water":
                 water = setup.model(u)
                 fast = replace(water, model=replace(water.model, dt=5 * water.dt))
                 told = f"{name} {setup.shape[-1]}^2, Courant .5"
                 yield told, setup, fast, x, setup.steps // 5, net
-
-
-def of_the_paper(setup: SetUp) -> Any:
-    """An LDNet of the sizes that the paper gives."""
-    from dalearn.neural import AtPoints, LDNet
-
-    c, water = setup.shape[0], setup.p == 2
-    r, deep, wide = (10, (50,) * 8, (180,) * 7) if water else (9, (200,) * 9, (500,) * 15)
-    return LDNet(setup.p, AtPoints(r, 2, c, wide), deep)
 
 
 SECTIONS = {

@@ -21,6 +21,7 @@ import dalearn as da
 from dalearn.methods import blocks
 from dalearn.methods.variational.weak_cost import WeakCost
 from dalearn.neural.encoder import HistoryEncoder
+from dalearn.neural.normal import Normal
 
 ones, nan = np.ones, np.nan
 
@@ -209,7 +210,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "neural.LDNet": {"reconstruction": da.neural.AtPoints(3, 2, 2, (4,))},
     "neural.Modes": {"harmonics": PLANE, "count": 2},
     "neural.NoisySensors": {"unit": torch.ones(3)},
-    "neural.Refitted": {"net": LATENT, "ridge": 1.0, "errors": {}},
+    "neural.Refitted": {"net": LATENT, "ridge": 1.0, "errors": {}, "sums": Normal(4, 3)},
     "neural.RunsNet": {
         "runs": da.models.InterpolatedRuns(Z[:8, :1], np.tile(Z[:8, None, :2], (1, 4, 16))),
         "points": BOX,

@@ -4,7 +4,10 @@
     setup = ld_ensf.kolmogorov()
     problem = ld_ensf.twin(setup, 10, sensors=10, noise=0.1)
 
-    python -m dalearn.cases.ld_ensf --case kolmogorov --size paper --out runs/ld-ensf
+    python -m dalearn.cases.ld_ensf --case kolmogorov --size paper --train --out runs/ld-ensf
+
+The command makes the runs and, with `--train`, the networks: those of `ld_ensf_networks` for the
+reduced size, those of the paper's text (`ld_ensf_paper`) for its own. After a kill it goes on.
 
 What differs from run to run is a parameter, uniform in a box: the Reynolds number of a flow that
 always starts alike, or the place where a bump of water is released. Training, validation and test
@@ -155,20 +158,34 @@ def shallow_water(size: Size = "reduced") -> SetUp:
 CASES = {"kolmogorov": kolmogorov, "shallow-water": shallow_water}
 
 
+def gpu() -> str:
+    """ "cuda" where torch is there and finds a GPU, else ""."""
+    try:
+        import torch
+    except ImportError:
+        return ""
+    return "cuda" if torch.cuda.is_available() else ""
+
+
 def main() -> None:
     """Make the runs of a set-up and train its networks, or go on with either after a kill."""
     ask = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").splitlines()[0])
     ask.add_argument("--case", choices=sorted(CASES), default="kolmogorov")
     ask.add_argument("--size", choices=("reduced", "paper"), default="reduced")
     ask.add_argument("--out", default="runs/ld-ensf", help="folder; states go to CASE-SIZE in it")
-    ask.add_argument("--train", action="store_true", help="train the networks too (reduced)")
-    ask.add_argument("--device", help="of torch, such as cuda; by default NumPy")
+    ask.add_argument("--train", action="store_true", help="train the networks too")
+    ask.add_argument("--device", help="of torch; by default a GPU for the paper's size, or NumPy")
     given = ask.parse_args()
     setup = CASES[given.case](given.size)
     folder = Path(given.out) / f"{given.case}-{given.size}"
-    states = setup.trajectories(to=folder, device=given.device, progress=True)
-    print(f"{folder}/states.zarr: {tuple(states.shape)} {states.dtype}")
-    if given.train:
+    device = given.device or (given.size == "paper" and gpu()) or None
+    states = setup.trajectories(to=folder, device=device, progress=True)
+    print(f"{folder}/states.npy: {tuple(states.shape)} {states.dtype}")
+    if given.train and given.size == "paper":
+        from . import ld_ensf_paper as paper
+
+        print(paper.table(paper.train(setup, f"{folder}-networks", states, device=device)[1]))
+    elif given.train:
         import torch
 
         from .ld_ensf_training import train

@@ -1,4 +1,4 @@
-"""Sizes and rates of the networks of LD-EnSF's reduced set-ups, chosen on validation runs."""
+"""Sizes and rates of the networks of LD-EnSF: reduced, chosen on validation runs; of the paper."""
 
 from __future__ import annotations
 
@@ -67,5 +67,56 @@ RECIPES = {
         sharp=Layer(0, 1500, 3.0, 180),
         encoder=250,
         rate=7e-3,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """The networks and the training of a set-up in the text of the paper (tables 3 and 4).
+
+    Args:
+        latent: numbers in a latent state.
+        dynamics: widths of the layers of the dynamics.
+        reconstruction: widths of those of the reconstruction, at points.
+        dt: of the latent dynamics: the paper's for a step of the model, times the steps between.
+        batch: runs in an update.
+        memory: width of the encoder's memory, an LSTM.
+        layers: of the memory.
+        errors: relative errors of test runs, per cent, after stage 1 and stage 2.
+        codes: that of the encoder's codes of exact data.
+        points: drawn in an update; 5000 in the paper.
+        epochs: of the dynamics, a tenth of the paper's.
+        encoder: epochs of the encoder, a tenth of the paper's.
+    """
+
+    latent: int
+    dynamics: tuple[int, ...]
+    reconstruction: tuple[int, ...]
+    dt: float
+    batch: int
+    memory: int
+    layers: int
+    errors: tuple[float, float]
+    codes: float
+    points: int = 2000
+    epochs: int = 200
+    encoder: int = 3000
+
+
+PUBLISHED = {
+    "kolmogorov": Published(
+        *(9, 9 * (200,), 15 * (500,), 0.2, 6),
+        memory=128,
+        layers=1,
+        errors=(3.4, 2.0),
+        codes=0.2,
+    ),
+    "shallow-water": Published(
+        *(10, 8 * (50,), 7 * (180,), 1.44, 2),
+        memory=256,
+        layers=2,
+        errors=(1.6, 1.2),
+        codes=1.5,
     ),
 }

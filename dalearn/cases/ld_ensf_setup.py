@@ -137,7 +137,8 @@ class SetUp:
             progress: whether to show bars.
 
         Returns:
-            `(b, times, *shape)`: an array of NumPy, or with `to` a `zarr.Array`.
+            `(b, times, *shape)`: an array of NumPy; with `to` a `numpy.memmap` of TO/states.npy,
+            from which a training gathers points without reading whole states.
         """
         u = self.parameters() if u is None else np.asarray(u, float)
         model = self.model(u)
@@ -150,7 +151,7 @@ class SetUp:
             ("states", self.steps - self.first, self.every),
         ):
             if count:
-                path = to and f"{to}/{name}.zarr"
+                path = to and f"{to}/{name}.npy"
                 x = simulate(model, on(device, x), count, every=every, to=path, **kept)
             if name == "start" and count:
                 x = to_numpy(x[:, -1])

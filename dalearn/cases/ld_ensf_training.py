@@ -4,6 +4,10 @@ Stage 1 fits principal coefficients of the training fields: sums over all points
 at points. Stage 2 solves the last layer for all harmonics, by ridge regression (`refit` does the
 same for one network and one ridge). Then the encoder learns what the dynamics made: its latent
 states are those of the trained dynamics, at the times of the data.
+
+`LDEnSF.fit`, by which `ld_ensf_paper` trains, has the same stages and shares the encoder's. The
+others differ here because the fields are sums of fixed functions, and the files hold half
+precision: each layer is rounded to it before the last one is solved.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..methods.latent import fitting
 from . import ld_ensf_networks as networks
 from .ld_ensf_errors import VARIANCES, code_errors, code_variances, field_error
 from .ld_ensf_recipes import ERROR, RECIPES, RIDGES, SENSORS, Layer
@@ -131,7 +136,7 @@ def stage_two(
     """
     import torch
 
-    from ..neural.last_layer import shaken
+    from ..neural.last_layer import install, shaken
     from ..neural.normal import Normal
     from ..neural.reconstruction import features_of
 
@@ -148,9 +153,7 @@ def stage_two(
         s, c = net.latents(data.u[valid], setup.times), low[valid]
         for ridge in RIDGES:
             W, b = sums.solve(ridge)
-            inner.last.weight.copy_(W)
-            inner.last.bias.copy_(b)
-            tried = networks.rounded(made)
+            tried = networks.rounded(install(made, W, b))
             found = (features_of(tried)(shaken(s, e, 0)) for e in (0.0, ERROR, share))
             gaps = (float((z - c).norm() / c.norm()) for z in found)
             exact, shook, asked = ((e**2 * (1 - lost) + lost) ** 0.5 for e in gaps)
@@ -188,17 +191,17 @@ def train_encoder(
     """An encoder for the latent states of a network, of data with errors up to `noise`."""
     import torch
 
-    from ..neural.encoder import NoisySensors
-    from ..neural.train import adam, cosine, fit
+    from ..neural.train import adam, cosine
 
     train = setup.split().train
     u = torch.as_tensor(setup.unit(setup.parameters()[train]), dtype=torch.float32)
     y, z = networks.observations(setup, states[train]), networks.codes(setup, net, u)
     unit = torch.as_tensor(np.repeat(np.asarray(setup.rms, "float32"), SENSORS**2))
-    made = networks.encoder(setup).scaled(y, z)
+    made = networks.encoder(setup)
     epochs = settings.pop("epochs", RECIPES[setup.name].encoder)
     rates = {"optimiser": adam(3e-3), "schedule": cosine(epochs), "epochs": epochs, "batch": 60}
-    fit(made, (y, z), loss=NoisySensors(unit, noise, gaps), **rates, **settings)
+    told = {"unit": unit, "noise": noise, "gaps": gaps}
+    fitting.fit_encoder(made, (y, z), **told, **rates, **settings)
     return networks.rounded(made)
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from ..array import is_module, is_tensor, warn
 from .walk import Walk
 
+LARGE = 2**26  # bytes of an array of which a copy is no matter
+
 
 def digest(pieces: Iterable[Any], length: int | None = 16) -> str:
     """A fingerprint of text and arrays, one after another: SHA-256 of their bytes.
@@ -25,8 +27,17 @@ def digest(pieces: Iterable[Any], length: int | None = 16) -> str:
     """
     h = hashlib.sha256()
     for p in pieces:
-        h.update(p.encode() if isinstance(p, str) else _bytes(p))
+        for part in _parts(p):
+            h.update(part.encode() if isinstance(part, str) else _bytes(part))
     return h.hexdigest()[:length]
+
+
+def _parts(x: Any) -> Iterable[Any]:
+    """`x`, or a large array piece by piece: its bytes may need a copy, and it may be in a file."""
+    if isinstance(x, str) or np.ndim(x) == 0 or x.nbytes <= LARGE:
+        return (x,)
+    count = max(1, LARGE * len(x) // x.nbytes)
+    return (x[i : i + count] for i in range(0, len(x), count))
 
 
 def _bytes(x: Any) -> Any:

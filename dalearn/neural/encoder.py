@@ -39,6 +39,7 @@ class HistoryEncoder(nn.Module):
         outputs: r, how many numbers a code has.
         hidden: width of the memory.
         width: the observation and its mask come to the memory as so many numbers.
+        layers: of the memory.
 
     Raises:
         ValueError: sizes that do not fit.
@@ -49,11 +50,14 @@ class HistoryEncoder(nn.Module):
     z_mean: Tensor
     z_std: Tensor
 
-    def __init__(self, inputs: int, outputs: int, hidden: int = 96, *, width: int = 128):
+    def __init__(
+        self, inputs: int, outputs: int, hidden: int = 96, *, width: int = 128, layers: int = 1
+    ):
         super().__init__()
-        check_sizes("HistoryEncoder", inputs=inputs, outputs=outputs, hidden=hidden, width=width)
+        sizes = {"hidden": hidden, "width": width, "layers": layers}
+        check_sizes("HistoryEncoder", inputs=inputs, outputs=outputs, **sizes)
         self.first = nn.Linear(2 * inputs, width)
-        self.memory = nn.LSTM(width, hidden, batch_first=True)
+        self.memory = nn.LSTM(width, hidden, layers, batch_first=True)
         self.out = nn.Linear(hidden, outputs)
         self.inputs, self.outputs = inputs, outputs
         for name, n in (("y", inputs), ("z", outputs)):

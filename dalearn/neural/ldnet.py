@@ -25,7 +25,8 @@ from ..array import check_between, check_count, typed
 from .data import Normalisation
 from .nets import MLP, Activation, check_input, check_sizes
 
-BLOCK = 2**22  # numbers in the largest array of a reconstruction: it stays in the cache
+# numbers in the largest array of a reconstruction: it stays in the cache, or keeps a GPU busy
+BLOCK = {"cpu": 2**22, "cuda": 2**28}
 
 
 @typed
@@ -214,7 +215,8 @@ class LDNet(nn.Module):
             self.outputs if net is None or getattr(net, "plain", False) else net.last.in_features
         )
         rows = s.reshape(-1, self.latent)
-        parts = rows.split(max(1, BLOCK // (len(x) * wide)))
+        room = BLOCK.get(s.device.type, BLOCK["cpu"])
+        parts = rows.split(max(1, room // (len(x) * wide)))
         y = torch.cat([self.reconstruction(part, x) * self.y_std + self.y_mean for part in parts])
         return y.reshape(*s.shape[:-1], len(x), self.outputs)
 

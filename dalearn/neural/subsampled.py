@@ -10,6 +10,7 @@ few times.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -30,14 +31,15 @@ class Subsampled:
         loss = Subsampled(fields, points)
         fit(net, (u[train], train), (u[valid], valid), loss=loss, batch=60)
 
-    The fields stay where they are: a step gathers what it needs. They may be `torch.from_numpy`
-    of a file in memory (`numpy.memmap`). All draws come from torch's own generator, which `fit`
+    The fields stay where they are: a step gathers the trajectories, times and points it needs.
+    They may be `torch.from_numpy` of a file in memory (`numpy.memmap`), a view with axes in
+    another order, or on a GPU. All draws come from torch's own generator, which `fit`
     keeps for each run, so that a training goes on to the same bits after a kill. In evaluation
     mode nothing is drawn: points and times are then spread evenly.
 
     Args:
         fields: `(S, T, P, C)`, in the units of the data; all trajectories, also those of
-            validation.
+            validation. Or several such, whose trajectories are numbered through and never joined.
         points: `(P, d)`.
         count: points in a step.
         share: of the times, in a step.
@@ -49,7 +51,7 @@ class Subsampled:
         ValueError: shapes that do not fit, or a share outside (0, 1].
     """
 
-    fields: Tensor
+    fields: Tensor | Sequence[Tensor]
     points: Tensor
     count: int = 500
     share: float = 1 / 3
@@ -60,15 +62,18 @@ class Subsampled:
         check_count("count", self.count)
         check_between("share", self.share, 0, 1, open_low=True)
         check_between("noise", self.noise, 0, 1, open_low=False)
-        if (
-            self.fields.ndim != 4
-            or self.points.ndim != 2
-            or len(self.points) != len(self.fields[0, 0])
-        ):
+        shapes = [tuple(part.shape) for part in self.parts]
+        good = bool(shapes) and all(len(s) == 4 and s[1:] == shapes[0][1:] for s in shapes)
+        if not good or self.points.ndim != 2 or len(self.points) != shapes[0][2]:
             raise ValueError(
                 "wanted fields (S, T, P, C) and points (P, d), met "
-                f"{tuple(self.fields.shape)} and {tuple(self.points.shape)}"
+                f"{', '.join(map(str, shapes))} and {tuple(self.points.shape)}"
             )
+
+    @property
+    def parts(self) -> Sequence[Tensor]:
+        """The fields, in one part or several."""
+        return (self.fields,) if isinstance(self.fields, Tensor) else self.fields
 
     def chosen(self, size: int, count: int, drawn: bool) -> Tensor:
         """`count` numbers of `size`, in order: drawn without repetition, or spread evenly."""
@@ -78,7 +83,7 @@ class Subsampled:
         return (torch.arange(count) * size) // count
 
     def __call__(self, net: LDNet, u: Tensor, rows: Tensor) -> Tensor:
-        T, P = self.fields.shape[1:3]
+        T, P = self.parts[0].shape[1:3]
         times = self.chosen(T, max(1, round(self.share * T)), net.training)
         spots = self.chosen(P, self.count, net.training)
         s = net.latents(u, T if u.ndim == 2 else None)
@@ -89,9 +94,13 @@ class Subsampled:
         return (((y - data) / net.y_std) ** 2).mean()
 
     def gathered(self, rows: Tensor, times: Tensor, spots: Tensor) -> Tensor:
-        """The data of some trajectories, times and points."""
-        r, t, p = (v.to(self.fields.device) for v in (rows, times, spots))
-        return self.fields[r[:, None, None], t[:, None], p]
+        """The data of some trajectories, times and points, `(b, t, p, C)`."""
+        place = self.parts[0].device
+        r, t, p = (v.to(place) for v in (rows, times, spots))
+        if len(self.parts) == 1:
+            return self.parts[0][r[:, None, None], t[:, None], p]
+        runs = [run for part in self.parts for run in part]
+        return torch.stack([runs[i][t[:, None], p] for i in r.tolist()])
 
 
 @typed

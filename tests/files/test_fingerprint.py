@@ -6,6 +6,16 @@ import torch
 from dalearn.files.fingerprint import digest
 
 
+def test_a_large_array_is_read_in_pieces_to_the_same_fingerprint(monkeypatch):
+    x = np.arange(210.0).reshape(7, 5, 6)
+    views = x, x.mT, torch.from_numpy(x), torch.from_numpy(x).mT, x[:, 0, 0]
+    whole = [digest([v]) for v in views]
+    monkeypatch.setattr("dalearn.files.fingerprint.LARGE", 500)  # two entries of 240 bytes
+    assert [digest([v]) for v in views] == whole
+    monkeypatch.setattr("dalearn.files.fingerprint.LARGE", 100)  # less than one
+    assert [digest([v]) for v in views] == whole
+
+
 def test_a_fingerprint_is_that_of_the_bytes():
     x = np.arange(6.0).reshape(2, 3)
     assert digest([x]) == digest([torch.from_numpy(x)]) == digest([np.asfortranarray(x)])

@@ -116,7 +116,7 @@ def test_a_grid_is_its_points_one_by_one(kind, monkeypatch):
     s = draw(2, 3, 3)
     whole = net.reconstruct(s, GRID)
     assert whole.shape == (2, 3, 81, 2)
-    monkeypatch.setattr("dalearn.neural.ldnet.BLOCK", 200)
+    monkeypatch.setattr("dalearn.neural.ldnet.BLOCK", {"cpu": 200})
     assert torch.allclose(net.reconstruct(s, GRID), whole, rtol=0, atol=1e-12)
     x = (GRID - net.x_mean) / net.x_half
     inner = net.reconstruction.net
@@ -315,6 +315,21 @@ def test_the_ridge_is_chosen_at_the_error_of_the_latent_states():
     assert exact.errors[exact.ridge][0] == pytest.approx(float(exact.net.error(*valid, GRID)))
     assert exact.errors[exact.ridge][0] == exact.errors[exact.ridge][1]
     assert rough.errors[exact.ridge][1] > rough.errors[rough.ridge][1]
+
+
+@pytest.mark.parametrize("kind", ["points", "torus", "deep"])
+def test_the_layer_of_some_points_of_each_run_is_near_that_of_all(kind):
+    """A fifth of the points, others for each run; fitted at the same ones it would know no more."""
+    u, fields = waves(16)
+    train, valid = (u[::2], fields[::2]), (u[1::2], fields[1::2])
+    net = made(kind)
+    told = {"validation": valid, "ridge": [1e-9, 1e-3]}
+    whole, some, every = (refit(net, train, GRID, count=n, **told) for n in (None, 16, 81))
+    error = whole.net.error(*valid, GRID)
+    assert error < some.net.error(*valid, GRID) < 1.5 * error
+    assert some.errors[some.ridge][0] == pytest.approx(float(error), rel=0.5)
+    assert every.errors == whole.errors
+    assert whole.at(1e-3).error(*valid, GRID) == pytest.approx(whole.errors[1e-3][0])
 
 
 def test_added_features_have_the_covariance_of_the_learned_ones():

@@ -5,10 +5,14 @@
 3. The errors of its codes on validation runs, at the `level` of noise that is expected.
 4. The last layer of the reconstruction, exactly, with the ridge that is best at these errors: a
    sharper one turns 1 % of latent error into 50 % of the field.
+
+The fields may be larger than memory, `torch.from_numpy` of a file: each step gathers its points,
+and the last layer adds up its sums a run at a time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,7 @@ from ...array import (
 )
 from ..score.ensf import EnSF
 
+DRAWN = ("count", "share", "noise", "mixed")  # settings of Subsampled
 SHARE = 0.3  # of 0.3, 1 and 3 the best on validation runs of both set-ups of LD-EnSF
 TOO_MUCH = 2.0  # how many times its own error a decoder may make of that of the encoder
 
@@ -52,17 +57,25 @@ def trained(
     level: float,
     gaps: float,
     extra: int,
+    count: int | None,
+    normalisation: Any,
     skip: int,
     dynamics: Mapping[str, Any],
     reading: Mapping[str, Any],
     checkpoint: Any,
+    device: Any,
     seed: int,
     progress: bool,
 ) -> dict[str, Any]:
-    """The parts of a trained LDEnSF, and what was measured on the way; see `LDEnSF.fit`."""
+    """The parts of a trained LDEnSF, and what was measured on the way; see `LDEnSF.fit`.
+
+    "layer" is what `refit` found, "seconds" are those of the dynamics, the encoder and the layer.
+    All networks come back on the CPU.
+    """
     import torch
 
-    from ...neural.encoder import NoisySensors
+    from ...neural.checks import known_device
+    from ...neural.data import Normalisation
     from ...neural.last_layer import refit
     from ...neural.subsampled import Subsampled
     from ...neural.train import fit
@@ -71,47 +84,63 @@ def trained(
     check_parts(net, encoder, see(flat(train[1][:1])).shape[-1], unit)
     check_between("level", level, 0, 1e6, open_low=False)
     check_count("skip", skip, 0)
+    if count is not None:
+        check_count("count", count)
+    if normalisation is not None and not isinstance(normalisation, Normalisation):
+        raise TypeError(f"normalisation must be a Normalisation, met {shown(normalisation)}")
     folder = None if checkpoint is None else Path(checkpoint)
+    place = known_device("cpu" if device is None else device)
     (u, fields), (u_valid, fields_valid) = train, validation
-    both, rows = torch.cat((fields, fields_valid)), torch.arange(len(u) + len(u_valid))
-    net.scaled(u, points, fields)
-    told = {"progress": progress, "seed": seed}
+    rows = torch.arange(len(u) + len(u_valid))
+    net.scaled(u, points, fields if normalisation is None else normalisation)
+    fields, fields_valid = held((fields, fields_valid), place)
+    told = {"progress": progress, "seed": seed, "device": place}
     told_first = {"checkpoint": folder and folder / "dynamics.checkpoint"}
-    fit(
+    drawn = {k: v for k, v in dynamics.items() if k in DRAWN}
+    settings = {k: v for k, v in dynamics.items() if k not in DRAWN}
+    loss = Subsampled((fields, fields_valid), points, **drawn)
+    first = fit(
         net,
         (u, rows[: len(u)]),
         (u_valid, rows[len(u) :]),
-        **{"loss": Subsampled(both, points), **told, **told_first, **dynamics},
+        **{"loss": loss, **told, **told_first, **settings},
     )
-    codes, codes_valid = (codes_of(net, v, fields.shape[1])[:, skip:] for v in (u, u_valid))
-    y, y_valid = (see(flat(f))[:, skip:] for f in (fields, fields_valid))
+    codes, codes_valid = (
+        codes_of(net, v.to(place), fields.shape[1])[:, skip:].cpu() for v in (u, u_valid)
+    )
+    y, y_valid = (see(flat(f))[:, skip:].cpu() for f in (fields, fields_valid))
     unit = torch.as_tensor(unit, dtype=y.dtype)
-    encoder.scaled(y, codes)
     told_second = {"checkpoint": folder and folder / "encoder.checkpoint"}
-    loss = NoisySensors(unit, noise, gaps)
-    fit(
+    second = fit_encoder(
         encoder,
         (y, codes),
         (y_valid, codes_valid),
-        **{"loss": loss, **told, **told_second, **reading},
+        unit=unit,
+        noise=noise,
+        gaps=gaps,
+        **{**told, **told_second, **reading},
     )
+    encoder.cpu()
     rng = generator(Purpose.TRAINING, seed, 1)
     variances = code_variances(encoder, y_valid, codes_valid, level * unit, rng)
     share = float((variances / encoder.z_std**2)[: net.latent].mean()) ** 0.5
+    start = time.monotonic()
     found = refit(
         net,
-        train,
+        (u, fields),
         points,
-        validation=validation,
+        validation=(u_valid, fields_valid),
+        count=count,
         latent_error=min(share, 1.0),
         extra=extra,
         seed=seed,
     )
     exact, shaken = found.errors[found.ridge]
     tell_sensitive(share, exact, shaken)
+    net.cpu()
     slack = 4 * noise * unit
     return {
-        "net": found.net,
+        "net": found.net.cpu(),
         "noise": variances.double().numpy(),
         "limits": ((y.amin((0, 1)) - slack).numpy(), (y.amax((0, 1)) + slack).numpy()),
         "measured": {
@@ -120,7 +149,37 @@ def trained(
             "error at exact latents": exact,
             "error at the encoder's": shaken,
         },
+        "layer": found,
+        "seconds": (first.seconds, second.seconds, time.monotonic() - start),
     }
+
+
+def fit_encoder(
+    encoder: Any,
+    data: tuple[Any, Any],
+    validation: tuple[Any, Any] | None = None,
+    *,
+    unit: Any,
+    noise: float,
+    gaps: float,
+    **settings: Any,
+) -> Any:
+    """Train an encoder on data and codes, with errors drawn anew: the Record of `neural.fit`."""
+    from ...neural.encoder import NoisySensors
+    from ...neural.train import fit
+
+    encoder.scaled(*data)
+    return fit(encoder, data, validation, loss=NoisySensors(unit, noise, gaps), **settings)
+
+
+def held(fields: tuple[Any, ...], place: Any) -> tuple[Any, ...]:
+    """Fields on a GPU where half of its free memory holds them all; otherwise as they are."""
+    import torch
+
+    if place.type != "cuda":
+        return fields
+    fit = sum(f.nbytes for f in fields) <= torch.cuda.mem_get_info(place)[0] / 2
+    return tuple(f.to(place) for f in fields) if fit else fields
 
 
 def check_parts(net: Any, encoder: Any, m: int, unit: Any) -> None:

@@ -132,10 +132,13 @@ class LDEnSF:
         level: float = 0.1,
         gaps: float = 0.0,
         extra: int = 500,
+        count: int | None = None,
+        normalisation: Any = None,
         skip: int = 0,
         dynamics: Mapping | None = None,
         reading: Mapping | None = None,
         checkpoint: str | os.PathLike | None = None,
+        device: Any = None,
         seed: int = 0,
         progress: bool = True,
         **settings: Any,
@@ -145,7 +148,8 @@ class LDEnSF:
         Args:
             net: an LDNet, trained in place but for its last layer.
             encoder: a HistoryEncoder, trained in place.
-            train: parameters `(S, p)` and fields `(S, T, P, C)` of runs, tensors.
+            train: parameters `(S, p)` and fields `(S, T, P, C)` of runs, tensors; fields may be
+                `torch.from_numpy` of a file larger than memory.
             validation: the same of other runs: the ridge is chosen and errors are measured there.
             points: `(P, d)`, a tensor.
             see: the observation operator of states without parameters, `(..., C P) -> (..., m)`.
@@ -154,10 +158,15 @@ class LDEnSF:
             level: the errors at which those of the codes are measured.
             gaps: the largest share of data that are missing in training.
             extra: random features beside the learned ones in the last layer.
+            count: points of each run at which the last layer is solved, as in `neural.refit`.
+            normalisation: of fields `(C,)`, a Normalisation; if None, that of the training data,
+                which then are read at once.
             skip: how many of the first states are not observed.
-            dynamics: settings of `neural.fit` for the network: epochs, batch, optimiser and so on.
-            reading: the same for the encoder.
+            dynamics: settings of `neural.fit` for the network, epochs, batch, optimiser and so on,
+                and of `Subsampled`: count, share, noise, mixed.
+            reading: settings of `neural.fit` for the encoder.
             checkpoint: a folder, from which a training that was killed goes on to the same bits.
+            device: of torch, where to train; fields go there if they fill half of it at most.
             seed: of the training.
             progress: whether to show bars.
             settings: those of LDEnSF, such as first, every, method. The default method is
@@ -181,10 +190,13 @@ class LDEnSF:
             level=level,
             gaps=gaps,
             extra=extra,
+            count=count,
+            normalisation=normalisation,
             skip=skip,
             dynamics=dynamics or {},
             reading=reading or {},
             checkpoint=checkpoint,
+            device=device,
             seed=seed,
             progress=progress,
         )
