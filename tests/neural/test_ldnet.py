@@ -319,7 +319,7 @@ def test_the_ridge_is_chosen_at_the_error_of_the_latent_states():
 
 @pytest.mark.parametrize("kind", ["points", "torus", "deep"])
 def test_the_layer_of_some_points_of_each_run_is_near_that_of_all(kind):
-    """A fifth of the points, others for each run; fitted at the same ones it would know no more."""
+    """A fifth of the points, others for each run: always the same ones would say less."""
     u, fields = waves(16)
     train, valid = (u[::2], fields[::2]), (u[1::2], fields[1::2])
     net = made(kind)
