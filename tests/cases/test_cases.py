@@ -157,7 +157,9 @@ def test_documented_scores(name):
         # Three standard deviations of the difference, and the rounding of what was printed. With
         # the variance v of a seed's score here, that of the documented score is 0.3 v, since its
         # run is 1 / 0.3 as long, and that of the median of 16 is 0.1 v. Two standard deviations
-        # lie between these quantiles, which one seed astray does not move
+        # lie between these quantiles, which one seed astray does not move. Of 16 normal numbers
+        # they are a tenth too near, and scatter by 23 % as with 9 degrees of freedom: Student's
+        # quantile 4.1 stands for 3, over 0.9
         low, high = np.quantile(found, (0.16, 0.84))
-        slack = 3 * full(0.4, 1) ** 0.5 * (high - low) / 2 + 0.005
+        slack = 4.1 / 0.9 * full(0.4, 1) ** 0.5 * (high - low) / 2 + 0.005
         assert abs(float(found.median()) - s.documented) <= slack, s
