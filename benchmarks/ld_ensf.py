@@ -8,6 +8,7 @@
     cost     the model's own time, N = 100
     latent-CASE, sparse-CASE   LD-EnSF, its parts and rivals, by noise; by sensors
     latent_cost                what LD-EnSF costs beside the model
+    updates                    what a training at the size of the paper takes
     start-CASE                 a latent state of 0 before the first time, or at it
     vae-CASE, published-CASE   the autoencoder of Latent-EnSF; EnSF and Latent-EnSF
 
@@ -30,6 +31,7 @@ from dalearn.models import POD, InterpolatedRuns
 from .common import Report, parser, run
 from .ld_ensf_full import cost, full
 from .ld_ensf_latent import SECTIONS as LATENT
+from .ld_ensf_paper import updates
 from .ld_ensf_start import SECTIONS as STARTS
 from .ld_ensf_vae import SECTIONS as PUBLISHED
 
@@ -180,6 +182,7 @@ SECTIONS = {
     **PUBLISHED,
     **LATENT,
     **STARTS,
+    "updates": updates,
 }
 
 

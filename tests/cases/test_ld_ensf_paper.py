@@ -107,6 +107,20 @@ def test_what_was_left_in_the_folder_is_a_method(made):
     assert np.array_equal(one["mean"], two["mean"])
 
 
+def test_one_command_makes_runs_networks_and_the_card(tmp_path, monkeypatch, capsys):
+    setup, recipe = small("shallow-water")
+    monkeypatch.setitem(ld_ensf.CASES, "shallow-water", lambda size: setup)
+    monkeypatch.setitem(PUBLISHED, "shallow-water", recipe)
+    given = ["--case", "shallow-water", "--size", "paper", "--train", "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["ld_ensf", *given, "--out", str(tmp_path)])
+    ld_ensf.main()
+    shown, folder = capsys.readouterr().out, tmp_path / "shallow-water-paper-networks"
+    assert f"states.npy: {(18, setup.times, *setup.shape)} float32" in shown
+    card = json.loads((folder / "card.json").read_text())
+    assert f"| {FIELDS} | {json.dumps(card[FIELDS])} |" in shown
+    assert paper.load(setup, folder).data == "encoded"
+
+
 def test_sizes_and_updates_are_those_of_the_text():
     sizes = {
         "kolmogorov": (9, 9 * (200,), 15 * (500,), (128, 1), 40_000),
