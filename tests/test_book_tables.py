@@ -1,0 +1,88 @@
+"""The tables of the chapter on latent dynamics say what the committed benchmarks say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "book" / "learning" / "latent-dynamics.md").read_text("utf8")
+RESULTS = ROOT / "benchmarks" / "results"
+EMPTY = ("", "\u2013")  # nothing, or a dash
+CASES = {"Flow": "kolmogorov", "Tsunami": "shallow-water"}
+LATENT = {
+    "interpolated runs, ETKF, raw data": "interpolated runs, ETKF, raw data",
+    "latent ETKF, raw data, sharp decoder": "latent ETKF, raw data, sharp decoder",
+    "latent particles (400), raw data": "latent particles (400), raw data",
+    "latent ETKF, raw data": "latent ETKF, raw data",
+    "latent ETKF, codes": "latent ETKF, encoded data",
+    "encoder's parameter, latent model rerun": "LSTM's parameter, latent model rerun",
+    "LD-EnSF, settings as published": "LD-EnSF as published",
+    "LD-EnSF": "LD-EnSF",
+    "encoder alone": "LSTM alone",
+    "encoder alone, trained on exact data": "LSTM alone, trained on exact data",
+    "*latent model with the true parameter*": "the latent model with the true parameter, robust",
+    "*the same, sharp decoder*": "the latent model with the true parameter, sharp",
+}
+PUBLISHED = {
+    "no data": "without data",
+    "EnSF, full space": "EnSF",
+    "Latent-EnSF": "Latent-EnSF",
+    "Latent-EnSF, trained with noise": "Latent-EnSF, noise in training",
+}
+
+
+def rows(name):
+    """The cells of a table of the page."""
+    body = re.search(rf"^:name: {name}$(.*?)^:::$", PAGE, re.M | re.S)[1]
+    lines = [line for line in body.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines][1:]
+
+
+def measured(section, number=0):
+    found = json.loads((RESULTS / f"ld_ensf-{section}.json").read_text("utf8"))
+    return found["sections"][number]["rows"]
+
+
+def numbers(text):
+    return [float(v) for v in re.findall(r"\d+\.?\d*(?:e-?\d+)?", str(text).replace("-+", " "))]
+
+
+def agree(cell, value):
+    """Every number of a cell is that of the benchmark, to its own digits."""
+    shown = numbers(cell)
+    for text, wanted in zip(shown, numbers(value), strict=False):
+        digits = len(str(text).rstrip("0").partition(".")[2])
+        assert abs(text - wanted) <= 0.5001 * 10**-digits, (cell, value)
+    assert shown or cell in EMPTY
+
+
+@pytest.mark.parametrize("title", CASES)
+def test_latent_filters(title):
+    table = rows("ld-latent")
+    start = [row[0] for row in table].index(f"**{title}**") + 1
+    found = {(row[0], row[1]): row for row in measured(f"latent-{CASES[title]}")}
+    for label, *cells in table[start : start + len(LATENT)]:
+        given = [found.get((LATENT[label], noise)) for noise in (0, 5, 10, 20)]
+        if label.startswith("*"):
+            given = [None, None, found[LATENT[label], "-"], None]
+        for cell, row in zip(cells, given, strict=False):
+            assert (cell in EMPTY) == (row is None), label
+            agree(cell, row[2] if row else "")
+        agree(cells[4], given[2][3])
+        if not label.startswith("*"):
+            agree(cells[5], numbers(given[2][4])[0])
+
+
+@pytest.mark.parametrize("title", CASES)
+def test_published_filters(title):
+    found = {(row[0], row[1]): row[2] for row in measured(f"published-{CASES[title]}", 1)}
+    latent = {(row[0], row[1]): row[2] for row in measured(f"latent-{CASES[title]}")}
+    first = 0 if title == "Flow" else 3
+    for label, *cells in rows("ld-published"):
+        for cell, noise in zip(cells[first : first + 3], (0, 10, 20), strict=True):
+            if label == "no data":
+                agree(cell, found["without data", "-"] if cell else "")
+            else:
+                agree(cell, latent.get((label, noise)) or found[PUBLISHED[label], noise])
