@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dalearn.neural import read_card, shipped
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "book" / "learning" / "latent-dynamics.md").read_text("utf8")
 RESULTS = ROOT / "benchmarks" / "results"
@@ -86,3 +88,27 @@ def test_published_filters(title):
                 agree(cell, found["without data", "-"] if cell else "")
             else:
                 agree(cell, latent.get((label, noise)) or found[PUBLISHED[label], noise])
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_surrogates(case):
+    known = {row[0]: row[2] for row in measured("floors", 2 * case + 1) if row[1] == "-"}
+    shown = {row[3 * case + 1]: row[3 * case + 2] for row in rows("ld-floors")[:4]}
+    for runs, error in shown.items():
+        agree(error, known[int(runs)])
+    agree(rows("ld-floors")[-1][3 * case + 2], dict(measured("floors", 2 * case))[32])
+    name = ("kolmogorov", "shallow-water")[case]
+    for kind, row in zip(("sharp", "robust"), rows("ld-floors")[4:6], strict=True):
+        card = read_card(shipped(f"ld-ensf-{name}-{kind}"))
+        agree(row[3 * case + 2], card.metric["relative error of test runs, %"])
+
+
+def test_fewer_sensors():
+    """The sentence gives 100, 16 and 4 sensors: flow and tsunami, robust and then sharp."""
+    said = re.search(r"100, 16 and 4 sensors are (.*?)`--only sparse", PAGE, re.S)[1]
+    said = re.sub(r"where four sensors .*?twenty", "", said)
+    found = [row[2] for case in CASES.values() for row in measured(f"sparse-{case}")]
+    flow, tsunami = found[:8], found[8:]
+    wanted = [*flow[:3], *tsunami[:3], *flow[4:7], *tsunami[4:7]]
+    for shown, value in zip(re.findall(r"\d+\.?\d*", said), wanted, strict=True):
+        agree(shown, value)
