@@ -28,7 +28,7 @@ SECTIONS = {
     "steps_large": partial(steps, 10_000),
     "size": size,
     "shocks": partial(shocks, 1000, 6),
-    "shocks_large": partial(shocks, 10_000, 1),
+    "shocks_large": partial(shocks, 10_000, 6),
 }
 
 
