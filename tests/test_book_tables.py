@@ -112,3 +112,20 @@ def test_fewer_sensors():
     wanted = [*flow[:3], *tsunami[:3], *flow[4:7], *tsunami[4:7]]
     for shown, value in zip(re.findall(r"\d+\.?\d*", said), wanted, strict=True):
         agree(shown, value)
+
+
+def test_where_the_latent_state_is_zero():
+    for problem, where, *cells in rows("ld-start"):
+        case = "shallow-water" if problem == "tsunami" else "kolmogorov"
+        found = {(row[0], row[1]): row[3:] for row in measured(f"start-{case}")}
+        every, *by_time, last = found[where, "sharp"]
+        wanted = every, by_time[0], by_time[1], by_time[2], by_time[5], last
+        for cell, value in zip(cells, wanted, strict=True):
+            agree(cell, value)
+
+
+def test_cost_of_the_models():
+    found = {row[0]: row[-1] for row in measured("cost")}
+    model = next(row for row in rows("ld-cost") if "of the model, 100 members" in row[0])
+    agree(model[1], found["shallow water 64^2, Courant 0.1"])
+    agree(model[2], found["Kolmogorov 64^2, 2 substeps"])
