@@ -81,11 +81,15 @@ def test_latent_filters(title):
 def test_published_filters(title):
     found = {(row[0], row[1]): row[2] for row in measured(f"published-{CASES[title]}", 1)}
     latent = {(row[0], row[1]): row[2] for row in measured(f"latent-{CASES[title]}")}
+    full = measured("full", 1 if title == "Flow" else 3)
+    whole = {(row[0].partition(",")[0], row[1]): row[2] for row in full}
     first = 0 if title == "Flow" else 3
     for label, *cells in rows("ld-published"):
         for cell, noise in zip(cells[first : first + 3], (0, 10, 20), strict=True):
             if label == "no data":
                 agree(cell, found["without data", "-"] if cell else "")
+            elif label in ("ETKF, full space", "LETKF, full space"):
+                agree(cell, whole[label.partition(",")[0], noise])
             else:
                 agree(cell, latent.get((label, noise)) or found[PUBLISHED[label], noise])
 
@@ -129,3 +133,13 @@ def test_cost_of_the_models():
     model = next(row for row in rows("ld-cost") if "of the model, 100 members" in row[0])
     agree(model[1], found["shallow water 64^2, Courant 0.1"])
     agree(model[2], found["Kolmogorov 64^2, 2 substeps"])
+
+
+def test_cost_of_analyses():
+    found = {(row[0], row[2]): row[3] / 1000 for row in measured("latent_cost")}
+    parts = {"closed": "closed form", "20 exp": "20 exponential steps", "100 E": "100 Euler steps"}
+    for row in rows("ld-cost"):
+        part = next((p for k, p in parts.items() if k in row[0]), None)
+        if part:
+            agree(row[1], found["shallow-water 64^2", f"T_f, {part}"])
+            agree(row[2], found["kolmogorov 64^2", f"T_f, {part}"])
