@@ -143,3 +143,17 @@ def test_cost_of_analyses():
         if part:
             agree(row[1], found["shallow-water 64^2", f"T_f, {part}"])
             agree(row[2], found["kolmogorov 64^2", f"T_f, {part}"])
+
+
+def test_cost_of_fields():
+    found = {
+        (row[0], row[2].split(",")[1].strip()): row[3]
+        for row in measured("latent_cost")
+        if row[2].startswith("T_r")
+    }
+    last, every = (
+        next(r for r in rows("ld-cost") if text in r[0]) for text in ("last time", "all times")
+    )
+    for column, model in ((1, "shallow-water 64^2"), (2, "kolmogorov 64^2")):
+        for row, when in ((last, "last time"), (every, "all times")):
+            agree(row[column], found[model, when] / 1000)
