@@ -85,27 +85,33 @@ def late(problem: Problem, setting: Setting) -> dict[str, Any]:
     return scores(problem, setting, g, last=len(problem) // 3)
 
 
-def estimating(n: int) -> list[Setting]:
-    """LETKF with adaptive inflation, which may take the errors for larger than they are."""
-    return [
-        letkf(n, r, Adaptive(1.05, drift=v), k)
-        for r, v, k in product((2, 3), (0.01, 0.05), (1.5, 3.0))
-    ]
+def candidates(n: int) -> dict[str, list[Setting]]:
+    """What is chosen from under shocks; LETKF may take the errors for larger than they are."""
+    return {
+        "EnSF, eps chosen": [ensf(0.5, b) for b in (0.025, 0.05, 0.1, 0.2, 0.4)],
+        "EnFF F2P, guidance chosen": [enff(0.05, g) for g in (0.05, 0.1, 0.2, 0.4)],
+        "LETKF, adaptive inflation": [
+            letkf(n, r, Adaptive(1.05, drift=v), k)
+            for r, v, k in product((2, 3), (0.01, 0.05), (1.5, 3.0))
+        ],
+    }
 
 
 def shocks(n: int, truths: int, report: Report, quick: bool) -> None:
     """The last third of a run whose truth is struck."""
-    tried = struck(100, 1 if quick else 4, VALIDATION, quick)
+    tried = struck(100, 1 if quick else 8, VALIDATION, quick)
     report.section(
-        "Tuning of LETKF with adaptive inflation under shocks, d = 100",
-        "4 validation truths with profiles of their own; mean RMSE of the last third.",
+        "Tuning under shocks, d = 100",
+        "8 validation truths with profiles of their own; mean RMSE of the last third.",
         ("settings", "mean over truths"),
     )
-    found = []
-    for k, s in enumerate(estimating(100)[:1] if quick else estimating(100)):
-        found.append((float(late(tried, s)["rmse"].mean()), k))
-        report.row(label(s), float(f"{found[-1][0]:.3g}"))
-    n, best = 500 if quick else n, estimating(n)[min(found)[1]]
+    n, best = 500 if quick else n, {}
+    for kind, settings in candidates(100).items():
+        few = settings[:1] if quick else settings
+        found = [float(late(tried, s)["rmse"].mean()) for s in few]
+        for s, e in zip(few, found, strict=True):
+            report.row(label(s), float(f"{e:.3g}"))
+        best[kind] = candidates(n)[kind][found.index(min(found))]
     problem = struck(n, truths, FRESH, quick)
     report.section(
         f"Shocks, d = {n}",
@@ -118,7 +124,7 @@ def shocks(n: int, truths: int, report: Report, quick: bool) -> None:
         "EnSF": ensf(),
         "EnFF F2P": enff(),
         "LETKF, published settings": letkf(n, 4, 1.1),
-        "LETKF, adaptive inflation": best,
+        **best,
     }
     for name, setting in methods.items():
         r = late(problem, setting)
