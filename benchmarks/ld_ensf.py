@@ -7,6 +7,7 @@
     full     ETKF and LETKF on state and parameter, in the space of the model
     cost     the model's own time, N = 100
     latent-CASE, sparse-CASE   LD-EnSF, its parts and rivals, by noise; by sensors
+    exact                      what the data leave open, beside the latent filters
     latent_cost                what LD-EnSF costs beside the model
     updates                    what a training at the size of the paper takes
     start-CASE                 a latent state of 0 before the first time, or at it

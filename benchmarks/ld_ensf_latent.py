@@ -17,6 +17,7 @@ from dalearn.cases.ld_ensf import CASES, SetUp, twin
 from dalearn.cases.ld_ensf_errors import code_variances
 from dalearn.cases.ld_ensf_latent import interpolated, latent
 from dalearn.cases.ld_ensf_paper import dynamics
+from dalearn.cases.ld_ensf_twin import sensors_of
 from dalearn.covariances import Diagonal
 from dalearn.methods import ETKF, EncoderAlone, EnSF, LDEnSF, ParticleFilter, ensf
 from dalearn.methods.score.ensf import Known
@@ -140,6 +141,34 @@ def sparse(name: str, report: Report, quick: bool) -> None:
         report.row(net, "true parameter", interval(e), round(100 * e.max(), 2), "-")
 
 
+def exact(report: Report, quick: bool) -> None:
+    """What the data leave open: the posterior of the latent model over its one parameter."""
+    setup, count = CASES["kolmogorov"](), 2 if quick else 10
+    net, H, half = networks.trained(setup).robust, sensors_of(setup, 10), len(setup.seen) // 2
+    report.section(
+        "kolmogorov: no filter is better than this",
+        f"{count} new truths, those of `latent-kolmogorov`; relative error, %, over the second "
+        "half, of the posterior's mean, computed on 161 Reynolds numbers within 2 % of the box "
+        "around the true one, and of the latent model with the true one.",
+        ("noise, %", "posterior", "true parameter"),
+    )
+    for noise in NOISES[1:]:
+        problem = twin(setup, count, noise=noise, seed=FRESH)
+        known, errors = np.asarray(problem.truth), []
+        for x, y, v in zip(fields(setup, known), problem.data, known[:, -1, -1:], strict=True):
+            near = np.linspace(-0.04, 0.04, 161)[:, None] + setup.unit(v)
+            u = torch.as_tensor(setup.natural(np.clip(near, -1, 1)), dtype=torch.float32)
+            with torch.no_grad():
+                found = [net(w[None], networks.grid(setup), setup.times)[0] for w in u]
+            runs = networks.as_states(setup, torch.stack(found))[:, setup.seen]
+            d = (y - H(runs)) / (noise * np.repeat(setup.rms, 100))
+            fit = -0.5 * np.cumsum((d**2).sum(-1), axis=1)
+            w = np.exp(fit - fit.max(0))
+            mean = np.einsum("gk,gkcij->kcij", w / w.sum(0), runs)
+            errors.append([setup.relative(e[half:], x[half:]) for e in (mean, runs[80])])
+        report.row(round(100 * noise), *(interval(e) for e in np.array(errors).T))
+
+
 def latent_cost(report: Report, quick: bool) -> None:
     """What LD-EnSF costs for 100 members beside the model, all in one run."""
     N = 10 if quick else 100
@@ -232,5 +261,6 @@ def sides(N: int, quick: bool) -> Any:
 SECTIONS = {
     **{f"latent-{name}": partial(table, name) for name in CASES},
     **{f"sparse-{name}": partial(sparse, name) for name in CASES},
+    "exact": exact,
     "latent_cost": latent_cost,
 }

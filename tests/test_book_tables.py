@@ -157,3 +157,12 @@ def test_cost_of_fields():
     for column, model in ((1, "shallow-water 64^2"), (2, "kolmogorov 64^2")):
         for row, when in ((last, "last time"), (every, "all times")):
             agree(row[column], found[model, when] / 1000)
+
+
+def test_what_the_data_leave_open():
+    told = re.search(
+        r"errs by ([\d.]+) % at 10 % noise and ([\d.]+) % at 20 % \(`--only exact`", PAGE
+    )
+    found = {row[0]: row[1] for row in measured("exact")}
+    for noise, cell in zip((10, 20), told.groups(), strict=True):
+        agree(cell, found[noise])
