@@ -87,10 +87,12 @@ from .methods.ensemble.inflation import RTPS as RTPS
 from .methods.ensemble.inflation import Adaptive as Adaptive
 from .methods.ensemble.inflation import Multiplicative as Multiplicative
 from .methods.ensemble.localization import Localization as Localization
+from .models import DMD as DMD
 from .models import POD as POD
 from .models import Advection as Advection
 from .models import Burgers as Burgers
 from .models import Burgers2D as Burgers2D
+from .models import Growing as Growing
 from .models import History as History
 from .models import InterpolatedRuns as InterpolatedRuns
 from .models import Kolmogorov as Kolmogorov
@@ -104,6 +106,7 @@ from .models import ShallowWater as ShallowWater
 from .models import Subcycled as Subcycled
 from .models import Surrogate as Surrogate
 from .models import Wildfire as Wildfire
+from .models import Windowed as Windowed
 from .models import integrate as integrate
 from .models.integrate import rk4 as rk4
 from .models.integrate import trajectory as trajectory

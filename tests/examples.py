@@ -53,6 +53,9 @@ MODELS = (
     ModelExample(da.Advection((8, 10), order=1), plane(3, 8, 10), name="linear"),
     ModelExample(da.Advection((8, 10), inertia=True), plane(3, 8, 10), name="inertia"),
     ModelExample(da.Advection((8, 10), motion=plane(2, 8, 10)), waves(8, 10), name="motion"),
+    ModelExample(
+        da.DMD(np.random.default_rng(5).normal(size=(3, 12)) / 5, np.ones(3)), waves(12), "", True
+    ),
     ModelExample(da.KuramotoSivashinsky(32, 22.0), 2 * waves(32), "viscosity", spectral=True),
     ModelExample(da.Kolmogorov(16), plane(2, 16, 16), "reynolds", spectral=True),
     ModelExample(da.Kolmogorov(16, substeps=3), plane(2, 16, 16), "drag", True, "substeps"),
@@ -244,6 +247,8 @@ def _coders():
     yield CoderExample(da.POD.fit(snapshots(), 5, mean=False, scale=units), "POD-units", 0.15)
     yield CoderExample(da.POD.fit(snapshots(), 8).truncated(5), "POD-truncated", 0.09)
     yield CoderExample(Extended(da.POD.fit(snapshots()[..., :10], 4), 2), "POD-parameters", 0.2)
+    each = da.POD.fit(snapshots(4, seed=3), 4)  # directions of states of four numbers
+    yield CoderExample(da.Windowed(each, 3), "POD-windows", 1e-12)
     yield CoderExample(Curved(fitted), "curved", 0.09)
 
 

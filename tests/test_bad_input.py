@@ -225,6 +225,9 @@ CLOUD = da.Ensemble(E64)
 FOUR = da.Linear(0.5 * np.eye(4))
 SEA = ones((3, 3), bool)
 MEMORY = da.History(LINEAR, 2)
+RUNS = np.random.default_rng(9).normal(size=(4, 9, 3))
+DMD = da.DMD.fit(RUNS, 2, ridge=0.1)
+PAIR = da.Windowed(da.POD.fit(RUNS, 2), 2)
 CHANCE_NET = torch.nn.Linear(3, 3)
 CHANCE_NET.stochastic = True
 
@@ -693,6 +696,17 @@ TABLE = [
         V,
         ["parameters (S, p)", "met (5,)"],
     ),
+    ("subcycled-dmd", lambda: da.Subcycled(DMD, 2), T, ["its step follows", "DMD(n=3, delays=2)"]),
+    ("dmd-width", lambda: model(DMD), V, ["DMD(n=3, delays=2)", "(2, 3)", "(..., 6)", "oldest"]),
+    ("dmd-nan", lambda: da.DMD.fit(RUNS * np.nan), V, ["of the states of runs (4, 9, 3)", "NaN"]),
+    ("dmd-short", lambda: da.DMD.fit(RUNS, 9), V, ["runs have 9 times", "at least 10"]),
+    ("dmd-few", lambda: da.DMD.fit(RUNS[:1]), V, ["5 windows of 4", "12 numbers", "rank <= 4"]),
+    ("dmd-ridges", lambda: da.DMD.fit(RUNS, 2, ridge=(0.1, 1)), V, ["2 values", "validation"]),
+    ("dmd-text", lambda: da.DMD.fit("runs"), T, ["runs must hold real numbers"]),
+    ("windowed-width", lambda: PAIR.encode(ones((4, 5))), V, ["(4, 5)", "length=2", "(..., 6)"]),
+    ("windowed-class", lambda: da.Windowed(da.POD, 2), T, ["wanted a coder", "class POD"]),
+    ("pod-parts", lambda: da.POD.fit_parts([], 2), V, ["parts of 0 states", "r = 2"]),
+    ("pod-keep", lambda: da.POD.fit_parts(RUNS, 3, keep=2), V, ["keep", ">= 3", "met 2"]),
     # --- the set-ups of LD-EnSF
     (
         "ld-ensf-sensors",

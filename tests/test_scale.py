@@ -578,6 +578,26 @@ def coders(u):
     }
 
 
+@entry(da.DMD)
+def a_linear_model_of_runs(u):
+    """With the units of the components as the scale, with a ridge, a rank and a roll-out."""
+    x = np.random.default_rng(6).normal(size=(4, 12, N)).cumsum(1)
+    found, D = {}, u(u.D)
+    for name, settings in (("ridge", {"ridge": 0.1}), ("rank", {"ridge": 0, "rank": 4})):
+        model = da.DMD.fit(u(x * u.D), 2, scale=u.D, stable=True, **settings)
+        A = model.matrix / D[:, None]
+        found |= {f"{name} {j}": A[:, j * N : (j + 1) * N] * D for j in range(2)}
+        found |= {f"{name} c": model.offset / D, f"{name} radius": model.radius}
+        found[f"{name} next"] = model(u(x[:, 0, :].repeat(2, -1) * np.tile(u.D, 2)))[:, N:] / D
+    given = {"scale": u.D, "validation": u(x[:, ::-1].copy() * u.D), "stable": True}
+    chosen = da.DMD.fit(u(x * u.D), 2, ridge=(1e-6, 1.0), **given)
+    parts = da.POD.fit_parts([u(x[i] * u.D) for i in range(4)], 2, scale=u.D)
+    return found | {
+        "chosen": chosen.matrix[:, :N] / D[:, None] * D,
+        "codes in parts": parts.encode(u(x * u.D)),
+    }
+
+
 @entry(reason=MIXED)
 def the_floor_of_a_coder(u):
     x = u(np.random.default_rng(4).normal(size=(10, N)) * u.D)

@@ -60,6 +60,7 @@ TAKES = {
     "type": {"class", "function"},
     "Activation": {"function"},
     "Sequence": LISTS,
+    "Iterable": {"DataArray"},  # its rows
     "tuple": LISTS,
     "list": LISTS,
     "dict": {"dict"},
@@ -165,7 +166,7 @@ def used(made):
         return da.assimilate(made, da.ETKF(5), progress=False)
     if type(made).__module__.startswith("dalearn.models") and hasattr(made, "dt"):
         shape = getattr(made, "shape", None) or (getattr(made, "n", 3),)
-        shape = {da.Pendulum: (2,), da.History: (6,)}.get(type(made), shape)
+        shape = {da.Pendulum: (2,), da.History: (6,), da.DMD: (6,)}.get(type(made), shape)
         return made(np.ones((1, 1, *shape)))
     return None
 
@@ -200,7 +201,7 @@ def chosen(call, label) -> bool:
 # Where another form does not mean the same, and is refused: a function of arrays does not know the
 # names of axes and wants one library; a formula computes with what it is given, unchecked.
 UNLIKE = re.compile(
-    r"(methods\.[a-z]\w*|trajectory|lyapunov_exponents|neural\.(windows|pairs)|POD|POD.fit|InterpolatedRuns|profile|"
+    r"(methods\.[a-z]\w*|trajectory|lyapunov_exponents|neural\.(windows|pairs)|POD|POD.fit|POD.fit_parts|DMD|DMD.fit|InterpolatedRuns|profile|"
     r"adjoint_test|gradient_test|Normalisation.fit|interval|plot.attractor|nmc|neural.Normalisation|"
     r"diagnostics.crps_gaussian|Ensemble)\.\w+ (DataArray|tensor)|"
     r"(rk4|models.integrate\.\w+|linearize|finite_difference)\.|"

@@ -110,6 +110,7 @@ def net(inputs=3, outputs=3):
 
 tensor = torch.as_tensor
 CODER = da.POD.fit(Z, 3)
+RUNS_OF_Z = Z.reshape(4, 10, 3)
 DATES = xr.DataArray(Z[:4], dims=("time", "x"), coords={"time": [0.01, 0.02, 0.03, 0.04]})
 FOLDER = Path(tempfile.mkdtemp(prefix="dalearn"))
 CARD = da.neural.Card("make", "none", 0, {"rmse": 1.0})
@@ -159,6 +160,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Coefficients.of": {"net": LATENT, "fields": RUNS, "points": BOX},
     "Chosen.fit": {"fields": RUNS, "points": BOX, "harmonics": PLANE, "count": 2},
     "Modes.fit": {"fields": RUNS, "points": BOX, "harmonics": PLANE, "count": 2},
+    "DMD": {"matrix": np.eye(3, 6)},
+    "DMD.fit": {"runs": RUNS_OF_Z, "delays": 2, "validation": RUNS_OF_Z + 0.1},
     "EnFF": {"sampler": "euler"},
     "EnSF": {"sampler": "euler"},
     "LDEnSF": {"net": LATENT, "points": BOX, "data": "raw"},
@@ -177,6 +180,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
     "Ensemble": {"members": E},
     "Every": {"step": 1},
+    "POD.fit_parts": {"parts": [Z[:15], Z[15:]]},
     "Pointwise": {"at": da.Every(1)},
     "History": {"module": half, "length": 2},
     "InterpolatedRuns": {"parameters": Z[:8, :1], "runs": Z.reshape(8, 5, 3)},
@@ -187,6 +191,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Problem.from_xarray": {"data": DATES},
     "Separable": {"factors": (da.Dense(I3), da.Dense(I3))},
     "Subcycled": {"steps": 2},
+    "Windowed": {"length": 2},
     "assimilate": {"progress": False},
     "check": {"name": "bayes-mean"},
     "compare": {"progress": False},
@@ -273,8 +278,8 @@ PACKAGES = (
 )
 # what the package makes and hands out, protocols, and helpers of its own that pages do not call
 PASSED = {
-    "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found", "Law",
-    "Masked", "Method",
+    "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found",
+    "Growing", "Law", "Masked", "Method",
     "NotConverged", "OutOfRange", "Record", "Sensitive", "Split", "Tuning", "Unstable", "Updated",
     "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity",
     "positive", "share", "use_style",

@@ -4,6 +4,7 @@ from .advection import Advection
 from .burgers import Burgers
 from .burgers2d import Burgers2D
 from .coders import Coder, Extended, reconstruction_error
+from .dmd import DMD, Growing
 from .interpolated import InterpolatedRuns
 from .kolmogorov import Kolmogorov
 from .kuramoto_sivashinsky import KuramotoSivashinsky
@@ -17,14 +18,17 @@ from .shallow_water import ShallowWater
 from .subcycled import Subcycled
 from .two_scale import Lorenz96TwoScale
 from .wildfire import Wildfire
+from .windows import Windowed
 
 __all__ = [
+    "DMD",
     "POD",
     "Advection",
     "Burgers",
     "Burgers2D",
     "Coder",
     "Extended",
+    "Growing",
     "History",
     "InterpolatedRuns",
     "Kolmogorov",
@@ -38,5 +42,6 @@ __all__ = [
     "Subcycled",
     "Surrogate",
     "Wildfire",
+    "Windowed",
     "reconstruction_error",
 ]

@@ -120,6 +120,26 @@ def check_states(states: Any, n: int | None, name: str) -> Array:
     return x
 
 
+def check_scale(scale: Array, n: int) -> None:
+    """Raise ValueError unless a scale is `(n,)`, finite and positive.
+
+    Args:
+        scale: the unit of each component, floats.
+        n: how many components there are.
+
+    Raises:
+        ValueError: for another shape, and a unit that is not positive.
+    """
+    xp = array_namespace(scale)
+    if tuple(scale.shape) != (n,):
+        raise ValueError(f"scale has shape {tuple(scale.shape)}, wanted ({n},): one a component")
+    if not bool(xp.all(xp.isfinite(scale) & (scale > 0))):
+        raise ValueError(
+            f"scale must be finite and positive, met the least {float(xp.min(scale)):g}; give "
+            "components that never vary the unit 1"
+        )
+
+
 @typed
 @dataclass(frozen=True, eq=False)
 class Extended:

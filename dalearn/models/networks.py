@@ -8,7 +8,6 @@ from typing import Any
 
 from ..array import (
     Array,
-    Operator,
     Swept,
     array_namespace,
     check_count,
@@ -20,6 +19,7 @@ from ..array import (
     typed,
 )
 from .fields import check_positive
+from .windows import Windows
 
 
 @typed
@@ -61,7 +61,7 @@ def _output(value: Any) -> Array:
 
 @typed
 @dataclass(frozen=True, eq=False)
-class History:
+class History(Windows):
     """A network that predicts from the last `length` states, as a model of windows of states.
 
         (x_1, ..., x_L) -> (x_2, ..., x_L, f(x_1, ..., x_L))
@@ -129,59 +129,3 @@ class History:
                 "wanted the same: module.to(prior) or prior.to(module)"
             )
         return _output(self.module(past))
-
-    def _width(self, x: Array) -> int:
-        if x.ndim < 1 or x.shape[-1] % self.length or not x.shape[-1]:
-            raise ValueError(
-                f"History(length={self.length}) met a state of shape {tuple(x.shape)}, wanted "
-                f"(..., {self.length} n): {self.length} states of n numbers, oldest first"
-            )
-        return x.shape[-1] // self.length
-
-    def window(self, states: Array) -> Array:
-        """Consecutive states `(..., length, n)` as one state of a problem `(..., length * n)`."""
-        if states.ndim < 2 or states.shape[-2] != self.length:
-            raise ValueError(
-                f"a window of History has shape (..., {self.length}, n), met {tuple(states.shape)}"
-            )
-        width = self.length * states.shape[-1]
-        return array_namespace(states).reshape(states, (*states.shape[:-2], width))
-
-    def latest(self, x: Array) -> Array:
-        """The newest state `(..., n)` of a window `(..., length * n)`."""
-        return x[..., -self._width(x) :]
-
-    def observe(self, operator: Operator) -> Latest:
-        """`operator`, a function of one state `(..., n)`, as one of windows: of the newest."""
-        return Latest(operator, self)
-
-
-@dataclass(frozen=True, eq=False)
-class Latest:
-    """An observation operator applied to the newest state of a window.
-
-    Args:
-        operator: a function `(..., n) -> (..., m)`.
-        history: the model whose windows are the states.
-
-    Raises:
-        TypeError: for a matrix, or what is no function.
-    """
-
-    operator: Operator
-    history: History
-
-    def __post_init__(self):
-        if is_array(self.operator) or not callable(self.operator):
-            raise TypeError(
-                "the operator must be callable, met "
-                f"{type(self.operator).__name__}; a matrix goes in as Linear(matrix)"
-            )
-
-    @property
-    def linear(self) -> bool:
-        """Whether the operator is known to be linear."""
-        return getattr(self.operator, "linear", False) is True
-
-    def __call__(self, x: Array) -> Array:
-        return self.operator(self.history.latest(x))

@@ -15,6 +15,7 @@ structure with randomness, SIAM Rev. 53, 2011.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,10 +27,12 @@ from ..array import (
     check_count,
     convert,
     generator,
+    is_float,
     shown,
     typed,
 )
-from .coders import check_states, reconstruction_error
+from .coders import check_scale, check_states, reconstruction_error
+from .parts import merged
 
 LARGE = 1000  # snapshots and components from which on the random projection may pay
 EXTRA = 10  # directions more than wanted in the random projection
@@ -82,7 +85,7 @@ class POD:
         if tuple(self.mean.shape) != (self.n,):
             raise ValueError(f"the mean has shape {tuple(self.mean.shape)}, wanted ({self.n},)")
         if self.scale is not None:
-            _check_scale(self.scale, self.n)
+            check_scale(self.scale, self.n)
 
     @classmethod
     @typed
@@ -130,7 +133,7 @@ class POD:
         A = A - middle
         if scale is not None:
             scale = convert(as_floats(scale, "scale"), x)
-            _check_scale(scale, n)
+            check_scale(scale, n)
             A = A / scale
         size = float(xp.max(xp.abs(A))) or 1.0  # squares neither overflow nor vanish
         A = A / size
@@ -140,10 +143,49 @@ class POD:
             V, values = _projected(A, min(r + EXTRA, S, n), seed)
         else:
             _, values, V = xp.linalg.svd(A, full_matrices=False)
-        V = V[:r]
-        peak = xp.take_along_axis(V, xp.argmax(xp.abs(V), axis=-1)[:, None], axis=-1)
         norm = size * float(xp.sum(A * A)) ** 0.5
-        return cls(V * xp.sign(peak), middle, scale, size * values, norm)
+        return cls(_signed(V[:r]), middle, scale, size * values, norm)
+
+    @classmethod
+    @typed
+    def fit_parts(
+        cls,
+        parts: Iterable[Any],
+        r: int,
+        *,
+        keep: int | None = None,
+        mean: bool = True,
+        scale: Any = None,
+    ) -> POD:
+        """The POD of snapshots that come in parts, in one pass and without all of them in memory.
+
+        To round-off it is `fit` if all snapshots have at most `keep` independent directions about
+        their mean. If not, directions are lost on the way, and which depends on the order of the
+        parts; the sum of squares that the codes then miss of the snapshots, in units of the scale,
+        is at most norm^2 - sum_{i <= r} values_i^2.
+
+        Args:
+            parts: arrays `(..., n)`, by a generator or as a list; a memory-mapped file or an array
+                of zarr gives its rows. In memory are a part, or `keep` states, and some copies.
+            r: how many numbers a code has.
+            keep: how many directions are kept from part to part, None for 2 r + 10.
+            mean: whether the snapshots' mean is taken off first; if not, the mean is 0.
+            scale: the unit of each component `(n,)`, as in `fit`.
+
+        Returns:
+            The coder, in the library and precision of the first part.
+
+        Raises:
+            ValueError: for parts of different n or with NaN, too few states, and keep < r.
+        """
+        check_count("r", r)
+        keep = 2 * r + EXTRA if keep is None else keep
+        check_count("keep", keep, r)
+        found, unit, size = merged(parts, r, keep, mean, scale)
+        unit = None if scale is None else unit
+        middle = size * found.mean if unit is None else size * unit * found.mean
+        norm = size * found.total**0.5
+        return cls(_signed(found.right[:r]), middle, unit, size * found.values, norm)
 
     def __repr__(self) -> str:  # a method's settings are written into results
         return f"POD(n={self.n}, r={self.r})"
@@ -193,7 +235,7 @@ class POD:
         Raises:
             ValueError: for another number of components.
         """
-        self._check(x, self.n, "a state")
+        x = self._checked(x, self.n, "a state")
         d = x - convert(self.mean, x)
         if self.scale is not None:
             d = d / convert(self.scale, x)
@@ -211,18 +253,19 @@ class POD:
         Raises:
             ValueError: for another number of components.
         """
-        self._check(z, self.r, "a code")
+        z = self._checked(z, self.r, "a code")
         d = z @ convert(self.modes, z)
         if self.scale is not None:
             d = convert(self.scale, z) * d
         return convert(self.mean, z) + d
 
-    def _check(self, x: Array, size: int, name: str) -> None:
+    def _checked(self, x: Array, size: int, name: str) -> Array:
         if x.shape[-1:] != (size,):
             raise ValueError(
                 f"{name} of shape {tuple(x.shape)} met a POD of n = {self.n}, r = {self.r}; "
                 f"wanted (..., {size})"
             )
+        return x if is_float(x) else as_floats(x, name)  # the modes take its dtype
 
     def floor(self, test: Array) -> float:
         """The root-mean-square error on held-out states.
@@ -239,15 +282,11 @@ class POD:
         return reconstruction_error(self, test)
 
 
-def _check_scale(scale: Array, n: int) -> None:
-    xp = array_namespace(scale)
-    if tuple(scale.shape) != (n,):
-        raise ValueError(f"scale has shape {tuple(scale.shape)}, wanted ({n},): one a component")
-    if not bool(xp.all(xp.isfinite(scale) & (scale > 0))):
-        raise ValueError(
-            f"scale must be finite and positive, met the least {float(xp.min(scale)):g}; give "
-            "components that never vary the unit 1"
-        )
+def _signed(V: Array) -> Array:
+    """Directions whose largest number is positive."""
+    xp = array_namespace(V)
+    peak = xp.take_along_axis(V, xp.argmax(xp.abs(V), axis=-1)[:, None], axis=-1)
+    return V * xp.sign(peak)
 
 
 def _projected(A: Array, c: int, seed: int) -> tuple[Array, Array]:

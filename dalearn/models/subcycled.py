@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..array import Array, array_namespace, as_numbers, check_count, typed, where_ok
-from .networks import History
+from .windows import Windows
 
 
 @typed
@@ -45,7 +45,7 @@ class Subcycled:
         if not is_dataclass(self.model) or isinstance(self.model, type):
             raise TypeError(f"Subcycled wants a model that is a dataclass, met {self.model!r}")
         settings = [f.name for f in fields(self.model) if f.init]
-        if "dt" not in settings or isinstance(self.model, History):
+        if "dt" not in settings or isinstance(self.model, Windows):
             raise TypeError(
                 "Subcycled wants a model with a setting dt that its step follows, met "
                 f"{self.model!r}; a Subcycled model takes its own `steps`"

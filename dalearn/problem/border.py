@@ -18,7 +18,7 @@ from ..array import (
     broadcasts,
     is_array,
 )
-from ..models.networks import Latest
+from ..models.windows import Latest
 
 
 @dataclass(frozen=True, eq=False)

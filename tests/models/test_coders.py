@@ -183,7 +183,11 @@ def test_a_fit_on_torch_is_the_fit_on_numpy():
 
 def test_integers_are_states_too():
     x = np.random.default_rng(0).integers(1, 5, size=(30, 8))  # cells of an automaton
-    assert da.POD.fit(x, 3).modes.dtype == np.float64
+    pod = da.POD.fit(x, 3)
+    assert pod.modes.dtype == np.float64
+    assert np.array_equal(pod.encode(x), pod.encode(x.astype(float)))
+    assert np.array_equal(pod.encode(torch.tensor(x)), pod.encode(torch.tensor(x).double()))
+    assert np.array_equal(pod.decode(np.arange(3)), pod.decode(np.arange(3.0)))
 
 
 def test_states_that_never_vary():

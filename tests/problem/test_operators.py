@@ -8,7 +8,7 @@ import pytest
 
 import dalearn as da
 from dalearn.diagnostics.consistency import innovation_chi2
-from dalearn.models.networks import Latest
+from dalearn.models.windows import Latest
 from dalearn.problem.border import Border, OnState, unwrapped
 from dalearn.problem.observe import is_linear, is_selection
 
