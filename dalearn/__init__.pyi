@@ -52,6 +52,7 @@ from .diagnostics.scores import rmse as rmse
 from .diagnostics.scores import spread as spread
 from .exercises.check import check as check
 from .methods import ETKF as ETKF
+from .methods import GLA as GLA
 from .methods import KF as KF
 from .methods import LBFGS as LBFGS
 from .methods import LETKF as LETKF

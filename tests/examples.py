@@ -357,6 +357,12 @@ METHODS = (
         tracks=da.Latent(da.ExtendedKF(inflation=1.9), TURNED),
         fixed=True,
     ),
+    MethodExample(
+        da.GLA(da.Var3D(), TURNED),
+        needs=TRUTH,
+        tracks=da.GLA(da.Var3D(factor=0.1), TURNED),
+        fixed=True,
+    ),
 )
 
 

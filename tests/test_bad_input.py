@@ -221,6 +221,7 @@ E64, Y64 = np.random.default_rng(0).normal(size=(2, 5, 3))
 WEIGHTED = da.Ensemble(E64, np.full(5, 0.2))
 D64 = Y64 - Y64.mean(0)
 Q4 = da.Diagonal(ones(4))
+CODER = da.POD(np.eye(3), np.zeros(3))
 CLOUD = da.Ensemble(E64)
 FOUR = da.Linear(0.5 * np.eye(4))
 SEA = ones((3, 3), bool)
@@ -641,6 +642,31 @@ TABLE = [
         lambda: da.History(lambda w: w[..., :1], 2)(ones((4, 6))),
         V,
         ["(4, 2, 1)", "(4, 2, 3)", "(4, 3)"],
+    ),
+    ("gla-method", lambda: da.GLA(da.ETKF(5), CODER), T, ["Var3D or Var4D", "met ETKF"]),
+    (
+        "gla-solver",
+        lambda: da.GLA(da.Var3D(solver=da.LBFGS()), CODER),
+        T,
+        ["GaussNewton", "met LBFGS"],
+    ),
+    (
+        "gla-few-samples",
+        lambda: da.GLA(da.Var3D(), CODER, samples=0.5),
+        V,
+        ["as many as the features", "met 0.5", "2.5"],
+    ),
+    (
+        "gla-many-features",
+        lambda: run(twin(), da.GLA(da.Var3D("prior"), CODER, degree=20, samples=50)),
+        V,
+        ["1771 features", "met 88550", "lower degree"],
+    ),
+    (
+        "gla-coder",
+        lambda: run(joint(), da.GLA(da.Var3D("prior"), CODER)),
+        V,
+        ["states of 3 numbers", "the problem has 4"],
     ),
     ("history-window", lambda: MEMORY.window(ones((5, 3))), V, ["(..., 2, n)", "(5, 3)"]),
     ("history-matrix", lambda: MEMORY.observe(ones((1, 3))), T, ["ndarray", "Linear(matrix)"]),

@@ -226,6 +226,8 @@ def methods():
         ("Latent ETKF", lambda u: da.Latent(da.ETKF(6), coder(u)), whole),
         ("Latent ExtendedKF", lambda u: da.Latent(da.ExtendedKF(), coder(u)), whole),
         ("Latent Var3D", lambda u: da.Latent(da.Var3D("prior"), coder(u)), whole),
+        ("GLA Var3D", lambda u: da.GLA(da.Var3D("prior"), coder(u), outer=2), whole),
+        ("GLA Var4D", lambda u: da.GLA(da.Var4D(2, B="prior"), coder(u)), whole),
     )
 
 

@@ -184,6 +184,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Pointwise": {"at": da.Every(1)},
     "History": {"module": half, "length": 2},
     "InterpolatedRuns": {"parameters": Z[:8, :1], "runs": Z.reshape(8, 5, 3)},
+    "GLA": {"method": da.Var3D(), "model": half},
     "Latent": {"model": half},
     "Hybrid": {"parts": ((1.0, R), (0.5, R))},
     "Localization.plane": {"shape": (3, 1)},
@@ -279,8 +280,8 @@ PACKAGES = (
 # what the package makes and hands out, protocols, and helpers of its own that pages do not call
 PASSED = {
     "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found",
-    "Growing", "Law", "Masked", "Method",
-    "NotConverged", "OutOfRange", "Record", "Sensitive", "Split", "Tuning", "Unstable", "Updated",
+    "Growing", "Law", "Masked", "Method", "NotConverged", "OutOfRange", "PoorFit", "Record",
+    "Sensitive", "Split", "Tuning", "Unstable", "Updated",
     "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity",
     "positive", "share", "use_style",
 }  # fmt: skip

@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     NORMALISATION = 10
     CASE = 11  # data sets of the cases
     RANKS = 12  # which of the ranks that a tie allows
+    DESIGN = 13  # points at which a function is learned
 
 
 def generator(purpose: int, *numbers: int) -> np.random.Generator:

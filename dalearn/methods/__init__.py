@@ -15,6 +15,7 @@ from .gaussian.rts import RTS, rts_update
 from .gaussian.unscented import UKF, sigma_points, ukf, unscented
 from .latent.alone import EncoderAlone
 from .latent.fitting import OutOfRange, Sensitive
+from .latent.gla import GLA, PoorFit
 from .latent.latent import Latent
 from .latent.ld_ensf import LDEnSF
 from .latent.observed import Encoded
@@ -38,6 +39,7 @@ from .variational.weak_gauss_newton import weak4d
 
 __all__ = [
     "ETKF",
+    "GLA",
     "KF",
     "LBFGS",
     "LETKF",
@@ -70,6 +72,7 @@ __all__ = [
     "NotConverged",
     "OutOfRange",
     "ParticleFilter",
+    "PoorFit",
     "Sensitive",
     "Unstable",
     "Var3D",

@@ -27,6 +27,7 @@ from .solver import (
     Found,
     as_promised,
     check_stop,
+    evaluated,
     first_iterate,
     has_moved,
     line_search,
@@ -86,9 +87,11 @@ class GaussNewton:
     def __post_init__(self):
         check_stop(self)
 
-    def __call__(self, cost: Cost) -> Found:
-        """The minimum from v = 0. Each experiment stops on its own."""
+    def __call__(self, cost: Cost, start: Array | None = None) -> Found:
+        """The minimum from v = 0, or from `start (..., 1, c)`; each experiment stops alone."""
         at = before = first_iterate(cost)
+        if start is not None:
+            at = evaluated(cost, start)
         xp, one = array_namespace(at.v), eye(cost.controls, at.v)
         count = 0 * at.cost
         step = gradient = floor = count
