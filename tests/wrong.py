@@ -157,6 +157,7 @@ SKILL = {"rmse": da.rmse(RESULT), "spread": da.spread(RESULT)}
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "Autoencoder": {"encoder": net(3, 2), "decoder": net(2, 3), "shape": (3,)},
     "Autoencoder.convolutional": {"shape": (1, 8, 8)},
+    "Autoencoder.on_grid": {"shape": (1, 8, 8)},
     "Coefficients.of": {"net": LATENT, "fields": RUNS, "points": BOX},
     "Chosen.fit": {"fields": RUNS, "points": BOX, "harmonics": PLANE, "count": 2},
     "Modes.fit": {"fields": RUNS, "points": BOX, "harmonics": PLANE, "count": 2},

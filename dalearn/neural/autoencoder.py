@@ -17,11 +17,11 @@ from .nets import MLP, Activation, check_input, check_sizes, made_by
 class Autoencoder(nn.Module):
     """Two networks back to back, x ~ D(E(x)): fields `(..., *shape)` <-> latents `(..., latent)`.
 
-    `Autoencoder.dense` and `.convolutional` make both. `encode` and `decode` take any leading
-    axes; the module itself is D o E, as training needs it. The networks see fields in units of
-    `mean` and `std`, two numbers that are stored with the weights: 0 and 1 unless `scaled` has set
-    them. Fields of several units come through a Normalisation first: one number would hide those
-    in small units.
+    `Autoencoder.dense`, `.convolutional` and `.on_grid` make both. `encode` and `decode` take any
+    leading axes; the module itself is D o E, as training needs it. Networks see fields in units
+    of `mean` and `std`, two numbers that are stored with the weights: 0 and 1 unless `scaled` has
+    set them. Fields of several units come through a Normalisation first: one number would hide
+    those in small units.
 
     Args:
         encoder: a network E, `(b, *shape) -> (b, latent)`.
@@ -45,6 +45,7 @@ class Autoencoder(nn.Module):
         check_sizes("Autoencoder", shape=tuple(shape), latent=latent)
         self.encoder, self.decoder = encoder, decoder
         self.shape, self.latent = tuple(shape), latent
+        self.grid: tuple[int, ...] | None = None
 
     @classmethod
     @typed
@@ -86,15 +87,64 @@ class Autoencoder(nn.Module):
                 f"with h and w divisible by {times}, met {tuple(shape)}"
             )
         small = (channels[-1], shape[1] // times, shape[2] // times)
-        down, up, widths = [], [], (shape[0], *channels)
-        for i, (a, b) in enumerate(pairwise(widths)):
-            down += [nn.Conv2d(a, b, 4, stride=2, padding=1), made_by(activation)]
-            out = nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
-            up = [out, *([made_by(activation)] if i else []), *up]
+        down, up = halving((shape[0], *channels), activation)
         n = math.prod(small)
         there = nn.Sequential(*down, nn.Flatten(), nn.Linear(n, latent))
         up = [nn.Linear(latent, n), nn.Unflatten(1, small), made_by(activation), *up]
         return cls(there, nn.Sequential(*up), shape, latent)
+
+    @classmethod
+    @typed
+    def on_grid(
+        cls,
+        shape: Sequence[int],
+        latent: int,
+        channels: Sequence[int] = (16, 32, 32),
+        *,
+        activation: Activation = nn.SiLU,
+    ) -> Autoencoder:
+        """Of fields `(..., c, h, w)` whose codes are fields themselves, on a coarser grid.
+
+        Convolutions alone: a code number knows its neighbourhood only, so that a filter may be
+        localized among codes, and the weights serve fields of any size. Each of the layers halves
+        the grid; `latent` numbers stand at each point of the coarsest one, at `places`. A code is
+        `(..., latent h' w')`, component by component.
+        """
+        check_sizes("Autoencoder", shape=tuple(shape), channels=tuple(channels), latent=latent)
+        times = 2 ** len(channels)
+        if not channels or len(shape) != 3 or shape[1] % times or shape[2] % times:
+            raise ValueError(
+                f"an Autoencoder on a grid of {len(channels)} layers wants at least one, and a "
+                f"shape (c, h, w) with h and w divisible by {times}, met {tuple(shape)}"
+            )
+        small, wide = (latent, shape[1] // times, shape[2] // times), channels[-1]
+        down, up = halving((shape[0], *channels), activation)
+        down += [nn.Conv2d(wide, wide, 3, padding=1), made_by(activation)]
+        back = [nn.Conv2d(wide, wide, 3, padding=1), made_by(activation)]
+        there = nn.Sequential(*down, nn.Conv2d(wide, latent, 1), nn.Flatten())
+        first = [nn.Unflatten(1, small), nn.Conv2d(latent, wide, 1), made_by(activation)]
+        made = cls(there, nn.Sequential(*first, *back, *up), shape, math.prod(small))
+        made.grid = small
+        return made
+
+    @property
+    def places(self) -> Tensor:
+        """Where the numbers of a code of `on_grid` stand, (row, column) in cells, `(latent, 2)`.
+
+        Raises:
+            ValueError: for an autoencoder whose codes stand nowhere.
+        """
+        if self.grid is None:
+            raise ValueError(
+                "codes of this Autoencoder have no places; wanted Autoencoder.on_grid"
+            )
+        c, *sides = self.grid
+        lines = [
+            (torch.arange(n) + 0.5) * (size / n) - 0.5
+            for n, size in zip(sides, self.shape[1:], strict=True)
+        ]
+        at = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).reshape(-1, 2)
+        return at.repeat(c, 1)
 
     def scaled(self, train: Tensor) -> Autoencoder:
         """This autoencoder, with the mean and standard deviation of the training data."""
@@ -118,3 +168,14 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
+
+
+def halving(widths: Sequence[int], activation: Activation) -> tuple[list[nn.Module], ...]:
+    """Convolutions that halve the grid, with these channels between, and their mirror image."""
+    down: list[nn.Module] = []
+    up: list[nn.Module] = []
+    for i, (a, b) in enumerate(pairwise(widths)):
+        down += [nn.Conv2d(a, b, 4, stride=2, padding=1), made_by(activation)]
+        out = nn.ConvTranspose2d(b, a, 4, stride=2, padding=1)
+        up = [out, *([made_by(activation)] if i else []), *up]
+    return down, up

@@ -75,16 +75,17 @@ def test_a_valid_cnn_knows_nothing_of_the_rim():
     assert torch.allclose(net(x[..., 2:-2, 1:-1]), net(x)[..., 2:-2, 1:-1], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["dense", "convolutional"])
+@pytest.mark.parametrize("kind", ["dense", "convolutional", "on_grid"])
 def test_an_autoencoder_takes_any_leading_axes(kind):
     if kind == "dense":
         coder = seeded(0, Autoencoder.dense, 20, 4, (8,))
         x = torch.randn(2, 3, 20)
     else:
-        coder = seeded(0, Autoencoder.convolutional, (2, 16, 8), 4, (3, 5))
+        coder = seeded(0, getattr(Autoencoder, kind), (2, 16, 8), 4, (3, 5))
         x = torch.randn(2, 3, 2, 16, 8)
     z = coder.encode(x)
-    assert z.shape == (2, 3, 4)
+    r = 4 * 4 * 2 if kind == "on_grid" else 4
+    assert z.shape == (2, 3, r)
     assert coder.decode(z).shape == x.shape
     assert torch.allclose(coder(x), coder.decode(z))
     assert torch.allclose(coder.encode(x[1, 2]), z[1, 2], atol=1e-6)
@@ -92,7 +93,7 @@ def test_an_autoencoder_takes_any_leading_axes(kind):
     stretched = seeded(0, lambda: coder).scaled(3 * x + 5)
     with torch.no_grad():
         unit = (3 * x + 5 - (3 * x + 5).mean()) / (3 * x + 5).std()
-        coder_z = stretched.encoder(unit.reshape(-1, *coder.shape)).reshape(2, 3, 4)
+        coder_z = stretched.encoder(unit.reshape(-1, *coder.shape)).reshape(2, 3, r)
     assert torch.allclose(stretched.encode(3 * x + 5), coder_z, atol=1e-5)
 
 
@@ -138,6 +139,9 @@ BAD_NETS = {
     "channels": (lambda: CNN(2, 2)(torch.zeros(1, 3, 8, 8)), r"\(b, 2, h, w\)"),
     "small": (lambda: CNN(1, 1, periodic=False)(torch.zeros(1, 1, 8, 12)), "at least 13 points"),
     "grid": (lambda: Autoencoder.convolutional((1, 12, 16), 4), "divisible by 8"),
+    "codes": (lambda: Autoencoder.on_grid((1, 12, 16), 4), r"divisible by 8, met \(1, 12, 16\)"),
+    "flat": (lambda: Autoencoder.on_grid((1, 12), 4), r"\(c, h, w\)"),
+    "places": (lambda: Autoencoder.dense(6, 2).places, "wanted Autoencoder.on_grid"),
     "field": (
         lambda: Autoencoder.dense(6, 2).encode(torch.zeros(5)),
         r"\(\.\.\., 6\), met shape \(5,\)",
