@@ -115,9 +115,9 @@ def localised(report: Report, quick: bool) -> None:
     report.section(
         "A tsunami, filters among codes on a grid",
         f"{fresh} new truths, {net.r} codes on 8 x 8 points beside 12 288 numbers, floor of the "
-        f"coder {100 * floor:.2g} % on test runs ({spent:.0f} CPU s of training); 10 x 10 sensors, "
-        "noise 10 %; relative error of the mean, %, over the second half, and its 95 % interval. "
-        f"Radius and inflation were chosen on {tuned} validation runs, for each N.",
+        f"coder {100 * floor:.2g} % on test runs ({spent:.0f} CPU s of training), 10 x 10 "
+        "sensors, noise 10 %; relative error of the mean, %, over the second half, and its 95 % "
+        f"interval. Radius and inflation: chosen on {tuned} validation runs, for each N.",
         ("filter", "N", "radius, inflation", "error, %", "worst", "CPU s"),
     )
     wide, few = [(r, f) for r in RADII for f in INFLATIONS[1:2]], [(f,) for f in INFLATIONS]
