@@ -6,11 +6,13 @@
     gla_table  GLA of an operator without a derivative, beside rivals that need none either
     gla_rivals iterative ensembles on the problems of gla_table
     gla_cost   CPU time of an analysis, alone and in a batch
+    localised  LETKF among codes that stand on a grid
 
-The state is the velocity u of the shallow-water runs that no network was trained on, in 16
-numbers; what is seen are 256 sums of a few cells of a function of u, with errors of 5 %, in a POD
-of 16 numbers. B is known, R is estimated on validation runs, with the error of the coder of u in
-it. Errors are |u_a - u| / |u| of decoded velocities, relative to the truth in the full space.
+In the first four the state is the velocity u of the shallow-water runs that no network was
+trained on, in 16 numbers; what is seen are 256 sums of a few cells of a function of u, with errors
+of 5 %, in a POD of 16 numbers. B is known, R is estimated on validation runs, with the error of
+the coder of u in it. Errors are |u_a - u| / |u| of decoded velocities, relative to the truth in
+the full space.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from dalearn.methods.latent.polynomials import count_samples, design
 from dalearn.methods.latent.surrogate import Fit
 
 from .common import Report, parser, per_call, run
+from .latent_localised import SECTIONS as LOCALISED
 
 R_DATA, CELLS, ROWS, NOISE = 16, 5, 256, 0.05
 SQUARE, INVERSE, LEVELS = "u^2", "1 / (u + 6)", "8 levels of u"
@@ -303,7 +306,7 @@ def once(degree: int) -> float:
     return float(f"{time.process_time() - start:.2g}")
 
 
-SECTIONS = {"gla": gla, "gla_table": table, "gla_rivals": rivals, "gla_cost": cost}
+SECTIONS = {"gla": gla, "gla_table": table, "gla_rivals": rivals, "gla_cost": cost} | LOCALISED
 
 
 def main() -> None:
