@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,6 +80,19 @@ def test_the_lock_has_hashes_of_every_pin_but_torch(project, pins):
     direct = requirements(project, "book", "test", "scale")
     inside = {canonicalize_name(n) for n in re.findall(r"^([\w.-]+)==", needed, re.M)}
     assert set(direct) - {"torch"} <= inside
+
+
+def test_no_pin_wants_more_than_the_python_that_we_ask_for(project, pins):
+    """Debian 12 has 3.11.2; a pin for 3.11.5 and later installs on a newer machine only."""
+    least = re.fullmatch(r">=(3\.\d+)", project["requires-python"])[1] + ".0"
+    wants = {}
+    for found in metadata.distributions():
+        name, asked = canonicalize_name(found.name), found.metadata["Requires-Python"]
+        if pins.get(name) == found.version and asked:
+            wants[name] = asked
+    assert len(wants) > 100
+    above = {n: a for n, a in wants.items() if not SpecifierSet(a).contains(least)}
+    assert not above
 
 
 def test_what_builds_the_package_is_pinned(pins):
