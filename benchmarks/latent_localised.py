@@ -117,10 +117,11 @@ def localised(report: Report, quick: bool) -> None:
         f"{fresh} new truths, {net.r} codes on 8 x 8 points beside 12 288 numbers, floor of the "
         f"coder {100 * floor:.2g} % on test runs ({spent:.0f} CPU s of training), 10 x 10 "
         "sensors, noise 10 %; relative error of the mean, %, over the second half, and its 95 % "
-        f"interval. Radius and inflation: chosen on {tuned} validation runs, for each N.",
+        f"interval. Chosen on {tuned} validation runs, for each N: radius, or inflation of the "
+        "ETKF.",
         ("filter", "N", "radius, inflation", "error, %", "worst", "CPU s"),
     )
-    wide, few = [(r, f) for r in RADII for f in INFLATIONS[1:2]], [(f,) for f in INFLATIONS]
+    wide, few = [(r, 1.05) for r in RADII], [(f,) for f in INFLATIONS]
     for N in counts:
         u = setup.parameters()[setup.split().validation][:tuned]
         valid = started(twin(setup, u, noise=0.1, seed=TUNING, members=N))

@@ -78,7 +78,7 @@ class EnSF:
             "exact": none is needed, as the likelihood weighs the members of the mixture.
         scale: the unit of the state, a number, or one for each component `(n,)`; "spread": the
             standard deviation of the forecast in each, so that the background variance of the
-            one-sample score is eps_beta times the ensemble's own. Wanted then: `centred`.
+            one-sample score is eps_beta times the ensemble's own; it needs `centred`.
         centred: measure the state from the mean of the forecast, not from 0. From 0, as
             published, an analysis errs by some thousandths of the state itself, since the blurred
             state shrinks and the datum does not.
