@@ -161,9 +161,7 @@ class Exponential:
         Q = float(WEIGHTS @ values) * (self.t - end) / 2
         known = {
             "a": (s.a(self.t), s.a(end)),
-            "P": max(
-                -math.log(shrink), 1e-12
-            ),  # 0 in a flow with eps_beta = 1; phi_1 divides by it
+            "P": max(-math.log(shrink), 1e-12),  # 0 for eps_beta = 1, flow: phi_1 divides by it
             "Q": Q / 2 if self.flow else Q,
             "variance": 0.0 if self.flow else s.b2(end) - shrink**2 * s.b2(self.t),
         }
