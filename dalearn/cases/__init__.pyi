@@ -5,6 +5,7 @@ from . import ldnet_adr as ldnet_adr
 from . import lorenz63 as lorenz63
 from . import score_filters as score_filters
 from . import shallow_water as shallow_water
+from . import wildfire as wildfire
 from .case import Case as Case
 from .case import Score as Score
 from .lorenz63_twins import anderson2010 as anderson2010
