@@ -2,6 +2,8 @@
 
     nets         MLP, CNN, LSTM: small, of known shapes
     autoencoder  fields to a few numbers and back; `vae`: the coupled one, of observations too
+    vqvae        fields to a grid of letters of a `codebook`, and back; `code_prior`: which words
+                 of them occur, by a transformer
     unet         convolutions on several grids
     features     perceptrons of sines; `basis`: cosines and modes as functions of space; `chosen`:
                  the cosines that matter, and flows without divergence
@@ -22,6 +24,8 @@ shipped with the package, by `python -m dalearn.cases.lorenz63` and the like.
 from .autoencoder import Autoencoder
 from .basis import Harmonics, Modes
 from .chosen import Chosen, Solenoidal
+from .code_prior import CodePrior
+from .codebook import Codebook
 from .data import Normalisation, Split, pairs, split, windows
 from .encoder import HistoryEncoder, NoisySensors
 from .features import SineMLP
@@ -35,6 +39,7 @@ from .subsampled import Coefficients, Subsampled
 from .train import Record, fit
 from .unet import UNet
 from .vae import VAE, Coupled
+from .vqvae import VQVAE, Committed
 from .weights import Card, load_weights, read_card, save_weights, shipped
 
 __all__ = [
@@ -42,11 +47,15 @@ __all__ = [
     "LSTM",
     "MLP",
     "VAE",
+    "VQVAE",
     "AtPoints",
     "Autoencoder",
     "Card",
     "Chosen",
+    "CodePrior",
+    "Codebook",
     "Coefficients",
+    "Committed",
     "Coupled",
     "Harmonics",
     "HistoryEncoder",

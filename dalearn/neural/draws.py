@@ -96,7 +96,7 @@ def draws(module: nn.Module) -> bool:
 def _may_draw(m: nn.Module) -> bool:
     kind = type(m)
     known = kind.__module__.startswith(("torch.nn.modules.", "dalearn.neural."))
-    chance = ("Dropout", "RReLU", "FractionalMaxPool", "Transformer")
+    chance = ("Dropout", "RReLU", "FractionalMaxPool", "Transformer", "Codebook")
     hooked = any(vars(m).get(f"_{k}_hooks") for k in ("forward", "forward_pre", "backward"))
     named = any(word in kind.__name__ for word in chance)
     return not known or named or hooked or bool(getattr(m, "dropout", 0))
