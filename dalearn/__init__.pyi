@@ -106,6 +106,7 @@ from .models import Pendulum as Pendulum
 from .models import ShallowWater as ShallowWater
 from .models import Subcycled as Subcycled
 from .models import Surrogate as Surrogate
+from .models import Untrained as Untrained
 from .models import Wildfire as Wildfire
 from .models import Windowed as Windowed
 from .models import integrate as integrate

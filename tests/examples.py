@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pod_networks
 
 import dalearn as da
 from dalearn.array import array_namespace
@@ -250,6 +251,10 @@ def _coders():
     each = da.POD.fit(snapshots(4, seed=3), 4)  # directions of states of four numbers
     yield CoderExample(da.Windowed(each, 3), "POD-windows", 1e-12)
     yield CoderExample(Curved(fitted), "curved", 0.09)
+    for name, net in pod_networks.made(fitted).items():
+        yield CoderExample(da.neural.FieldCoder(net), name, 0.09)
+    scaled = pod_networks.made(da.POD.fit(snapshots() / units, 5))["Autoencoder"]
+    yield CoderExample(da.neural.FieldCoder(scaled, units), "Autoencoder-units", 0.15)
 
 
 CODERS = tuple(_coders())

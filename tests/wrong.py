@@ -214,11 +214,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "neural.CodePrior": {"grid": (2, 2), "codes": 4},
     "neural.Codebook": {"codes": 4, "width": 3},
     "neural.Coefficients": {"target": torch.zeros(3, 4, 8)},
+    "neural.FieldCoder": {"net": da.neural.Autoencoder.dense(3, 2).double()},
+    "neural.GraphAutoencoder": {"points": BOX},
     "neural.Harmonics": {"modes": (2, 2)},
     "neural.InBasis": {"basis": PLANE},
     "neural.LDNet": {"reconstruction": da.neural.AtPoints(3, 2, 2, (4,))},
     "neural.Modes": {"harmonics": PLANE, "count": 2},
     "neural.NoisySensors": {"unit": torch.ones(3)},
+    "neural.OnClouds": {"points": BOX[None]},
     "neural.Refitted": {"net": LATENT, "ridge": 1.0, "errors": {}, "sums": Normal(4, 3)},
     "neural.RunsNet": {
         "runs": da.models.InterpolatedRuns(Z[:8, :1], np.tile(Z[:8, None, :2], (1, 4, 16))),
@@ -285,7 +288,7 @@ PACKAGES = (
 PASSED = {
     "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found",
     "Growing", "Law", "Masked", "Method", "NotConverged", "OutOfRange", "PoorFit", "Record",
-    "Sensitive", "Split", "Tuning", "Unstable", "Updated",
+    "Sensitive", "Split", "Tuning", "Unstable", "Untrained", "Updated",
     "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity",
     "positive", "share", "use_style",
 }  # fmt: skip

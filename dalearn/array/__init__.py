@@ -19,6 +19,7 @@ from .library import (
     is_tensor,
     library,
     no_grad,
+    through,
     to_numpy,
 )
 from .linalg import (
@@ -99,6 +100,7 @@ __all__ = [
     "shown",
     "solve",
     "streams",
+    "through",
     "to_numpy",
     "torch_seed",
     "triangle",

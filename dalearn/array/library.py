@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -224,6 +225,26 @@ def convert_tree(obj: Any, like: Array) -> Any:
         changed = {k: v for k, v in made.items() if v is not fields[k]}
         return dataclasses.replace(obj, **changed) if changed else obj
     return obj
+
+
+def through(net: Any, f: Callable[[Array], Array], x: Array) -> Array:
+    """`f(x)` in the library, precision and device of a network, brought back to those of x.
+
+    Args:
+        net: a `torch.nn.Module`.
+        f: a function of tensors that uses it.
+        x: an array of any library; derivatives pass where it is a tensor.
+
+    Returns:
+        The result, like x.
+    """
+    import torch
+
+    inside = next(net.parameters())
+    if is_tensor(x):
+        return convert(f(convert(x, inside)), x)
+    with torch.no_grad():
+        return convert(f(convert(x, inside)), x)
 
 
 def is_module(f: Any) -> bool:

@@ -3,7 +3,7 @@
 from .advection import Advection
 from .burgers import Burgers
 from .burgers2d import Burgers2D
-from .coders import Coder, Extended, reconstruction_error
+from .coders import Coder, Extended, Untrained, reconstruction_error
 from .dmd import DMD, Growing
 from .interpolated import InterpolatedRuns
 from .kolmogorov import Kolmogorov
@@ -41,6 +41,7 @@ __all__ = [
     "ShallowWater",
     "Subcycled",
     "Surrogate",
+    "Untrained",
     "Wildfire",
     "Windowed",
     "reconstruction_error",

@@ -12,7 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..array import Array, array_namespace, as_floats, check_count, shown, to_numpy, typed
+from ..array import (
+    Array,
+    array_namespace,
+    as_floats,
+    check_count,
+    shown,
+    to_numpy,
+    typed,
+    warn,
+)
+
+
+class Untrained(UserWarning):
+    """A coder that errs no less than the mean of the states would: it knows nothing of them."""
 
 
 class Coder(Protocol):
@@ -51,7 +64,7 @@ def reconstruction_error(coder: Any, test: Array) -> float:
 
     sqrt(mean |x - decode(encode(x))|^2) over all states and components, in the state's units; of
     several units the largest numbers decide it. No analysis in the coder's space is better than
-    this on average.
+    this on average. It warns of Untrained where the mean of the states errs no more.
 
     Args:
         coder: a Coder.
@@ -67,7 +80,21 @@ def reconstruction_error(coder: Any, test: Array) -> float:
     check_coder(coder)
     x = check_states(test, coder.n, "the test states")
     xp = array_namespace(x)
-    gap = x - coder.decode(coder.encode(x))
+    error = _root_mean_square(x - coder.decode(coder.encode(x)))
+    rows = xp.reshape(x, (-1, coder.n))
+    varies = _root_mean_square(rows - xp.mean(rows, axis=0))
+    if varies <= error and len(rows) > 1 and error > 0:
+        warn(
+            f"the floor {error:.3g} of {type(coder).__name__} is not below {varies:.3g}, the "
+            "deviation of the test states from their mean; wanted a coder that was trained on "
+            "such states, in the same units",
+            Untrained,
+        )
+    return error
+
+
+def _root_mean_square(gap: Array) -> float:
+    xp = array_namespace(gap)
     size = float(xp.max(xp.abs(gap)))
     if not size > 0:  # exact, or NaN
         return size
@@ -120,22 +147,23 @@ def check_states(states: Any, n: int | None, name: str) -> Array:
     return x
 
 
-def check_scale(scale: Array, n: int) -> None:
+def check_scale(scale: Array, n: int, name: str = "scale") -> None:
     """Raise ValueError unless a scale is `(n,)`, finite and positive.
 
     Args:
         scale: the unit of each component, floats.
         n: how many components there are.
+        name: what it is, for messages.
 
     Raises:
         ValueError: for another shape, and a unit that is not positive.
     """
     xp = array_namespace(scale)
     if tuple(scale.shape) != (n,):
-        raise ValueError(f"scale has shape {tuple(scale.shape)}, wanted ({n},): one a component")
+        raise ValueError(f"{name} has shape {tuple(scale.shape)}, wanted ({n},): one a component")
     if not bool(xp.all(xp.isfinite(scale) & (scale > 0))):
         raise ValueError(
-            f"scale must be finite and positive, met the least {float(xp.min(scale)):g}; give "
+            f"{name} must be finite and positive, met the least {float(xp.min(scale)):g}; give "
             "components that never vary the unit 1"
         )
 

@@ -5,6 +5,8 @@
     vqvae        fields to a grid of letters of a `codebook`, and back; `code_prior`: which words
                  of them occur, by a transformer
     unet         convolutions on several grids
+    graph        messages among scattered points, whose neighbours `clouds` finds
+    coders       all of these as a Coder of flat states, in NumPy too
     features     perceptrons of sines; `basis`: cosines and modes as functions of space; `chosen`:
                  the cosines that matter, and flows without divergence
     encoder      histories of observations to codes, by an LSTM
@@ -24,11 +26,14 @@ shipped with the package, by `python -m dalearn.cases.lorenz63` and the like.
 from .autoencoder import Autoencoder
 from .basis import Harmonics, Modes
 from .chosen import Chosen, Solenoidal
+from .clouds import OnClouds
 from .code_prior import CodePrior
 from .codebook import Codebook
+from .coders import FieldCoder
 from .data import Normalisation, Split, pairs, split, windows
 from .encoder import HistoryEncoder, NoisySensors
 from .features import SineMLP
+from .graph import GraphAutoencoder
 from .last_layer import Refitted, refit, sensitivity, widened
 from .ldnet import LDNet, relative_error
 from .losses import mean_square
@@ -57,6 +62,8 @@ __all__ = [
     "Coefficients",
     "Committed",
     "Coupled",
+    "FieldCoder",
+    "GraphAutoencoder",
     "Harmonics",
     "HistoryEncoder",
     "InBasis",
@@ -65,6 +72,7 @@ __all__ = [
     "NoisySensors",
     "Normalisation",
     "Normalised",
+    "OnClouds",
     "Record",
     "Refitted",
     "RunsNet",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -145,6 +146,42 @@ class Autoencoder(nn.Module):
         ]
         at = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).reshape(-1, 2)
         return at.repeat(c, 1)
+
+    @typed
+    def on_shape(self, shape: Sequence[int]) -> Autoencoder:
+        """This network `on_grid` for fields of another size; it shares the weights.
+
+        Away from the rims a code number is the same as on the smaller field. What lies further
+        apart than training has seen, codes of their own stand for.
+
+        Args:
+            shape: (c, h, w), of as many channels.
+
+        Returns:
+            Autoencoder: with as many codes a point, at its own `places`.
+
+        Raises:
+            ValueError: for other channels, sides that the layers cannot halve, and for an
+                autoencoder whose codes do not stand on a grid.
+        """
+        if self.grid is None:
+            raise ValueError(
+                "this Autoencoder has weights for one size of field alone; wanted one made by "
+                "Autoencoder.on_grid"
+            )
+        times = self.shape[1] // self.grid[1]
+        check_sizes("Autoencoder", shape=tuple(shape))
+        if len(shape) != 3 or shape[0] != self.shape[0] or shape[1] % times or shape[2] % times:
+            raise ValueError(
+                f"wanted a shape ({self.shape[0]}, h, w) with h and w divisible by {times}, met "
+                f"{tuple(shape)}"
+            )
+        small = (self.grid[0], shape[1] // times, shape[2] // times)
+        layers: Any = self.decoder
+        back = nn.Sequential(nn.Unflatten(1, small), *layers[1:])
+        other = Autoencoder(self.encoder, back, shape, math.prod(small))
+        other.mean, other.std, other.grid = self.mean, self.std, small
+        return other.train(self.training)
 
     def scaled(self, train: Tensor) -> Autoencoder:
         """This autoencoder, with the mean and standard deviation of the training data."""

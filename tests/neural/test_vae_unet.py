@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import dalearn as da
-from dalearn.models.coders import check_coder
+from dalearn.models.coders import Untrained, check_coder
 from dalearn.neural import (
     VAE,
     Coupled,
@@ -58,7 +58,8 @@ def test_a_vae_is_a_coder_of_states_and_of_observations(kind, tmp_path):
     assert torch.allclose(net.decode(z[1, 2]), net.decode(z)[1, 2], rtol=0, atol=1e-12)
     assert net.encode_observation(y[:12].reshape(3, 4, 6)).shape == (3, 4, 3)
     gap = (net(x) - x).square().mean().sqrt()
-    assert net.floor(x) == pytest.approx(float(gap.detach()), rel=1e-12)
+    with pytest.warns(Untrained):  # as it is
+        assert net.floor(x) == pytest.approx(float(gap.detach()), rel=1e-12)
     J = torch.func.jacrev(net.decode)(z[0, 0])
     assert torch.allclose(
         J[:, 1], torch.func.jvp(net.decode, (z[0, 0],), (torch.eye(3).double()[1],))[1]

@@ -14,20 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ...array import Array, array_namespace, as_floats, convert, is_tensor, shown, to_numpy
+from ...array import Array, array_namespace, as_floats, convert, shown, through, to_numpy
 from ...problem.like import ProblemLike, stepwise
 from ...problem.pointwise import pointwise
-
-
-def through(net: Any, f: Callable, x: Array) -> Array:
-    """`f(x)` in the library, precision and device of a network, brought back to those of x."""
-    import torch
-
-    inside = next(net.parameters())
-    if is_tensor(x):
-        return convert(f(convert(x, inside)), x)
-    with torch.no_grad():
-        return convert(f(convert(x, inside)), x)
 
 
 @dataclass(frozen=True, eq=False)
