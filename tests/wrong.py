@@ -228,6 +228,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "points": BOX,
     },
     "neural.Solenoidal": {"modes": (3, 5)},
+    "neural.Spreading": {"maps": 2},
     "neural.Subsampled": {"fields": RUNS, "points": BOX},
     "neural.VAE": {
         "encoder": net(3, 4),

@@ -1,5 +1,7 @@
 # The names of this room; `__init__.py` loads each when it is first used.
 
+from . import fire_maps as fire_maps
+from . import generated_fires as generated_fires
 from . import ld_ensf as ld_ensf
 from . import ldnet_adr as ldnet_adr
 from . import lorenz63 as lorenz63

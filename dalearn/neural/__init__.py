@@ -7,6 +7,7 @@
     unet         convolutions on several grids
     graph        messages among scattered points, whose neighbours `clouds` finds
     coders       all of these as a Coder of flat states, in NumPy too
+    spreading    what spreads and stays, the next frame from the last ones and maps of the place
     features     perceptrons of sines; `basis`: cosines and modes as functions of space; `chosen`:
                  the cosines that matter, and flows without divergence
     encoder      histories of observations to codes, by an LSTM
@@ -40,6 +41,7 @@ from .losses import mean_square
 from .nets import CNN, LSTM, MLP, Normalised, parameters, seeded
 from .reconstruction import AtPoints, InBasis
 from .runs import RunsNet
+from .spreading import Spreading
 from .subsampled import Coefficients, Subsampled
 from .train import Record, fit
 from .unet import UNet
@@ -79,6 +81,7 @@ __all__ = [
     "SineMLP",
     "Solenoidal",
     "Split",
+    "Spreading",
     "Subsampled",
     "UNet",
     "fit",

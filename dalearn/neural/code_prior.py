@@ -82,8 +82,13 @@ class CodePrior(nn.Module):
         check_codes(codes, self.codes, self.grid)
         lead = codes.shape[:-2]
         flat = codes.reshape(-1, self.length)
-        found = self._logits(flat[:, :-1], self._told(maps, len(flat)))
-        return found.reshape(*lead, self.length, self.codes)
+        start = torch.full_like(flat[:, :1], self.codes)
+        x = self.letters(torch.cat((start, flat[:, :-1]), dim=1)) + self.places
+        if (told := self._told(maps, len(flat))) is not None:
+            x = x + told
+        for block in self.blocks:
+            x = block(x)
+        return self.out(x).reshape(*lead, self.length, self.codes)
 
     def nats(self, codes: Tensor, maps: Tensor | None = None) -> Tensor:
         """The mean of -log p(letter | those before it): what `fit` minimises."""
@@ -117,25 +122,17 @@ class CodePrior(nn.Module):
         check_between("temperature", temperature, 0, math.inf, open_low=True)
         told = self._told(maps, count)
         u = uniform(rng, self.places.new_zeros(count, self.length))
-        found = torch.zeros(count, 0, dtype=torch.long, device=self.places.device)
+        letter = torch.full((count,), self.codes, device=self.places.device)
+        found, known = [], [_Known() for _ in self.blocks]
         for i in range(self.length):
-            chance = (self._logits(found, told)[:, -1] / temperature).softmax(-1).cumsum(-1)
+            x = (self.letters(letter) + self.places[i])[:, None]
+            x = x if told is None else x + told[:, i : i + 1]
+            for block, past in zip(self.blocks, known, strict=True):
+                x = block(x, past)
+            chance = (self.out(x[:, 0]) / temperature).softmax(-1).cumsum(-1)
             letter = (chance < u[:, i : i + 1]).sum(-1).clamp(max=self.codes - 1)
-            found = torch.cat((found, letter[:, None]), dim=1)
-        return found.reshape(count, *self.grid)
-
-    def _logits(self, before: Tensor, told: Tensor | None) -> Tensor:
-        """Of the letters after each of `before (b, i)` and of the first: `(b, i + 1, K)`."""
-        start = torch.full_like(before[:, :1], self.codes)
-        if not before.shape[1]:
-            start = before.new_full((len(before), 1), self.codes)
-        size = before.shape[1] + 1
-        x = self.letters(torch.cat((start, before), dim=1)) + self.places[:size]
-        if told is not None:
-            x = x + told[:, :size]
-        for block in self.blocks:
-            x = block(x)
-        return self.out(x)
+            found.append(letter)
+        return torch.stack(found, dim=1).reshape(count, *self.grid)
 
     def _told(self, maps: Tensor | None, count: int) -> Tensor | None:
         """What the maps say at each place, `(b, L, width)`."""
@@ -147,6 +144,18 @@ class CodePrior(nn.Module):
         check_input("maps of CodePrior", maps, (self.maps, *(self.times * s for s in self.grid)))
         seen = self.read(maps.to(self.places).reshape(-1, *maps.shape[-3:]))
         return seen.flatten(-2).mT.expand(count, -1, -1)
+
+
+class _Known:
+    """Keys and values of the places before."""
+
+    def __init__(self):
+        self.parts: list[Tensor] = []
+
+    def and_now(self, *new: Tensor) -> list[Tensor]:
+        old = self.parts or [v[:, :, :0] for v in new]
+        self.parts = [torch.cat(p, dim=2) for p in zip(old, new, strict=True)]
+        return self.parts
 
 
 class _Block(nn.Module):
@@ -161,10 +170,14 @@ class _Block(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, known: _Known | None = None) -> Tensor:
+        """All places at once, or the next one, after the `known` ones."""
         parts = self.ask(self.before(x)).unflatten(-1, (3, self.heads, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4)
-        seen = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if known is not None:
+            k, v = known.and_now(k, v)
+        attend = nn.functional.scaled_dot_product_attention
+        seen = attend(q, k, v, is_causal=known is None)
         x = x + self.answer(seen.transpose(1, 2).flatten(-2))
         return x + self.think(self.between(x))
 
@@ -174,8 +187,8 @@ def _reader(maps: int, width: int, times: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     a = maps
     for i in range(int(math.log2(times))):
-        b = min(16 * 2**i, width)
+        b = min(8 * 2**i, width)
         layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.SiLU()]
         a = b
-    layers += [nn.Conv2d(a, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)]
+    layers += [nn.Conv2d(a, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 1)]
     return nn.Sequential(*layers)

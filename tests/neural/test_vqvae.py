@@ -246,6 +246,9 @@ def test_a_letter_does_not_know_what_comes_after_it():
     assert not torch.allclose(a[7:], b[7:], atol=1e-3)
     log = prior.logits(words).log_softmax(-1).gather(-1, words.reshape(1, 12, 1)).sum()
     assert prior(words).item() == pytest.approx(log.item(), rel=1e-5)
+    # letter by letter it is the same law: at a low temperature the likeliest letter comes
+    drawn = prior.sample(3, generator(Purpose.TEST, 0), temperature=1e-6)
+    assert torch.equal(prior.logits(drawn).argmax(-1), drawn.flatten(1))
     every = torch.cartesian_prod(*[torch.arange(2)] * 4).reshape(-1, 2, 2)
     small = seeded(0, CodePrior, (2, 2), 2, 8, 1, 2)
     assert small(every).exp().sum().item() == pytest.approx(1, abs=1e-5)  # a law
