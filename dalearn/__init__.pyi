@@ -56,6 +56,7 @@ from .methods import GLA as GLA
 from .methods import KF as KF
 from .methods import LBFGS as LBFGS
 from .methods import LETKF as LETKF
+from .methods import MEDLA as MEDLA
 from .methods import OI as OI
 from .methods import RTS as RTS
 from .methods import UKF as UKF

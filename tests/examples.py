@@ -259,6 +259,27 @@ def _coders():
 
 CODERS = tuple(_coders())
 
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """States through a coder, and data, numbers of the state, through it too."""
+
+    coder: Any
+    n = property(lambda self: self.coder.n)
+    r = property(lambda self: self.coder.r)
+
+    def encode(self, x):
+        return self.coder.encode(x)
+
+    def decode(self, z):
+        return self.coder.decode(z)
+
+    def encode_observation(self, y):
+        xp, lacks = array_namespace(y), (*y.shape[:-1], self.n - y.shape[-1])
+        rest = xp.zeros(lacks, dtype=y.dtype, device=y.device)
+        return self.coder.encode(xp.concat((y, rest), axis=-1))
+
+
 TURNED = da.POD(np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0], np.ones(3))
 EVERYWHERE = da.Localization.line(3, np.inf, da.boxcar)  # every observation counts fully
 
@@ -366,6 +387,11 @@ METHODS = (
         da.GLA(da.Var3D(), TURNED),
         needs=TRUTH,
         tracks=da.GLA(da.Var3D(factor=0.1), TURNED),
+        fixed=True,
+    ),
+    MethodExample(
+        da.MEDLA(da.ETKF(10, inflation=1.02), Both(TURNED), R=2 * np.ones(3)),
+        matched=False,  # an encoder takes the data of a time whole
         fixed=True,
     ),
 )

@@ -28,7 +28,8 @@ import dalearn as da
 GIVEN: dict[str, Any] = {
     "Burgers2D.dt": 1e-4, "DMD.offset": np.ones(3), "DMD.fit.rank": 4, "DMD.fit.ridge": 0.1,
     "EnVar4D.localization": da.Dense(wrong.I3), "GLA.model": wrong.half,
-    "Latent.model": wrong.half,
+    "Latent.model": wrong.half, "MEDLA.model": wrong.half,
+    "MEDLA.limits": (-9 * np.ones(3), 9 * np.ones(3)), "disturb": wrong.half,
     "POD.values": np.array([3.0, 2.0, 1.0]), "Problem.times": np.array([0.01, 0.02, 0.03, 0.04]),
     "Problem.truth": wrong.TWIN.truth, "Q": 0.1 * np.ones(3), "ShallowWater.dt": 1.0,
     "batches": 2, "chunk": 1, "clip": 1.0, "component": 0, "count": 2,
@@ -42,7 +43,9 @@ GIVEN: dict[str, Any] = {
     "truth_model": da.Lorenz63(), "truth_prior": wrong.PRIOR, "weights": np.full(5, 0.2),
     "window": 1,
 }  # fmt: skip
-GIVEN |= {f"{c}.noise": np.ones(3) for c in ("GLA", "Latent", "Problem", "simulate", "twin")}
+GIVEN |= {
+    f"{c}.noise": np.ones(3) for c in ("GLA", "Latent", "MEDLA", "Problem", "simulate", "twin")
+}
 
 
 class Text(str):

@@ -120,6 +120,8 @@ BOX = tensor(np.stack(np.meshgrid(LINE, LINE), -1).reshape(16, 2))
 RUNS = torch.sin(2 * BOX.sum(-1))[None, None, :, None] * torch.ones(3, 4, 16, 2).double()
 PLANE = da.neural.Harmonics((2, 2), 2).double()
 LATENT = da.neural.LDNet(1, da.neural.InBasis(3, PLANE, (4,)), (4,)).double()
+PAIRED = da.neural.seeded(0, da.neural.TwoEncoders.dense, 3, 3, 3, (4,)).double()
+PAIRED.scaled(tensor(Z), tensor(Z))
 
 # a value for each parameter that has no default, by its name
 VALID: dict[str, Any] = {
@@ -149,7 +151,7 @@ VALID: dict[str, Any] = {
     "targets": torch.ones(4, 3, dtype=torch.float64), "times": 2, "train": Z, "truth": ones(3),
     "u": np.array(0.5), "v": ones(3), "value": 1, "values": I3, "variances": ones(3),
     "vegetation": LAND.vegetation, "w": ones(N) / N, "wet": ones((3, 3), bool), "x": ones(3),
-    "x0": ones(3), "xf": ones(3), "xs": ones(3), "y": ones(3),
+    "seen": (3,), "x0": ones(3), "xf": ones(3), "xs": ones(3), "y": ones(3),
 }  # fmt: skip
 JOINT = da.with_parameters(TWIN, "rho", da.Gaussian([28.0], [1.0]))
 SKILL = {"rmse": da.rmse(RESULT), "spread": da.spread(RESULT)}
@@ -179,6 +181,26 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "reading": {"epochs": 1},
         "progress": False,
     },
+    "MEDLA": {"method": da.ETKF(5), "net": PAIRED, "R": ones(3), "model": half},
+    "MEDLA.fit": {
+        "net": PAIRED,
+        "train": (tensor(Z), tensor(Z)),
+        "validation": (tensor(Z + 0.1), tensor(Z), tensor(Z)),
+        "epochs": 1,
+        "align": 1,
+        "progress": False,
+    },
+    "neural.TwoEncoders": {
+        "encoder": net(3, 2),
+        "decoder": net(2, 3),
+        "observer": net(4, 2),
+        "shape": (3,),
+        "seen": (4,),
+        "latent": 2,
+    },
+    "TwoEncoders.convolutional": {"shape": (1, 8, 8), "seen": (1, 4, 4)},
+    "TwoEncoders.dense": {"m": 3},
+    "TwoEncoders.separable": {"shape": (1, 8, 8), "seen": (1, 4, 4), "count": 3},
     "Ensemble": {"members": E},
     "Every": {"step": 1},
     "POD.fit_parts": {"parts": [Z[:15], Z[15:]]},
@@ -288,8 +310,8 @@ PACKAGES = (
 # what the package makes and hands out, protocols, and helpers of its own that pages do not call
 PASSED = {
     "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found",
-    "Growing", "Law", "Masked", "Method", "NotConverged", "OutOfRange", "PoorFit", "Record",
-    "Sensitive", "Split", "Tuning", "Unstable", "Untrained", "Updated",
+    "Growing", "Law", "Leak", "Masked", "Method", "NotConverged", "OutOfRange", "PoorFit",
+    "Record", "Sensitive", "Split", "Tuning", "Unstable", "Untrained", "Updated",
     "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity",
     "positive", "share", "use_style",
 }  # fmt: skip

@@ -18,7 +18,9 @@ from .latent.fitting import OutOfRange, Sensitive
 from .latent.gla import GLA, PoorFit
 from .latent.latent import Latent
 from .latent.ld_ensf import LDEnSF
+from .latent.medla import MEDLA
 from .latent.observed import Encoded
+from .latent.pairs import Leak
 from .particles.bootstrap import ParticleFilter
 from .particles.local import LocalParticleFilter, local_particle, transport
 from .particles.resampling import effective_size, reweight, systematic
@@ -43,6 +45,7 @@ __all__ = [
     "KF",
     "LBFGS",
     "LETKF",
+    "MEDLA",
     "OI",
     "RTS",
     "UKF",
@@ -67,6 +70,7 @@ __all__ = [
     "LDEnSF",
     "Latent",
     "Law",
+    "Leak",
     "LocalParticleFilter",
     "Method",
     "NotConverged",

@@ -4,6 +4,7 @@
     autoencoder  fields to a few numbers and back; `vae`: the coupled one, of observations too
     vqvae        fields to a grid of letters of a `codebook`, and back; `code_prior`: which words
                  of them occur, by a transformer
+    two_encoders states and data of another sensor in one latent space, without draws
     unet         convolutions on several grids
     graph        messages among scattered points, whose neighbours `clouds` finds
     coders       all of these as a Coder of flat states, in NumPy too
@@ -44,6 +45,7 @@ from .runs import RunsNet
 from .spreading import Spreading
 from .subsampled import Coefficients, Subsampled
 from .train import Record, fit
+from .two_encoders import Aligned, Alternating, TwoEncoders
 from .unet import UNet
 from .vae import VAE, Coupled
 from .vqvae import VQVAE, Committed
@@ -55,6 +57,8 @@ __all__ = [
     "MLP",
     "VAE",
     "VQVAE",
+    "Aligned",
+    "Alternating",
     "AtPoints",
     "Autoencoder",
     "Card",
@@ -83,6 +87,7 @@ __all__ = [
     "Split",
     "Spreading",
     "Subsampled",
+    "TwoEncoders",
     "UNet",
     "fit",
     "load_weights",

@@ -13,7 +13,7 @@ and the last layer adds up its sums a run at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,15 @@ from ...array import (
     Purpose,
     check_between,
     check_count,
+    convert,
     generator,
     is_module,
     is_tensor,
     shown,
+    to_numpy,
     warn,
 )
+from ..base import Cycle
 from ..score.ensf import EnSF
 
 DRAWN = ("count", "share", "noise", "mixed")  # settings of Subsampled
@@ -250,6 +253,28 @@ def flat(fields: Any) -> Any:
 def outside(y: np.ndarray, low: Any, high: Any) -> np.ndarray:
     """The share of data `(..., m)` outside of limits `(m,)`, `(...)`; gaps count as inside."""
     return ((y < low) | (y > high)).mean(-1)
+
+
+def share_outside(problem: Any, k: int, limits: tuple[Any, Any]) -> np.ndarray:
+    """The share of the data at observation k that lie outside of limits, `(...)`."""
+    observe, y = problem.at(k)
+    y, seen = to_numpy(y), observe.noise.seen
+    y = y if seen is None else np.where(to_numpy(seen), y, np.nan)
+    return np.asarray(outside(y, *limits))
+
+
+def watched(
+    cycles: Iterator[Cycle], problem: Any, limits: tuple[Any, Any] | None, *, told: bool = False
+) -> Iterator[Cycle]:
+    """Cycles with the share of their data outside of limits as `outside`; OutOfRange, once."""
+    for k, cycle in enumerate(cycles):
+        if limits is not None:
+            share = share_outside(problem, k, limits)
+            if share.any() and not told:
+                told = True
+                warn_outside(share, k)
+            cycle = cycle.with_info(outside=convert(share, problem.like))
+        yield cycle
 
 
 def warn_outside(share: np.ndarray, k: int) -> None:

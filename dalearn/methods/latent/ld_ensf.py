@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-
 from ...array import (
     Array,
     Purpose,
@@ -31,7 +29,6 @@ from ...array import (
     no_grad,
     shown,
     streams,
-    to_numpy,
     typed,
 )
 from ...covariances.base import Covariance
@@ -41,7 +38,7 @@ from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..score.ensf import EnSF
 from .dynamics import LatentCode, LatentSteps, between, counted, through
-from .fitting import for_codes, outside, trained, warn_outside
+from .fitting import for_codes, trained, watched
 from .inside import LatentProblem, decoded_cycles
 from .observed import Encoded
 
@@ -236,23 +233,8 @@ class LDEnSF:
         """The cycles of the inner method, their beliefs decoded."""
         with no_grad(problem.like):
             inside = self.inside(problem)
-        told = self.data == "raw"
-        for k, cycle in enumerate(decoded_cycles(self.method, inside, rng)):
-            if self.limits is not None:
-                share = self._outside(problem, k)
-                if share.any() and not told:
-                    told = True
-                    warn_outside(share, k)
-                cycle = cycle.with_info(outside=convert(share, problem.like))
-            yield cycle
-
-    def _outside(self, problem: ProblemLike, k: int) -> np.ndarray:
-        """The share of the data at observation k beyond what the encoder knows, `(...)`."""
-        observe, y = problem.at(k)
-        y, seen = to_numpy(y), observe.noise.seen
-        y = y if seen is None else np.where(to_numpy(seen), y, np.nan)
-        low, high = self.limits or (-np.inf, np.inf)
-        return np.asarray(outside(y, low, high))
+        cycles = decoded_cycles(self.method, inside, rng)
+        yield from watched(cycles, problem, self.limits, told=self.data == "raw")
 
     def codes(self, problem: ProblemLike, *, seed: Any = 0) -> Array:
         """The codes of the analyses, before they are decoded: what costs next to nothing.
