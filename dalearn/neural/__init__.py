@@ -4,7 +4,8 @@
     autoencoder  fields to a few numbers and back; `vae`: the coupled one, of observations too
     vqvae        fields to a grid of letters of a `codebook`, and back; `code_prior`: which words
                  of them occur, by a transformer
-    two_encoders states and data of another sensor in one latent space, without draws
+    two_encoders states and data of another sensor in one latent space, trained by turns
+                 (`alternating`); `products` of functions of a coordinate hold smooth fields
     unet         convolutions on several grids
     graph        messages among scattered points, whose neighbours `clouds` finds
     coders       all of these as a Coder of flat states, in NumPy too
@@ -25,6 +26,7 @@ function. The wing knows no method. `lorenz63` and `shallow_water` train the net
 shipped with the package, by `python -m dalearn.cases.lorenz63` and the like.
 """
 
+from .alternating import Aligned, Alternating
 from .autoencoder import Autoencoder
 from .basis import Harmonics, Modes
 from .chosen import Chosen, Solenoidal
@@ -45,7 +47,7 @@ from .runs import RunsNet
 from .spreading import Spreading
 from .subsampled import Coefficients, Subsampled
 from .train import Record, fit
-from .two_encoders import Aligned, Alternating, TwoEncoders
+from .two_encoders import TwoEncoders
 from .unet import UNet
 from .vae import VAE, Coupled
 from .vqvae import VQVAE, Committed

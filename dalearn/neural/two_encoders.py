@@ -13,20 +13,17 @@ in dynamical systems, 2024.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..array import check_count, typed
+from ..array import typed
 from ..models.coders import reconstruction_error
 from .autoencoder import Autoencoder
 from .nets import MLP, Activation, check_input, check_sizes
 from .products import Products
-
-Disturb = Callable[[Tensor], Tensor]
 
 
 @typed
@@ -39,8 +36,8 @@ class TwoEncoders(nn.Module):
 
     Args:
         encoder: of states, `(b, *shape) -> (b, latent)`.
-        decoder: `(b, latent) -> (b, *shape)`.
         observer: the encoder of data, `(b, *seen) -> (b, latent)`.
+        decoder: `(b, latent) -> (b, *shape)`.
         shape: of a state as the networks see it; `encode` takes it flat, n numbers.
         seen: the shape of the data of one time; `encode_observation` takes them flat, m numbers.
         latent: numbers in a code.
@@ -55,8 +52,8 @@ class TwoEncoders(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        decoder: nn.Module,
         observer: nn.Module,
+        decoder: nn.Module,
         shape: Sequence[int],
         seen: Sequence[int],
         latent: int,
@@ -76,7 +73,7 @@ class TwoEncoders(nn.Module):
         check_sizes("TwoEncoders", n=n, m=m, latent=latent, hidden=tuple(hidden))
         there, seen = (MLP(k, latent, hidden, activation=nn.SiLU) for k in (n, m))
         back = MLP(latent, n, tuple(reversed(hidden)), activation=nn.SiLU)
-        return cls(there, back, seen, (n,), (m,), latent)
+        return cls(there, seen, back, (n,), (m,), latent)
 
     @classmethod
     @typed
@@ -108,7 +105,7 @@ class TwoEncoders(nn.Module):
         """
         one = Autoencoder.convolutional(shape, latent, channels, activation=activation)
         two = Autoencoder.convolutional(seen, latent, observer, activation=activation)
-        return cls(one.encoder, one.decoder, two.encoder, shape, seen, latent)
+        return cls(one.encoder, two.encoder, one.decoder, shape, seen, latent)
 
     @classmethod
     @typed
@@ -146,7 +143,7 @@ class TwoEncoders(nn.Module):
         there = nn.Sequential(one, MLP(one.outputs, latent, hidden, **told))
         observer = nn.Sequential(two, MLP(two.outputs, latent, hidden, **told))
         decoder = nn.Sequential(MLP(latent, one.outputs, widths, **told), back)
-        return cls(there, decoder, observer, shape, seen, latent)
+        return cls(there, observer, decoder, shape, seen, latent)
 
     @property
     def trained(self) -> bool:
@@ -196,7 +193,7 @@ class TwoEncoders(nn.Module):
             return self, list(states)
         (first, there), (back, _) = parts
         size = (parts[0][0].outputs,)
-        part = TwoEncoders(there, back, self.observer, size, self.seen, self.r)
+        part = TwoEncoders(there, self.observer, back, size, self.seen, self.r)
         unit = torch.stack((torch.zeros_like(self.units[0]), torch.ones_like(self.units[0])))
         part.units = torch.cat((unit, self.units[2:]))
         scaled = ((x - self.units[0]) / self.units[1] for x in states)
@@ -232,58 +229,3 @@ class TwoEncoders(nn.Module):
     def floor(self, test: Tensor) -> float:
         """The error on held-out states `(..., n)`: see `reconstruction_error`."""
         return reconstruction_error(self, test)
-
-
-@typed
-@dataclass(frozen=True, eq=False)
-class Alternating:
-    """The loss of the two branches in turn, `loss(net, x, y)` of states and data of equal times.
-
-        mean |D(E(x)) - x|^2  and  mean |D(E'(y)) - x|^2,  in units of the states' variance.
-
-    In evaluation mode it is the mean of the two, and nothing is drawn.
-
-    Args:
-        every: steps with one branch before it is the other's turn.
-        disturb: adds errors to the data `(b, m)` of a step, by torch's random numbers; or None.
-
-    Raises:
-        ValueError: for an `every` below 1.
-    """
-
-    every: int = 1
-    disturb: Disturb | None = None
-
-    def __post_init__(self):
-        check_count("every", self.every)
-
-    def __call__(self, net: TwoEncoders, x: Tensor, y: Tensor) -> Tensor:
-        if not net.training:
-            both = net.encode(x), net.encode_observation(y)
-            return sum(self._miss(net, z, x) for z in both) / 2  # type: ignore[return-value]
-        first = int(net.turn) // self.every % 2 == 0
-        net.turn += 1
-        if first:
-            return self._miss(net, net.encode(x), x)
-        y = y if self.disturb is None else self.disturb(y)
-        return self._miss(net, net.encode_observation(y), x)
-
-    def _miss(self, net: TwoEncoders, z: Tensor, x: Tensor) -> Tensor:
-        return (((net.decode(z) - x) / net.units[1]) ** 2).mean()
-
-
-@typed
-@dataclass(frozen=True, eq=False)
-class Aligned:
-    """The loss of the encoder of data, `loss(net, y, z)` with codes z of states: |E'(y) - z|^2.
-
-    Args:
-        disturb: adds errors to the data `(b, m)` of a step, by torch's random numbers; or None.
-    """
-
-    disturb: Disturb | None = None
-
-    def __call__(self, net: TwoEncoders, y: Tensor, z: Tensor) -> Tensor:
-        if net.training and self.disturb is not None:
-            y = self.disturb(y)
-        return ((net.encode_observation(y) - z) ** 2).mean()

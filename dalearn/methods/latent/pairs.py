@@ -33,8 +33,8 @@ def fitted(
     progress: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Train two encoders in place; the range of the training data. See `MEDLA.fit`."""
+    from ...neural.alternating import Alternating
     from ...neural.train import adam, cosine, fit
-    from ...neural.two_encoders import Alternating
 
     if not is_module(net) or not hasattr(net, "encode_observation"):
         raise TypeError(f"net must be a TwoEncoders, met {shown(net)}")
@@ -92,8 +92,8 @@ def aligned(
         rate: of Adam at the start.
         **settings: of `neural.fit`.
     """
+    from ...neural.alternating import Aligned
     from ...neural.train import adam, cosine, fit
-    from ...neural.two_encoders import Aligned
 
     still = [p for part in (net.encoder, net.decoder) for p in part.parameters()]
     (x, y), (x_valid, y_valid) = train, validation
