@@ -25,10 +25,24 @@ import numpy as np
 from ..array import Purpose, check_between, check_count, generator
 from ..models import Landscape, Wildfire
 from ..run.simulate import simulate
+from .wildfire_flags import FLIPS, clouds, distance, seen, variance
+
+__all__ = [
+    "FLIPS",
+    "Fires",
+    "burn",
+    "cells_of",
+    "check_unseen",
+    "clouds",
+    "distance",
+    "fires",
+    "landscape",
+    "seen",
+    "variance",
+]
 
 SIDE, STEPS, FRAMES = 64, 4, 25  # cells a side, automaton steps a frame, frames of a fire
 FASTEST = 7.0  # m/s
-FLIPS, COVER = 0.05, 0.5  # share of wrong flags, share of the ground under clouds
 DAYS = (8, 13, 18)  # frames with data
 SQUARE = 4  # cells a side of the squares that are dealt
 CAUGHT = 0.05  # burnt share of the fuel after a third of the frames: smaller fires are left out
@@ -186,66 +200,3 @@ def check_unseen(train: Fires, *others: Fires) -> None:
                 f"{len(leaks)} of {len(other)} fires begin where training fires did (the first is "
                 f"number {leaks[0]}); wanted fires of another part of the ground"
             )
-
-
-def seen(burnt: np.ndarray, seed: int = 0, *, flips: float = FLIPS, cover: float = 0.0) -> Any:
-    """Flags as a satellite gives them: some wrong, none under clouds, without bias.
-
-        y = (flag - f) / (1 - 2 f),   E y = burnt,   Var y = f (1 - f) / (1 - 2 f)^2
-
-    Args:
-        burnt: 0 or 1, `(..., h w)` on square ground.
-        seed: of flips and clouds.
-        flips: f, the probability that a flag is wrong, below 1/2.
-        cover: the share of the ground under clouds, smooth shapes some 15 cells across.
-
-    Returns:
-        y `(..., h w)`, NaN under clouds.
-    """
-    check_between("flips", flips, 0, 0.499, open_low=False)
-    check_between("cover", cover, 0, 1, open_low=False)
-    rng = generator(Purpose.CASE, seed, 200)
-    wrong = rng.random(burnt.shape) < flips
-    y = (np.where(wrong, 1 - burnt, burnt) - flips) / (1 - 2 * flips)
-    if cover:
-        y = np.where(clouds(burnt.shape, cover, rng), np.nan, y)
-    return y.astype(burnt.dtype)
-
-
-def variance(flips: float = FLIPS) -> float:
-    """The variance of a flag's error, Var y of `seen`."""
-    return flips * (1 - flips) / (1 - 2 * flips) ** 2
-
-
-def clouds(shape: tuple[int, ...], cover: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth shapes that hide a share of square ground, True where hidden, `shape`."""
-    side = round(shape[-1] ** 0.5)
-    if side * side != shape[-1]:
-        raise ValueError(f"clouds lie over square ground (..., h h), met shape {shape}")
-    k = np.hypot(np.fft.fftfreq(2 * side)[:, None], np.fft.rfftfreq(2 * side))
-    smooth = np.exp(-0.5 * (2 * np.pi * k * 4) ** 2)
-    noise = rng.standard_normal((*shape[:-1], 2 * side, 2 * side))
-    field = np.fft.irfft2(np.fft.rfft2(noise) * smooth, (2 * side, 2 * side))
-    field = field[..., :side, :side].reshape(shape)
-    return field <= np.quantile(field, cover, axis=-1, keepdims=True)
-
-
-def distance(burnt: np.ndarray, scale: float = 5.0) -> np.ndarray:
-    """The signed distance to the edge of the fire as tanh(d / scale), positive inside.
-
-    Args:
-        burnt: 0 or 1, `(..., h w)` on square ground.
-        scale: cells.
-
-    Returns:
-        Numbers in (-1, 1), float32; the edge, 0, lies between burnt cells and others.
-    """
-    from scipy import ndimage
-
-    side = round(burnt.shape[-1] ** 0.5)
-    flags = (burnt > 0.5).reshape(-1, side, side)
-    out, far = np.empty(flags.shape, np.float32), lambda f: ndimage.distance_transform_edt(f)
-    for row, f in zip(out, flags, strict=True):
-        inside, outside = (np.asarray(far(v)) if not v.all() else 2.0 * side for v in (f, ~f))
-        row[:] = np.tanh(np.where(f, inside - 0.5, 0.5 - outside) / scale)
-    return out.reshape(burnt.shape)

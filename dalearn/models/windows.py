@@ -126,8 +126,45 @@ class Windowed:
         """Windows of codes `(..., L r)` -> windows of states `(..., L n)`."""
         return self._each(self.coder.decode, z, self.coder.r, "a window of codes")
 
+    def observed(self, operator: Any, like: Array) -> Any:
+        """An operator of the newest state as one of codes, which decodes no more than that state.
+
+        Args:
+            operator: of windows of states.
+            like: an array of the problem.
+
+        Returns:
+            A function of windows of codes, or None for an operator that is not `Latest`.
+        """
+        same = isinstance(operator, Latest) and operator.history.length == self.length
+        return Newest(operator.operator, self.coder) if same else None
+
     def floor(self, test: Array) -> float:
         """The floor of one state's coder over the states of windows `(..., L n)`."""
         x = check_states(test, self.n, "the test states")
         xp = array_namespace(x)
         return self.coder.floor(xp.reshape(x, (*x.shape[:-1], self.length, self.coder.n)))
+
+
+@dataclass(frozen=True, eq=False)
+class Newest:
+    """An operator of one state as one of a window of its codes: H(decode(newest)).
+
+    Args:
+        operator: H, `(..., n) -> (..., m)`.
+        coder: the Coder of one state.
+    """
+
+    operator: Operator
+    coder: Any
+
+    @property
+    def linear(self) -> bool:
+        """Whether it is known to be linear: both parts, and the code 0 is the state 0."""
+        parts = self.operator, self.coder
+        known = all(getattr(part, "linear", False) is True for part in parts)
+        mean = getattr(self.coder, "mean", None)
+        return known and mean is not None and not bool((mean != 0).any())
+
+    def __call__(self, z: Array) -> Array:
+        return self.operator(self.coder.decode(z[..., -self.coder.r :]))

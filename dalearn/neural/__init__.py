@@ -18,7 +18,8 @@
     runs         interpolated runs in the place of a latent dynamics network
     data         trajectories -> training sets; splits by trajectory; normalisation
     train        one loop, `fit`: early stop, resume to the same bits; `checkpoint` is its file,
-                 `losses` what it minimises, `draws` the random numbers of a run
+                 `losses` what it minimises, `draws` the random numbers of a run, `rollout` an
+                 LSTM trained on its own forecasts
     weights      trained weights in files that hold numbers only, each with a card of its origin
 
 What comes out of it is a `torch.nn.Module`: the model or the operator of a Problem like any other

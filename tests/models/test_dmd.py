@@ -403,3 +403,18 @@ def test_states_that_never_vary():
     assert np.allclose(found.forecast(np.ones(6), 3), 1)
     assert not found.matrix.any()
     assert companion(found.matrix).shape == (6, 6)
+
+
+def test_what_is_seen_of_windows_needs_the_newest_state_alone():
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((40, 6))
+    pod = da.POD.fit(x, 2)
+    coder, dmd = da.Windowed(pod, 3), da.DMD(np.zeros((2, 6)))
+    z, see = rng.standard_normal((5, 6)), da.Every(2)
+    found = coder.observed(dmd.observe(see), z)
+    whole = da.DMD(np.zeros((6, 18))).observe(see)(coder.decode(z))
+    assert np.allclose(found(z), whole, rtol=0, atol=1e-13)
+    assert not found.linear  # a mean is added
+    assert da.Windowed(da.POD.fit(x, 2, mean=False), 3).observed(dmd.observe(see), z).linear
+    assert coder.observed(see, z) is None
+    assert da.Windowed(pod, 2).observed(dmd.observe(see), z) is None  # another length
