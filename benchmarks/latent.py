@@ -7,6 +7,8 @@
     gla_rivals iterative ensembles on the problems of gla_table
     gla_cost   CPU time of an analysis, alone and in a batch
     localised  LETKF among codes that stand on a grid
+    larger     the same weights in a larger basin
+    graph      coders of scattered sensors
 
 In the first four the state is the velocity u of the shallow-water runs that no network was
 trained on, in 16 numbers; what is seen are 256 sums of a few cells of a function of u, with errors
@@ -34,6 +36,7 @@ from dalearn.methods.latent.polynomials import count_samples, design
 from dalearn.methods.latent.surrogate import Fit
 
 from .common import Report, parser, per_call, run
+from .latent_graph import SECTIONS as GRAPH
 from .latent_localised import SECTIONS as LOCALISED
 
 R_DATA, CELLS, ROWS, NOISE = 16, 5, 256, 0.05
@@ -307,6 +310,7 @@ def once(degree: int) -> float:
 
 
 SECTIONS = {"gla": gla, "gla_table": table, "gla_rivals": rivals, "gla_cost": cost} | LOCALISED
+SECTIONS |= GRAPH
 
 
 def main() -> None:

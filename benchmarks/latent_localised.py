@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dalearn.cases.ld_ensf import SetUp, shallow_water, twin
+from dalearn.cases.ld_ensf import Released, SetUp, shallow_water, twin
 from dalearn.cases.ld_ensf_twin import localization
 from dalearn.methods import ETKF, LETKF, Latent
 from dalearn.methods.ensemble.localization import Localization
-from dalearn.methods.latent.dynamics import through
+from dalearn.models import ShallowWater
 from dalearn.models.coders import Extended
-from dalearn.neural import Autoencoder, Card, fit, load_weights, save_weights, seeded
+from dalearn.neural import (
+    Autoencoder,
+    Card,
+    FieldCoder,
+    fit,
+    load_weights,
+    save_weights,
+    seeded,
+)
 from dalearn.neural.train import adam, cosine
 
 from .common import Report
@@ -32,39 +40,6 @@ MEMBERS, RADII, INFLATIONS = (5, 10, 20, 40), (4.0, 6.0, 8.0, 16.0), (1.0, 1.05,
 EPOCHS, LATENT = 24, 8
 
 
-@dataclass(frozen=True, eq=False)
-class OnGrid:
-    """A Coder of states `(..., n)`: components in their own units through an Autoencoder.
-
-    Args:
-        net: the autoencoder of fields.
-        unit: of each component, `(c,)`.
-    """
-
-    net: Autoencoder
-    unit: torch.Tensor
-
-    @property
-    def n(self) -> int:
-        return int(np.prod(self.net.shape))
-
-    @property
-    def r(self) -> int:
-        return self.net.latent
-
-    def _encoded(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net.encode(x.reshape(*x.shape[:-1], *self.net.shape) / self.unit)
-
-    def _decoded(self, z: torch.Tensor) -> torch.Tensor:
-        return (self.net.decode(z) * self.unit).flatten(-3)
-
-    def encode(self, x: Any) -> Any:
-        return through(self.net, self._encoded, x)
-
-    def decode(self, z: Any) -> Any:
-        return through(self.net, self._decoded, z)
-
-
 def snapshots(setup: SetUp, states: np.ndarray, every: int) -> torch.Tensor:
     """States of runs in units of their components, `(rows, *shape)`."""
     unit = np.asarray(setup.rms, "float32")[:, None, None]
@@ -72,7 +47,7 @@ def snapshots(setup: SetUp, states: np.ndarray, every: int) -> torch.Tensor:
 
 
 @cache
-def coder(quick: bool) -> tuple[OnGrid, float, float]:
+def coder(quick: bool) -> tuple[FieldCoder, float, float]:
     """The coder, made once; its error on test runs, and the CPU seconds of its training."""
     from .ld_ensf import RUNS, made, small
 
@@ -95,7 +70,7 @@ def coder(quick: bool) -> tuple[OnGrid, float, float]:
     with torch.no_grad():
         back = torch.cat([net(x) for x in test.split(256)])
     wrong = float((back - test).norm() / test.norm())
-    return OnGrid(net, torch.tensor(setup.rms)[:, None, None]), wrong, spent
+    return FieldCoder(net, torch.tensor(setup.rms)), wrong, spent
 
 
 def localised(report: Report, quick: bool) -> None:
@@ -146,4 +121,69 @@ def localised(report: Report, quick: bool) -> None:
             report.row(name, N, ", ".join(f"{v:g}" for v in best), interval(e), *told)
 
 
-SECTIONS = {"localised": localised}
+def _sea(cells: int, u: np.ndarray) -> Released:
+    """The basin with so many cells of the same size a side."""
+    made = ShallowWater.ld_ensf(64, rotating=False)
+    return Released(replace(made, cells=(cells, cells)), np.asarray(u))
+
+
+def _raised(cells: int, u: np.ndarray) -> np.ndarray:
+    return _sea(cells, u).model.bump(u, 1e5)
+
+
+def sea(setup: SetUp, times: int) -> SetUp:
+    """A basin with so many times the sides, and a box of origins that grows with it."""
+    cells = 64 * times
+    high = tuple(times * h for h in setup.high)
+    made = {"model": partial(_sea, cells), "start": partial(_raised, cells), "high": high}
+    return replace(setup, name=f"{setup.name}-{times}", **made)
+
+
+def larger(report: Report, quick: bool) -> None:
+    """The weights of the small basin in one of four times the area."""
+    net, _, _ = coder(quick)
+    fresh, counts = (2, (5,)) if quick else (5, (10, 20))
+    report.section(
+        "The same weights in a larger basin",
+        f"{fresh} new truths in basins of one and two times the sides, with as many sensors a "
+        "cell (10 x 10 in the small one) and the same noise; radius and inflation as chosen in "
+        "the small basin. Floor: of the coder on these truths; relative errors, %, with 95 % "
+        "intervals.",
+        ("basin", "numbers", "codes", "floor, %", "filter", "N", "error, %", "worst", "CPU s"),
+    )
+    for times in (1, 2):
+        setup = sea(shallow_water(), times)
+        wide: Any = net.net.on_shape(setup.shape)
+        own = FieldCoder(wide, net.unit)
+        code, places = Extended(own, setup.p), wide.places.numpy()
+        near = Localization(places, 4.0).with_globals(setup.p)
+        for N in counts:
+            problem = started(
+                twin(setup, fresh, sensors=10 * times, noise=0.1, seed=FRESH, members=N)
+            )
+            truth: Any = problem.truth
+            x = truth[..., : own.n]
+            floors = np.array([setup.relative(*_fields(setup, own, x[b])) for b in range(fresh)])
+            both = {
+                "global ETKF among codes": Latent(ETKF(N, inflation=1.1), code),
+                "LETKF among codes": Latent(LETKF(N, localization=near, inflation=1.05), code),
+                "LETKF, no coder": LETKF(N, localization=localization(setup, 4.0), inflation=1.05),
+            }
+            for name, method in both.items():
+                begun = time.process_time()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    e, _ = errors(setup, problem, method)
+                last = round(100 * float(e.max()), 1), round(time.process_time() - begun, 1)
+                sizes = f"{setup.shape[-1]}^2", own.n, own.r
+                report.row(*sizes, interval(floors), name, N, interval(e), *last)
+
+
+def _fields(setup: SetUp, code: FieldCoder, x: Any) -> tuple[np.ndarray, np.ndarray]:
+    """States `(T, n)` encoded and decoded, and themselves, as fields."""
+    with torch.no_grad():
+        back = np.concatenate([code.decode(code.encode(part)) for part in np.array_split(x, 10)])
+    return back.reshape(-1, *setup.shape), np.asarray(x).reshape(-1, *setup.shape)
+
+
+SECTIONS = {"localised": localised, "larger": larger}

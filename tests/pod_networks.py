@@ -29,8 +29,8 @@ def graph(pod: Any, points: np.ndarray) -> GraphAutoencoder:
     made: Any = seeded(0, GraphAutoencoder, points, 1, pod.r, hidden=(), places=16, neighbours=3)
     net = made.double().at(points)  # a graph in double precision too
     place, draw = net.read(net.graph.places), net.draw(net.graph.places)
-    # z = W sum_i share_i x_i b(p_i): W (share b)^T = modes
-    there = torch.linalg.lstsq((net.graph.share[:, None] * place), torch.as_tensor(pod.modes).mT)
+    # z = W sum_i x_i f(p_i), where f = share b C^-1 fits: W f^T = modes
+    there = torch.linalg.lstsq(net._fitting(place, net.graph), torch.as_tensor(pod.modes).mT)
     width = net.code.in_features // 16 - 1
     weight = torch.zeros(pod.r, width + 1, 16).double()
     weight[:, -1] = there.solution.mT

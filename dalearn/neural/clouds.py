@@ -134,12 +134,21 @@ class OnClouds:
         object.__setattr__(self, "points", at)
 
     def __call__(self, net: Any, x: Tensor, run: Tensor) -> Tensor:
-        """The loss of states `(b, channels P)` of the runs with these numbers, `(b,)`."""
+        """The loss of states `(b, ..., channels P)` of the runs with these numbers, `(b,)`.
+
+        States of one run behind one another, `(b, T, channels P)`, cost less: functions of place
+        are computed once for all of them.
+        """
         unit = *net.centre.tolist(), float(net.size)
         if unit not in self._made:
             self._made[unit] = net.graph_of(self.points)
-        parts = (t[run.cpu()] for t in self._made[unit])
-        graph = Graph(*(t.to(x) if t.is_floating_point() else t.to(x.device) for t in parts))
+        graph = Graph(*(self._of_run(t, x, run) for t in self._made[unit]))
         seen = net.normal(x)
         gap = net.drawn(net.coded(seen, graph), graph) - seen
         return (gap**2).mean()
+
+    @staticmethod
+    def _of_run(part: Tensor, x: Tensor, run: Tensor) -> Tensor:
+        """One of the tensors of the graph for each row, with an axis for each other axis of x."""
+        part = part[run.cpu()].to(x if part.is_floating_point() else x.device)
+        return part[(slice(None), *[None] * (x.ndim - 2))]

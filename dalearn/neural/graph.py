@@ -1,12 +1,14 @@
 """The graph autoencoder: values at scattered points to a few numbers, and back.
 
     h_i <- s(A x_i + B b(p_i)),   h_i <- h_i + s(C h_i + sum_j w_ij g(p_j - p_i) * D h_j),
-    z = E(sum_i share_i (h_i, x_i) b(p_i)^T),   x(p) = G(z) b'(p).
+    z = E(sum_i share_i (h_i, x_i) b(p_i)^T C^-1),   C = sum_i share_i b(p_i) b(p_i)^T + ridge,
+    x(p) = G(z) b'(p).
 
 Messages go along the edges of a graph of near neighbours (`clouds`), in which g filters by where
-the neighbour stands. Sums over all points with functions of place b make the code: it does not
-depend on the order of the points, and little on where they are. The decoder is a function of
-place; it needs no neighbours. All functions are small networks.
+the neighbour stands. The code is made of the coefficients with which functions of place b fit
+values and messages, by least squares with a learned ridge: it does not depend on the order of the
+points, and little on where they are. The decoder is a function of place; it needs no neighbours.
+All functions are small networks.
 
 Sources: continuous filters on graphs: K. Schuett et al., SchNet, NeurIPS 2017; decoders as
 functions of place: L. Lu et al., Learning nonlinear operators via DeepONet, Nature Machine
@@ -16,6 +18,7 @@ Intelligence 3, 2021.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +30,8 @@ from ..models.coders import reconstruction_error
 from .clouds import Graph, check_points, graph_of
 from .features import SineMLP
 from .nets import MLP, Activation, check_input, check_sizes, made_by
+
+RIDGE = 0.01  # at the start, of the mean diagonal of C
 
 
 class Messages(nn.Module):
@@ -42,11 +47,11 @@ class Messages(nn.Module):
         passed = self.filter(graph.edges) * graph.weights[..., None]
         sent = self.sent(h)
         if graph.near.ndim == 2:
-            at = sent[:, graph.near.flatten()].unflatten(1, graph.near.shape)
+            at = sent[..., graph.near.flatten(), :].unflatten(-2, graph.near.shape)
         else:
-            b, P, k = graph.near.shape
-            rows = graph.near + P * torch.arange(b, device=h.device)[:, None, None]
-            at = sent.flatten(0, 1)[rows.flatten()].reshape(b, P, k, -1)
+            near = graph.near.expand(*h.shape[:-1], -1)
+            rows = near.flatten(-2)[..., None].expand(*h.shape[:-2], -1, h.shape[-1])
+            at = sent.gather(-2, rows).unflatten(-2, near.shape[-2:])
         return h + self.activation(self.own(h) + (passed * at).sum(-2))
 
 
@@ -120,6 +125,7 @@ class GraphAutoencoder(nn.Module):
         self.rounds = nn.ModuleList(Messages(width, axes, activation) for _ in range(rounds))
         self.read = SineMLP(axes, places, (2 * places,), gain=gain)
         self.code, self.bend = nn.Linear(pooled, latent), MLP(pooled, latent, **told)
+        self.ridge = nn.Parameter(torch.tensor(math.log(RIDGE)))
         self.draw = SineMLP(axes, 4 * places, (8 * places,), gain=gain)
         self.amounts = MLP(latent, channels * 4 * places, **told)
         self._stand(at)
@@ -190,22 +196,33 @@ class GraphAutoencoder(nn.Module):
         return self
 
     def normal(self, x: Tensor) -> Tensor:
-        """States `(b, channels P)` as the networks see them, `(b, channels, P)`."""
+        """States `(..., channels P)` as the networks see them, `(..., channels, P)`."""
         return (x.unflatten(-1, (self.channels, -1)) - self.mean) / self.std
 
     def coded(self, seen: Tensor, graph: Graph) -> Tensor:
-        """Codes `(b, latent)` of `normal` states at the points of a graph."""
+        """Codes `(..., latent)` of `normal` states at the points of a graph, or of several.
+
+        Of several, axes before those of one graph broadcast against those of the states.
+        """
         x = seen.mT
         place = self.read(graph.places)
         h = self.activation(self.first(x) + self.where(place))
         for messages in self.rounds:
             h = messages(h, graph)
-        both = torch.cat((h, x), -1) * graph.share[..., None]
-        pooled = (both.mT @ place).flatten(1)
+        fitted = torch.cat((h, x), -1).mT @ self._fitting(place, graph)
+        pooled = fitted.flatten(-2)
         return self.code(pooled) + self.bend(pooled)
 
+    def _fitting(self, place: Tensor, graph: Graph) -> Tensor:
+        """share_i b(p_i)^T C^-1 of each point, `(..., P, places)`."""
+        shared = place * graph.share[..., None]
+        gram = shared.mT @ place
+        size = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+        eye = torch.eye(place.shape[-1]).to(place)
+        return torch.linalg.solve(gram + self.ridge.exp() * size * eye, shared.mT).mT
+
     def drawn(self, z: Tensor, graph: Graph) -> Tensor:
-        """`normal` states `(b, channels, P)` that codes stand for."""
+        """`normal` states `(..., channels, P)` that codes stand for, at the points of a graph."""
         return self.amounts(z).unflatten(-1, (self.channels, -1)) @ self.draw(graph.places).mT
 
     def encode(self, x: Tensor) -> Tensor:

@@ -140,6 +140,11 @@ def test_many_clouds_at_once_are_one_by_one():
     assert float(loss(net, x, run).detach()) == pytest.approx(
         float(torch.cat(each).square().mean().detach()), rel=1e-12
     )
+    rows = torch.stack([waves(clouds[i], 5, seed=i) for i in (1, 3)])  # five times of two runs
+    each = [net.at(clouds[i])(s) - s for i, s in zip((1, 3), rows, strict=True)]
+    assert float(loss(net, rows, torch.tensor([1, 3])).detach()) == pytest.approx(
+        float(torch.stack(each).square().mean().detach()), rel=1e-12
+    )
 
 
 def test_it_learns_on_clouds_and_serves_one_that_it_has_not_seen(tmp_path):
