@@ -5,6 +5,7 @@
     gla        GLA beside Gauss-Newton with autodiff, on the shallow-water networks
     gla_table  GLA of an operator without a derivative, beside rivals that need none either
     gla_rivals iterative ensembles on the problems of gla_table
+    gla_window 4D-Var of three times with it
     gla_cost   CPU time of an analysis, alone and in a batch
     localised  LETKF among codes that stand on a grid
     larger     the same weights in a larger basin
@@ -30,10 +31,11 @@ import numpy as np
 import torch
 
 import dalearn as da
-from dalearn.array import Purpose, generator
+from dalearn.array import Purpose, convert_tree, generator
 from dalearn.cases import shallow_water as water
 from dalearn.methods.latent.polynomials import count_samples, design
 from dalearn.methods.latent.surrogate import Fit
+from dalearn.problem.observe import identity
 
 from .common import Report, parser, per_call, run
 from .latent_graph import SECTIONS as GRAPH
@@ -105,6 +107,13 @@ class SetUp:
     truth: Any
     nets: Any
 
+    def background(self) -> np.ndarray:
+        """The errors of the background, carried to the last time."""
+        z = self.problem.prior.mean
+        for _ in range(len(self.problem) if len(self.problem) > 1 else 0):
+            z = self.problem.model(z)
+        return self.errors(z)
+
     def errors(self, z: Any) -> np.ndarray:
         """|decode(z) - u| / |u| of each problem."""
         with torch.no_grad():
@@ -116,8 +125,11 @@ class SetUp:
 
 
 @torch.no_grad()
-def set_up(kind: str, off: float, count: int, seed: int) -> SetUp:
-    """`count` problems whose background is `off` climatological deviations from the truth."""
+def set_up(kind: str, off: float, count: int, seed: int, times: int = 1) -> SetUp:
+    """`count` problems whose background is `off` climatological deviations from the truth.
+
+    Of several times the truth moves by the linear model that fits the codes of training runs best.
+    """
     nets, (train, valid, test) = fields()
     rng = generator(Purpose.TEST, seed)
     cells = np.stack([rng.choice(1024, CELLS, replace=False) for _ in range(ROWS)])
@@ -141,22 +153,33 @@ def set_up(kind: str, off: float, count: int, seed: int) -> SetUp:
     u = test[at[1], at[0]]
     start = encoded(u) + off * std * torch.from_numpy(rng.standard_normal((count, 16)))
     prior = da.Gaussian(start, da.Diagonal((off * std) ** 2))
-    data = coder.encode(measured(u))[:, None]
-    problem = da.Problem(lambda z: z, da.Observation(between, R), prior, data)
-    return SetUp(problem.validated(), u, nets)
+    if times == 1:
+        data = coder.encode(measured(u))[:, None]
+        problem = da.Problem(identity, da.Observation(between, R), prior, data)
+        return SetUp(problem.validated(), u, nets)
+    model = convert_tree(da.DMD.fit(encoded(train).numpy(), 1), u)
+    codes = [encoded(u)]
+    for _ in range(times):
+        codes.append(model(codes[-1]))
+    runs = nets.velocity.decode(torch.stack(codes[1:], 1)).flatten(-3)
+    data = coder.encode(measured(runs))
+    problem = da.Problem(model, da.Observation(between, R), prior, data)
+    return SetUp(problem.validated(), runs[:, -1], nets)
 
 
-def fitted(degree: int, box: float, samples: float = 2.5, outer: int = 1) -> da.Var3D:
+def fitted(
+    degree: int, box: float, samples: float = 2.5, outer: int = 1, hidden: int = 0
+) -> da.Var3D:
     """GLA in the space of the codes; fewer samples than features too, which GLA refuses."""
-    return da.Var3D("prior", solver=Fit(SOLVER, degree, box, samples, outer, 0))
+    return da.Var3D("prior", solver=Fit(SOLVER, degree, box, samples, outer, 0, hidden))
 
 
 def analysed(setup: SetUp, method: Any) -> tuple[np.ndarray, Any]:
-    """Errors of the analyses, and the result."""
+    """Errors of the last analyses, and the result."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = da.assimilate(setup.problem, method, progress=False)
-    return setup.errors(result["mean"].sel(stage="analysis")[:, 0]), result
+    return setup.errors(result["mean"].sel(stage="analysis")[:, -1]), result
 
 
 def told(errors: np.ndarray, other: np.ndarray | None = None) -> str:
@@ -174,13 +197,14 @@ COLUMNS = ("method", "features", "calls of H", "fit", "error", "beside direct")
 
 
 def rows_of(report: Report, setup: SetUp, base: np.ndarray, settings: Any) -> None:
-    """One row for each fit: degree, box, samples, outer."""
-    for degree, box, samples, outer in settings:
-        error, result = analysed(setup, fitted(degree, box, samples, outer))
+    """One row for each fit: degree, box, samples, outer, and units of a network."""
+    for degree, box, samples, outer, *hidden in settings:
+        error, result = analysed(setup, fitted(degree, box, samples, outer, *hidden))
         calls = outer * count_samples(16, degree, samples)
         moved = f", {outer} boxes" * (outer > 1)
+        network = f", network of {hidden[0]}" if hidden else ""
         report.row(
-            f"degree {degree}, box {box:g}, {samples:g} x{moved}",
+            f"degree {degree}, box {box:g}, {samples:g} x{network}{moved}",
             count_samples(16, degree, 1.0),
             calls,
             round(float(np.median(result["error_here"])), 2),
@@ -196,7 +220,7 @@ def gla(report: Report, quick: bool) -> None:
         for off in (0.3, 1.0):
             setup = set_up(kind, off, count, 1 if kind == SQUARE else 2)
             base, direct = analysed(setup, da.Var3D("prior", solver=SOLVER))
-            start = setup.errors(setup.problem.prior.mean)
+            start = setup.background()
             report.section(
                 f"{kind}, background {off:g} climatological deviations off",
                 f"{count} problems. Fit: median over them of the error of the polynomial at the "
@@ -209,8 +233,9 @@ def gla(report: Report, quick: bool) -> None:
             report.row("direct", None, None, None, told(base), None)
             boxes = [(d, b, 2.5, 1) for d in degrees for b in (1.0, 2.0, 4.0)]
             few = [(d, 2.0, s, 1) for d in degrees[1:] for s in (0.5, 1.0, 1.5, 5.0) if d * s < 9]
-            moved = [(d, b, 2.5, k) for d in degrees[:2] for b in (1.0, 2.0) for k in (2, 3)]
-            rows_of(report, setup, base, [*boxes, *few, *moved])
+            moved = [(d, b, 2.5, k) for d in degrees[:2] for b in (1.0, 2.0) for k in (2, 3, 4)]
+            nets = [(1, 1.0, 22.5, k, h) for k in (1, 3) for h in (16, 32)]
+            rows_of(report, setup, base, [*boxes, *few, *moved, *nets[:: 3 if quick else 1]])
 
 
 def table(report: Report, quick: bool) -> None:
@@ -218,7 +243,7 @@ def table(report: Report, quick: bool) -> None:
     count = 12 if quick else 48
     for off in (0.3, 1.0):
         setup = set_up(LEVELS, off, count, 3)
-        start = setup.errors(setup.problem.prior.mean)
+        start = setup.background()
         members = count_samples(16, 2, 2.5)
         base = analysed(setup, da.ETKF(members))[0]
         try:
@@ -243,7 +268,7 @@ def table(report: Report, quick: bool) -> None:
             error = analysed(setup, method)[0]
             report.row(name, None, calls, None, told(error), told(error, base))
         boxes = [(d, b, 2.5, k) for d in (1, 2) for b in (0.5, 1.0, 2.0) for k in (1, 2, 3)]
-        rows_of(report, setup, base, boxes if not quick else boxes[::4])
+        rows_of(report, setup, base, [*boxes[:: 4 if quick else 1], (1, 2.0, 22.5, 3, 32)])
 
 
 def rivals(report: Report, quick: bool) -> None:
@@ -263,6 +288,35 @@ def rivals(report: Report, quick: bool) -> None:
             error, result = analysed(setup, da.IEnKS(N, lag=0))
             calls = N * int(result["iterations"].max())
             report.row(f"IEnKS({N}), lag 0", calls, told(error), told(error, base))
+
+
+def window(report: Report, quick: bool) -> None:
+    """4D-Var: three observations of one run, the codes moved by DMD of one frame."""
+    count, steps = (12 if quick else 48), 3
+    for off in (0.3, 1.0):
+        setup = set_up(SQUARE, off, count, 5, steps)
+        base, direct = analysed(setup, da.Var4D(steps, B="prior", solver=SOLVER))
+        start = setup.background()
+        report.section(
+            f"{SQUARE} at {steps} times, background {off:g} climatological deviations off",
+            f"{count} problems, 4D-Var through a linear model of the codes; errors at the last "
+            "time. Columns as in `gla`. "
+            f"Direct converged in {int(direct['converged'][:, -1].sum())}.",
+            COLUMNS,
+        )
+        report.row("background", None, None, None, told(start), told(start, base))
+        report.row("direct", None, None, None, told(base), None)
+        for degree, box, outer in [(d, 1.0, k) for d in (1, 2) for k in (1, 2, 3)]:
+            fit = Fit(SOLVER, degree, box, 2.5, outer, 0)
+            error, result = analysed(setup, da.Var4D(steps, B="prior", solver=fit))
+            report.row(
+                f"degree {degree}, box {box:g}, 2.5 x, {outer} boxes",
+                count_samples(16, degree, 1.0),
+                outer * count_samples(16, degree, 2.5),
+                round(float(np.median(result["error_here"])), 2),
+                told(error),
+                told(error, base),
+            )
 
 
 def cost(report: Report, quick: bool) -> None:
@@ -309,8 +363,8 @@ def once(degree: int) -> float:
     return float(f"{time.process_time() - start:.2g}")
 
 
-SECTIONS = {"gla": gla, "gla_table": table, "gla_rivals": rivals, "gla_cost": cost} | LOCALISED
-SECTIONS |= GRAPH
+GLA = {"gla": gla, "gla_table": table, "gla_rivals": rivals}
+SECTIONS = GLA | {"gla_window": window, "gla_cost": cost} | LOCALISED | GRAPH
 
 
 def main() -> None:

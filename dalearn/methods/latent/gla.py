@@ -3,10 +3,10 @@
     y = H(decode(z)) + e,  or  c(y) = c(H(decode(z))) + e  where the data have a coder c,
     P(z) ~ this operator in a box around the background,   min_z J(z) with P.
 
-Its place is an operator without a derivative: a table, a threshold, compiled code. An operator
-that automatic differentiation takes is better minimised as it is, by Latent(method, coder). An
-iterative ensemble, Latent(IEnKS(40, lag=0), coder), needs no derivative either, and came nearer to
-the truth with as many calls of an operator looked up in a table (`python -m benchmarks.latent`).
+Its place is an operator without a derivative: a table, a threshold, compiled code. Where
+automatic differentiation takes the operator, Latent(method, coder) needs fewer calls of it. An
+iterative ensemble, Latent(IEnKS(40, lag=0), coder), needs no derivative either: see
+`python -m benchmarks.latent` for both.
 
 Cheng et al., Generalised latent assimilation in heterogeneous reduced spaces with machine learning
 surrogate models, J. Sci. Comput. 94, 2023.
@@ -58,12 +58,15 @@ class GLA:
     The polynomial is fitted by least squares in the control v of the method, z = z_b + v L^T with
     B = L L^T, at a Latin hypercube of samples |v_i| < box; for Var4D it is of H(M(z)), the model
     included, which then needs no derivative either. Its features are (c + degree)! / (c! degree!)
-    of c numbers, 153 for degree 2 of 16. Up to its degree an operator is found exactly.
+    of c numbers, 153 for degree 2 of 16. Up to its degree an operator is found exactly. The errors
+    of samples that are left out of the fit count as errors of the data, beside R. With `outer` the
+    box moves to the analysis and takes the shape of its uncertainty: see `surrogate`.
 
     `info` of a result has, beside the method's own, the errors of the last fit as a root mean
     square in standard deviations of the data: `error_box`, of each sample left out, and
     `error_here`, at the analysis. Where that is more than 0.5, a PoorFit warning. The cost is that
-    of the operator itself; an analysis whose cost is above that of the box's centre is not taken.
+    of the operator itself with R alone; an analysis whose cost is above that of the box's centre
+    is not taken.
 
     Args:
         method: Var3D or Var4D, with GaussNewton as its solver, which gets the exact derivative of
@@ -73,10 +76,13 @@ class GLA:
         box: half the width of the box, in standard deviations of B.
         samples: as a multiple of the features, at least 1; 2.5 or more for errors near those of
             the best polynomial.
-        outer: how often the polynomial is fitted: again around the last analysis. With 2 it is as
-            good as a derivative where B is a third of the climatological deviations; where B is
-            as large as these, 3 may do, or not: see error_here.
+        outer: how often the polynomial is fitted: again around the last analysis. 2 where B is a
+            third of the climatological deviations, 3 or 4 where B is as large as these, come to
+            the errors that a derivative has, or below: see error_here.
         seed: of the Latin hypercube, which is the same in all boxes.
+        hidden: units of a network of one layer that learns what the polynomials leave, 0 for none;
+            every fifth sample judges it. It wants many samples for the features of a low degree.
+            Needs torch.
         model: a latent model `(..., r) -> (..., r)`, as in Latent.
         steps: calls of `model` before each observation, an integer or one for each.
         noise: the Covariance of the latent model's error after each call, its variances, or None.
@@ -99,6 +105,7 @@ class GLA:
     samples: float = 2.5
     outer: int = 1
     seed: int = 0
+    hidden: int = 0
     model: Callable | None = None
     steps: int | Sequence[int] = 1
     noise: Covariance | Array | None = None
@@ -132,6 +139,7 @@ class GLA:
             )
         check_count("outer", self.outer, 1, 1000)
         check_count("seed", self.seed, 0, np.inf)
+        check_count("hidden", self.hidden, 0, 10_000)
 
     @property
     def _latent(self) -> Latent:
@@ -168,7 +176,7 @@ class GLA:
         """
         with no_grad(problem.like):
             inside = self.inside(problem)
-        settings = self.degree, self.box, self.samples, self.outer, self.seed
+        settings = self.degree, self.box, self.samples, self.outer, self.seed, self.hidden
         method = replace(self.method, solver=Fit(self.method.solver, *settings))
         errors, undefined = [], 0
         for cycle in decoded_cycles(method, inside, rng):

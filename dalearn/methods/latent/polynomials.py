@@ -1,11 +1,12 @@
 """Polynomials of several numbers, fitted by least squares to samples in a box.
 
-    P(v) = sum_a c_a prod_i p_{a_i}(u_i),   u = (v - centre) / width,   |a| = a_1 + ... <= d,
+    P(v) = sum_a c_a prod_i p_{a_i}(u_i),   u = (v - centre) S^-1,   |a| = a_1 + ... <= d,
 
-with p_k the Legendre polynomials, whose squares have the mean 1 over -1 < u < 1: features of
-samples spread over the box are then nearly orthogonal. Of c numbers there are (c + d)! / (c! d!)
-features. The samples are a Latin hypercube (McKay, Beckman and Conover, Technometrics 21, 1979),
-the same in units of every box, so that the least squares are solved once for all of them.
+with the rows of S the sides of the box and p_k the Legendre polynomials, whose squares have the
+mean 1 over -1 < u < 1: features of samples spread over the box are then nearly orthogonal. Of c
+numbers there are (c + d)! / (c! d!) features. The samples are a Latin hypercube (McKay, Beckman
+and Conover, Technometrics 21, 1979), the same in units of every box, so that the least squares are
+solved once for all of them.
 """
 
 from __future__ import annotations
@@ -137,21 +138,21 @@ class Polynomial:
         basis: its features.
         coefficients: `(..., F, m)`.
         centre: of the box, `(..., 1, c)`.
-        width: half the width of the box, `(..., 1, 1)`.
+        inverse: of the rows that span the box, `(..., c, c)`.
     """
 
     basis: Basis
     coefficients: Array
     centre: Array
-    width: Array
+    inverse: Array
 
     def __call__(self, v: Array) -> Array:
-        return self.basis.values((v - self.centre) / self.width) @ self.coefficients
+        return self.basis.values((v - self.centre) @ self.inverse) @ self.coefficients
 
     def derivative(self, v: Array) -> Array:
         """dP/dv, `(..., N, m, c)`: exact."""
-        D = self.basis.slopes((v - self.centre) / self.width) / self.width[..., None]
-        return self.coefficients.mT[..., None, :, :] @ D
+        D = self.basis.slopes((v - self.centre) @ self.inverse)
+        return (self.coefficients.mT[..., None, :, :] @ D) @ self.inverse.mT[..., None, :, :]
 
 
 def exact(f: Any, x: Array) -> tuple[Array, Array]:

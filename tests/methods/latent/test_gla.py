@@ -14,6 +14,7 @@ import dalearn as da
 from dalearn.array import array_namespace, convert
 from dalearn.array.derivative import finite_difference, linearize
 from dalearn.methods import Encoded, PoorFit
+from dalearn.methods.latent.boxes import Box, Doubted
 from dalearn.methods.latent.polynomials import Polynomial, basis, count_samples, design, exact
 
 pytestmark = pytest.mark.filterwarnings("ignore::dalearn.NotConverged")  # so tight searches
@@ -102,7 +103,8 @@ def test_a_polynomial_is_found_with_its_derivative(c, degree, like):
     centre = convert(rng.normal(size=(2, 1, c)), like)
     width = convert(np.array([0.5, 20.0])[:, None, None], like)
     values = f(centre + width * convert(known.points, like))
-    p = Polynomial(found, convert(known.solve, like) @ values, centre, width)
+    inverse = convert(np.eye(c), like) / width
+    p = Polynomial(found, convert(known.solve, like) @ values, centre, inverse)
     v = convert(3 * rng.normal(size=(2, 7, c)), like)
     tall = float(abs(f(v)).max())
     assert np.allclose(p(v), f(v), rtol=0, atol=1e-9 * tall)
@@ -121,6 +123,87 @@ def test_the_squares_of_features_have_the_mean_one():
     w = np.prod(np.stack(np.meshgrid(*[weights / 2] * 3, indexing="ij"), -1), -1).ravel()
     A = basis(3, 3).values(grid)
     assert np.allclose((A * w[:, None]).T @ A, np.eye(20), rtol=0, atol=1e-12)
+
+
+def test_the_errors_of_a_fit_are_errors_of_data():
+    """R + F as a matrix, masked data left out; and with fewer samples than data."""
+    rng = np.random.default_rng(5)
+    C = da.Dense(np.cov(rng.normal(size=(5, 20))))
+    for count, seen in ((3, None), (40, None), (40, np.array([True, False, True, True, False]))):
+        left = rng.normal(size=(2, count, 5)) * np.array([1e-9, 1.0])[:, None, None]
+        inner = C if seen is None else da.Diagonal(C.variance()).masked(seen)
+        found = Doubted.by(inner, inner.whiten(left))
+        some = np.ones(5, bool) if seen is None else seen
+        for b in range(2):
+            x = rng.normal(size=(4, 5))
+            w = found.whiten(np.stack([x, x]))[b]
+            whole = (inner.matrix() + left[b].T @ left[b] / count)[np.ix_(some, some)]
+            wanted = np.sum(x[:, some] * np.linalg.solve(whole, x[:, some].T).T, axis=1)
+            assert np.allclose(np.sum(w * w, axis=1), wanted, rtol=1e-9)
+
+
+def test_a_moved_box_has_the_shape_of_the_analysis():
+    """On a linear problem: w times the root of the covariance of the control, (I + G^T G)^-1."""
+    problem = bent(Bent(size=0.0), 1, gaps=False)
+    boxes = []
+
+    def watched(x):
+        boxes.append(np.asarray(x))
+        return x @ convert(H1, x).mT
+
+    p = replace(problem, observation=da.Observation(watched, 0.2 * np.ones(3)))
+    coder, count = turned(4), count_samples(4, 2, 2.5)
+    run(p, da.GLA(da.Var3D(B4), coder, box=0.7, outer=2))
+    last = [x for x in boxes if x.shape[-2] == count][-1]
+    L = np.linalg.cholesky(B4.matrix())
+    v = np.linalg.solve(L, (coder.encode(last) - coder.encode(last.mean(0))).T).T
+    G = H1 @ coder.modes.T @ L / 0.2**0.5
+    u = 0.7 * design(4, 2, count, 0).points
+    s, Q = np.linalg.eigh(np.eye(4) + G.T @ G)
+    wanted = u @ ((Q / s**0.5) @ Q.T)
+    assert np.allclose(v, wanted - wanted.mean(0), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("like", [np.zeros(1), DOUBLE], ids=["numpy", "torch"])
+def test_a_network_learns_what_a_polynomial_leaves(like):
+    """Its derivative exactly, each experiment as alone, and a sine better than a plane."""
+    rng = np.random.default_rng(0)
+    known = design(3, 1, 300, 0)
+    a = convert(rng.normal(size=(2, 3, 2)), like)
+    centre = convert(rng.normal(size=(2, 1, 3)), like)
+    S = convert(np.array([np.eye(3), 0.5 * np.eye(3) + 0.1]), like)
+    inverse = array_namespace(S).linalg.inv(S)
+
+    def f(v):
+        return array_namespace(v).sin(2 * ((v - centre) @ inverse) @ a)
+
+    Y = f(centre + convert(known.points, like) @ S)
+    plain = Box(known, centre, inverse, 0, 0).fitted(Y)[1]
+    both, gaps = Box(known, centre, inverse, 24, 0).fitted(Y)
+    assert gaps.shape[-2] == 60
+    assert float((gaps**2).mean()) < 0.1 * float((plain**2).mean())
+    v = convert(rng.normal(size=(2, 7, 3)), like)
+    value, J = exact(both, v)
+    other, slope = finite_difference(both, v)
+    assert np.allclose(value, other, rtol=0, atol=1e-12)
+    assert np.allclose(J, slope, rtol=0, atol=1e-6)  # differences have their own 1e-10
+    for b in range(2):
+        alone, _ = Box(known, centre[b], inverse[b], 24, 0).fitted(Y[b])
+        assert np.allclose(alone(v[b]), value[b], rtol=0, atol=1e-5)  # 400 updates of round-off
+
+
+def test_a_network_beside_a_plane():
+    """3D-Var with it finds what a derivative finds, to a twentieth of a standard deviation."""
+    problem, coder = bent(Bent(size=0.3), 1, batch=(6,), gaps=False), turned(4)
+    inner, gaps = da.Var3D(B4, solver=TIGHT), []
+    wanted = run(problem, da.Latent(inner, coder))
+    for hidden in (0, 16):
+        method = da.GLA(inner, coder, degree=1, box=0.7, samples=60.0, outer=3, hidden=hidden)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PoorFit)
+            found = run(problem, method)
+        gaps.append(float((abs(found["mean"] - wanted["mean"]) / wanted["std"]).max()))
+    assert gaps[1] < 0.05 < gaps[0] / 10
 
 
 def test_samples_are_a_latin_hypercube_of_their_seed():
