@@ -10,6 +10,8 @@
     localised  LETKF among codes that stand on a grid
     larger     the same weights in a larger basin
     graph      coders of scattered sensors
+    fires      fires corrected in latent space; and fires_floors, fires_surrogates,
+               fires_di01, fires_speed
 
 In the first four the state is the velocity u of the shallow-water runs that no network was
 trained on, in 16 numbers; what is seen are 256 sums of a few cells of a function of u, with errors
@@ -38,6 +40,9 @@ from dalearn.methods.latent.surrogate import Fit
 from dalearn.problem.observe import identity
 
 from .common import Report, parser, per_call, run
+from .latent_fires import SECTIONS as FIRES
+from .latent_fires_analyses import SECTIONS as FIRES_ANALYSED
+from .latent_fires_speed import SECTIONS as FIRES_SPEED
 from .latent_graph import SECTIONS as GRAPH
 from .latent_localised import SECTIONS as LOCALISED
 
@@ -365,6 +370,7 @@ def once(degree: int) -> float:
 
 GLA = {"gla": gla, "gla_table": table, "gla_rivals": rivals}
 SECTIONS = GLA | {"gla_window": window, "gla_cost": cost} | LOCALISED | GRAPH
+SECTIONS |= FIRES | FIRES_ANALYSED | FIRES_SPEED
 
 
 def main() -> None:

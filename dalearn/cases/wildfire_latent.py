@@ -23,7 +23,7 @@ import numpy as np
 from ..array import Array, Purpose, Streams, array_namespace, eye, no_grad
 from ..covariances.matrices import Dense, Diagonal
 from ..models import History, Windowed
-from ..problem.belief import Point
+from ..problem.belief import Ensemble, Point
 from ..problem.observe import Observation, identity
 from ..problem.problem import Problem
 from .wildfire import DAYS, Fires
@@ -162,7 +162,11 @@ def analyses(
 def part(problem: Problem, rows: slice) -> Problem:
     """Some fires of a problem."""
     truth = None if problem.truth is None else problem.truth[rows]
-    prior = Point(problem.prior.mean[rows])
+    prior: Any = problem.prior
+    if isinstance(prior, Ensemble):
+        prior = Ensemble.unchecked(prior.members[rows], None)
+    else:
+        prior = Point(prior.mean[rows])
     return replace(problem, prior=prior, data=problem.data[rows], truth=truth).validated()
 
 

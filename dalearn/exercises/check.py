@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..array import typed
-from . import filters, foundations, kalman, latent, learning, score, variational
+from . import filters, fires, foundations, kalman, latent, learning, score, variational
 from .numbers import Feedback, Judge, not_yet, quote, unsolved
 
 exercises: Mapping[str, Judge] = {
@@ -21,6 +21,7 @@ exercises: Mapping[str, Judge] = {
     **variational.exercises,
     **learning.exercises,
     **score.exercises,
+    **fires.exercises,
     **latent.exercises,
 }
 

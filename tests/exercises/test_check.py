@@ -169,12 +169,29 @@ def felt(W, A, sigma):
     return sigma * sum(w @ w * (a @ a) / 2 for w, a in zip(W.T, A, strict=True)) ** 0.5
 
 
+def true_flags(flag, f):
+    """From the two values that the data can have, and their chances."""
+    low, high = -f / (1 - 2 * f), (1 - f) / (1 - 2 * f)
+    assert abs((1 - f) * low + f * high) < 1e-12  # no bias where nothing has burnt
+    return np.where(flag > 0.5, high, low), (1 - f) * low**2 + f * high**2
+
+
+def by_regression(w, B, y, R):
+    """The minimum of the cost, by its normal equations."""
+    H = np.array([[0.0, 1.0]])
+    inverse = np.linalg.inv(B)
+    return np.linalg.solve(inverse + H.T @ H / R, inverse @ w + H[0] * y / R)
+
+
 RIGHT = {
     "latent-states": moved,
     "latent-forgets": 6,  # 0.643^5 = 0.110, 0.643^6 = 0.071
     "last-layer": ridged,
     "decoder-sensitivity": felt,
     "code-data": 10,  # 50 * (1 - 2/3) / (1 + 2/3)
+    "flag-bias": true_flags,
+    "training-pays": 10715,  # 60 / (20 * 280e-6) = 10714.3
+    "window-gain": by_regression,
     "history-state": 64,
     "surrogate-noise": lambda r: np.einsum("si,sj->ij", r, r) / r.shape[0],
     "split-leak": "by trajectory",
@@ -415,6 +432,30 @@ WRONG = [
     ("code-data", 250, "turned"),
     ("code-data", 33.33, "should shrink"),
     ("code-data", 30, "half of the codes"),
+    ("flag-bias", lambda g, f: (g - f, f * (1 - f)), "divide"),
+    ("flag-bias", lambda g, f: ((g - f) / (1 - 2 * f), f * (1 - f)), "by its square"),
+    (
+        "flag-bias",
+        lambda g, f: ((g - f) / (1 - 2 * f), f * (1 - f) / (1 - 2 * f)),
+        "square of what",
+    ),
+    ("flag-bias", lambda g, f: (g / (1 - f), f / (1 - f)), "both ways"),
+    ("training-pays", 214286, "counts frames"),
+    ("training-pays", 10000, "still costs"),
+    ("training-pays", 150000, "is the saving"),
+    ("training-pays", 11, "not 5.6 s"),
+    (
+        "window-gain",
+        lambda w, B, y, R: w + np.array([0, 1]) * (y - w[1]) * B[1, 1] / (B[1, 1] + R),
+        "newest alone",
+    ),
+    ("window-gain", lambda w, B, y, R: w + B[0] / (B[0, 0] + R) * (y - w[0]), "the newest, w"),
+    (
+        "window-gain",
+        lambda w, B, y, R: w + B[1, 1] / (B[1, 1] + R) * (y - w[1]),
+        "gain of its own",
+    ),
+    ("window-gain", lambda w, B, y, R: w + B[1] / B[1, 1] * (y - w[1]), "R is missing"),
     ("latent-noise", "of the sensors", "taken for perfect"),
     ("latent-noise", "of the networks", "sensors err too"),
     ("latent-noise", "zero", "false ones"),
