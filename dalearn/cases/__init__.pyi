@@ -5,6 +5,9 @@ from . import generated_fires as generated_fires
 from . import ld_ensf as ld_ensf
 from . import ldnet_adr as ldnet_adr
 from . import lorenz63 as lorenz63
+from . import medla as medla
+from . import medla_burgers as medla_burgers
+from . import medla_camera as medla_camera
 from . import score_filters as score_filters
 from . import shallow_water as shallow_water
 from . import wildfire as wildfire

@@ -1,7 +1,5 @@
 """Two grids, one latent space: the Burgers case of multi-domain latent assimilation, split by run.
 
-    python -m dalearn.cases.medla_burgers --out runs/medla
-
 A square of fast fluid is released somewhere and runs ahead (Burgers2D, 128 x 128 points). What is
 measured is a coarse run of the same release, on 32 x 32 points, with errors that are correlated
 in space and grow with the root of the velocity. The pairs are at equal times: 16 fine steps are
@@ -10,13 +8,14 @@ the same run (S. Cheng et al., Multi-domain encoder-decoder neural networks for 
 assimilation in dynamical systems, 2024); here 200 releases differ in place and in both
 velocities, and no run has frames in two of training, validation and test.
 
-States are u - 1 and v - 1, flat; the background is the state four frames earlier.
+States are u - 1 and v - 1, flat; the background is the state four frames earlier. `medla` trains
+the networks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,27 +74,24 @@ def runs(n: int, folder: Path | None = FOLDER, count: int = RUNS, seed: int = 0)
     return np.asarray(states[:, 1:]) - np.float32(1)
 
 
-@dataclass(frozen=True, eq=False)
-class Errors:
-    """Errors of the coarse fields: sigma^2 sqrt|x| C sqrt|x|, C of Balgovind over two cells.
+@cache
+def root() -> np.ndarray:
+    """L with L L^T = C, the correlation of Balgovind over two cells: `(32^2, 32^2)`."""
+    at = np.stack(np.meshgrid(*2 * (np.arange(COARSE),), indexing="ij"), -1).reshape(-1, 2)
+    r = np.sqrt(((at[:, None] - at[None]) ** 2).sum(-1)) / 2
+    return np.linalg.cholesky((1 + r) * np.exp(-r)).astype("float32")
+
+
+def disturbed(y: np.ndarray, sigma: Any, rng: np.random.Generator) -> np.ndarray:
+    """Coarse fields `(..., 2 32^2)` with errors of covariance sigma^2 sqrt|x| C sqrt|x|.
 
     Args:
-        n: points a side of the coarse grid.
+        y: exact fields.
+        sigma: a number or `(..., 1)`.
+        rng: a generator.
     """
-
-    n: int = COARSE
-
-    @cached_property
-    def root(self) -> np.ndarray:
-        """L with L L^T = C, `(n n, n n)`."""
-        at = np.stack(np.meshgrid(*2 * (np.arange(self.n),), indexing="ij"), -1).reshape(-1, 2)
-        r = np.sqrt(((at[:, None] - at[None]) ** 2).sum(-1)) / 2
-        return np.linalg.cholesky((1 + r) * np.exp(-r)).astype("float32")
-
-    def __call__(self, y: np.ndarray, sigma: Any, rng: np.random.Generator) -> np.ndarray:
-        """Fields `(..., 2 n n)` with errors of a size sigma, a number or `(..., 1)`."""
-        e = rng.standard_normal((*y.shape[:-1], 2, self.n**2), dtype="float32") @ self.root.T
-        return y + sigma * np.sqrt(np.abs(y)) * e.reshape(y.shape)
+    e = rng.standard_normal((*y.shape[:-1], 2, COARSE**2), dtype="float32") @ root().T
+    return y + sigma * np.sqrt(np.abs(y)) * e.reshape(y.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +109,17 @@ class Pairs:
     background: np.ndarray
 
 
-def pairs(part: str, folder: Path | None = FOLDER, count: int = RUNS) -> Pairs:
-    """Frames 5 to 25 of the runs of one part: "train", "validation" or "test"."""
-    index = getattr(parts(count), part)
-    fine, coarse = (runs(n, folder, count)[index] for n in (FINE, COARSE))
+def paired(fine: np.ndarray, coarse: np.ndarray) -> Pairs:
+    """Frames 5 to 25 of runs `(S, 25, 2, n, n)` as pairs, with backgrounds four frames earlier."""
     fine, coarse = (f.reshape(*f.shape[:2], -1) for f in (fine, coarse))
     return Pairs(fine[:, BEHIND:], coarse[:, BEHIND:], fine[:, :-BEHIND])
+
+
+def pairs(part: str, folder: Path | None = FOLDER, count: int = RUNS) -> Pairs:
+    """The pairs of the runs of one part: "train", "validation" or "test"."""
+    index = getattr(parts(count), part)
+    fine, coarse = (runs(n, folder, count)[index] for n in (FINE, COARSE))
+    return paired(fine, coarse)
 
 
 def parts(count: int = RUNS) -> Split:

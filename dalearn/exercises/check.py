@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..array import typed
-from . import filters, fires, foundations, kalman, latent, learning, score, variational
+from . import (
+    filters,
+    fires,
+    foundations,
+    kalman,
+    latent,
+    learning,
+    score,
+    sensors,
+    variational,
+)
 from .numbers import Feedback, Judge, not_yet, quote, unsolved
 
 exercises: Mapping[str, Judge] = {
@@ -23,6 +33,7 @@ exercises: Mapping[str, Judge] = {
     **score.exercises,
     **fires.exercises,
     **latent.exercises,
+    **sensors.exercises,
 }
 
 

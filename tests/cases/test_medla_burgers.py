@@ -45,11 +45,11 @@ def test_no_frame_of_a_test_run_is_trained_on(tmp_path):
 def test_errors_have_the_covariance_that_is_asked():
     rng = np.random.default_rng(3)
     y = np.broadcast_to(np.float32(0.81), (4000, 2 * 32**2))
-    e = (case.Errors()(y, 0.3, rng) - y).reshape(4000, 2, 32, 32)
+    e = (case.disturbed(y, 0.3, rng) - y).reshape(4000, 2, 32, 32)
     assert abs(e.std() / (0.3 * 0.9) - 1) < 0.01
     for shift in (1, 2, 4):  # along a row, in cells; Balgovind over two cells
         found = (e[..., shift:] * e[..., :-shift]).mean() / (e**2).mean()
         assert abs(found - (1 + shift / 2) * np.exp(-shift / 2)) < 0.01
     assert abs((e[:, 0] * e[:, 1]).mean()) < 0.01 * e.var()
-    none = case.Errors()(np.zeros((2, 2 * 32**2), "float32"), 0.3, rng)
+    none = case.disturbed(np.zeros((2, 2 * 32**2), "float32"), 0.3, rng)
     assert not none.any()  # where nothing moves there is no error

@@ -183,7 +183,24 @@ def by_regression(w, B, y, R):
     return np.linalg.solve(inverse + H.T @ H / R, inverse @ w + H[0] * y / R)
 
 
+def analysed(zb, zo, B, R):
+    return zb + np.linalg.solve((B + R).T, B.T).T.dot((zo - zb).T).T
+
+
+def second(z, t):
+    return np.mean([np.outer(e, e) for e in z - t], axis=0)
+
+
+def of_trained_runs(train, test):
+    runs = {int(run) for run, _ in train}
+    return sum(int(run) in runs for run, _ in test) / len(test)
+
+
 RIGHT = {
+    "sensors-gain": 0.04 / 0.0401,
+    "sensors-blue": analysed,
+    "sensors-errors": second,
+    "sensors-leak": of_trained_runs,
     "latent-states": moved,
     "latent-forgets": 6,  # 0.643^5 = 0.110, 0.643^6 = 0.071
     "last-layer": ridged,
@@ -456,6 +473,37 @@ WRONG = [
         "gain of its own",
     ),
     ("window-gain", lambda w, B, y, R: w + B[1] / B[1, 1] * (y - w[1]), "R is missing"),
+    ("sensors-gain", 0.0025, "left of the background"),
+    ("sensors-gain", 400, "not B / R"),
+    ("sensors-gain", 0.04, "this is B"),
+    (
+        "sensors-blue",
+        lambda b, o, B, R: b + (o - b) @ (B @ np.linalg.inv(B + R)),
+        "is not symmetric",
+    ),
+    ("sensors-blue", lambda b, o, B, R: analysed(b, o, R, B), "weight of the background"),
+    ("sensors-blue", lambda b, o, B, R: analysed(b, o, B, R) - b, "increment alone"),
+    ("sensors-blue", lambda b, o, B, R: (b + o) / 2, "with B = R"),
+    (
+        "sensors-errors",
+        lambda z, t: np.cov(z - t, rowvar=False, ddof=0),
+        "mean error was taken off",
+    ),
+    ("sensors-errors", lambda z, t: np.cov(z - t, rowvar=False), "np.cov takes"),
+    (
+        "sensors-errors",
+        lambda z, t: second(z, t) * len(z) / (len(z) - 1),
+        "divide by the count",
+    ),
+    ("sensors-errors", lambda z, t: (z - t) @ (z - t).T / len(z), "rows are pairs"),
+    ("sensors-errors", lambda z, t: np.cov(z, rowvar=False), "of the errors"),
+    (
+        "sensors-leak",
+        lambda a, b: np.mean([any((row == other).all() for other in a) for row in b]),
+        "its neighbour",
+    ),
+    ("sensors-leak", lambda a, b: of_trained_runs(b, a), "turned"),
+    ("sensors-leak", lambda a, b: of_trained_runs(a[:, ::-1], b[:, ::-1]), "times may repeat"),
     ("latent-noise", "of the sensors", "taken for perfect"),
     ("latent-noise", "of the networks", "sensors err too"),
     ("latent-noise", "zero", "false ones"),
