@@ -110,3 +110,30 @@ def test_what_does_not_fit_is_refused(fires, parts):
     method = da.Latent(da.Var3D(B), latent.coded(other), model=model, steps=problem.steps)
     with pytest.raises(ValueError, match="wanted"):
         latent.analyses(problem, method)  # a model of other codes
+
+
+def test_the_shipped_coder_has_the_floor_of_its_card():
+    from dalearn.cases import wildfire_networks
+    from dalearn.neural import read_card, shipped
+
+    card = read_card(shipped(wildfire_networks.NAME))
+    coder, known = wildfire_networks.trained(), wildfire.fires("validation", 60)
+    assert (coder.n, coder.r) == (4096, 64)
+    found = wildfire_networks.floor(coder, known)
+    assert found == pytest.approx(card.metric["burnt mask, validation"], abs=1e-3)
+    train = wildfire.fires("train", 150)
+    view = latent.View.of_fires("burnt", train)
+    pod = da.POD.fit(view.of(train.burnt), 64, mean=False)
+    x = view.of(known.burnt)
+    linear = latent.error(latent.counts(view.mask(pod.decode(pod.encode(x))), known.burnt).sum(1))
+    assert found < linear  # of as many numbers
+
+
+def test_the_command_trains_a_coder(tmp_path):
+    from dalearn.cases import wildfire_networks
+    from dalearn.neural import read_card
+
+    coder = wildfire_networks.train(tmp_path, epochs=1, fires=6, progress=False)
+    card = read_card(tmp_path / f"{wildfire_networks.NAME}.safetensors")
+    assert card.metric["burnt mask, validation"] > 0
+    assert coder.decode(coder.encode(np.zeros((2, 4096), np.float32))).shape == (2, 4096)
