@@ -13,6 +13,10 @@
     fires      fires corrected in latent space; and fires_floors, fires_surrogates,
                fires_di01, fires_speed
     medla      MEDLA between Burgers runs on two grids; medla_seeds, medla_leak, medla_camera
+    fires_drawn, fires_drawn_one    fires drawn from a VQ-VAE and its prior, on new ground and on
+               that of a training
+    fires_background    drawn fires as the background ensemble of a latent ETKF
+    new_ground forecasts of fires on landscapes that no training has seen
 
 In the first four the state is the velocity u of the shallow-water runs that no network was
 trained on, in 16 numbers; what is seen are 256 sums of a few cells of a function of u, with errors
@@ -41,13 +45,16 @@ from dalearn.methods.latent.surrogate import Fit
 from dalearn.problem.observe import identity
 
 from .common import Report, parser, per_call, run
+from .latent_background import SECTIONS as BACKGROUND
 from .latent_camera import SECTIONS as CAMERA
 from .latent_fires import SECTIONS as FIRES
 from .latent_fires_analyses import SECTIONS as FIRES_ANALYSED
 from .latent_fires_speed import SECTIONS as FIRES_SPEED
+from .latent_generated import SECTIONS as GENERATED
 from .latent_graph import SECTIONS as GRAPH
 from .latent_localised import SECTIONS as LOCALISED
 from .latent_medla import SECTIONS as MEDLA
+from .latent_new_ground import SECTIONS as NEW_GROUND
 
 R_DATA, CELLS, ROWS, NOISE = 16, 5, 256, 0.05
 SQUARE, INVERSE, LEVELS = "u^2", "1 / (u + 6)", "8 levels of u"
@@ -375,6 +382,7 @@ GLA = {"gla": gla, "gla_table": table, "gla_rivals": rivals}
 SECTIONS = GLA | {"gla_window": window, "gla_cost": cost} | LOCALISED | GRAPH
 SECTIONS |= FIRES | FIRES_ANALYSED | FIRES_SPEED
 SECTIONS |= MEDLA | CAMERA
+SECTIONS |= GENERATED | BACKGROUND | NEW_GROUND
 
 
 def main() -> None:

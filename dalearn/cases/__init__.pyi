@@ -10,6 +10,7 @@ from . import medla_burgers as medla_burgers
 from . import medla_camera as medla_camera
 from . import score_filters as score_filters
 from . import shallow_water as shallow_water
+from . import spreading_fires as spreading_fires
 from . import wildfire as wildfire
 from .case import Case as Case
 from .case import Score as Score
