@@ -1,17 +1,14 @@
 """The tables of the chapter on latent dynamics say what the committed benchmarks say."""
 
-import json
 import re
-from pathlib import Path
 
 import pytest
+import tables
+from tables import EMPTY, agree, numbers, sections
 
 from dalearn.neural import read_card, shipped
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "book" / "learning" / "latent-dynamics.md").read_text("utf8")
-RESULTS = ROOT / "benchmarks" / "results"
-EMPTY = ("", "\u2013")  # nothing, or a dash
+PAGE = tables.page("learning/latent-dynamics")
 CASES = {"Flow": "kolmogorov", "Tsunami": "shallow-water"}
 LATENT = {
     "interpolated runs, ETKF, raw data": "interpolated runs, ETKF, raw data",
@@ -37,27 +34,11 @@ PUBLISHED = {
 
 def rows(name):
     """The cells of a table of the page."""
-    body = re.search(rf"^:name: {name}$(.*?)^:::$", PAGE, re.M | re.S)[1]
-    lines = [line for line in body.splitlines() if line.startswith("| ")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines][1:]
+    return tables.rows(PAGE, name)
 
 
 def measured(section, number=0):
-    found = json.loads((RESULTS / f"ld_ensf-{section}.json").read_text("utf8"))
-    return found["sections"][number]["rows"]
-
-
-def numbers(text):
-    return [float(v) for v in re.findall(r"\d+\.?\d*(?:e-?\d+)?", str(text).replace("-+", " "))]
-
-
-def agree(cell, value):
-    """Every number of a cell is that of the benchmark, to its own digits."""
-    shown = numbers(cell)
-    for text, wanted in zip(shown, numbers(value), strict=False):
-        digits = len(str(text).rstrip("0").partition(".")[2])
-        assert abs(text - wanted) <= 0.5001 * 10**-digits, (cell, value)
-    assert shown or cell in EMPTY
+    return sections(f"ld_ensf-{section}")[number]
 
 
 @pytest.mark.parametrize("title", CASES)
