@@ -15,7 +15,7 @@ import torch
 from dalearn.array import Purpose, generator
 from dalearn.cases import fire_maps, fire_measures, generated_fires
 from dalearn.cases.fire_maps import FireMaps
-from dalearn.cases.generated_fires import Nets
+from dalearn.cases.generated_fires import Nets, anywhere, lit
 
 from .common import Report
 
@@ -54,7 +54,9 @@ def compared(
     rng = generator(Purpose.TEST, 1)
     words = nets.words(fires)
     begun = time.process_time()
-    drawn = nets.prior.sample(len(fires), generator(Purpose.TEST, 2), torch.from_numpy(fires.maps))
+    new_rng = generator(Purpose.TEST, 2)
+    told_of = lit(fires.maps, anywhere(fires.maps, len(fires), new_rng))
+    drawn = nets.prior.sample(len(fires), new_rng, told_of)
     new = nets.fires(drawn, fires.maps)
     spent = (time.process_time() - begun) / len(fires)
     loose = mixed(words, fires.place, rng)

@@ -66,6 +66,12 @@ class FireMaps:
         """Which cells have been reached, booleans `(S, h, w)`."""
         return self.arrival <= self.steps
 
+    @property
+    def ignition(self) -> np.ndarray:
+        """Row and column of the cell where each fire begins, `(S, 2)`."""
+        first = self.arrival.reshape(len(self), -1).argmin(-1)
+        return np.stack(np.unravel_index(first, self.arrival.shape[1:]), axis=-1)
+
     def states(self) -> np.ndarray:
         """What networks see, float32 `(S, 2, h, w)`: whether, and when in units of all steps.
 

@@ -4,7 +4,7 @@
 
 A fire of 80 steps is one map of arrival times, see `fire_maps`; the VQ-VAE writes it as a word of
 8 x 8 letters of an alphabet of 64, and a causal transformer learns which words occur on a given
-landscape. Both are told of the landscape. The task is that of S. Cheng, Y. Guo and R. Arcucci, A
+landscape after an ignition at a given cell. The task is that of S. Cheng, Y. Guo and R. Arcucci, A
 generative model for surrogates of spatial-temporal wildfire nowcasting, arXiv 2308.02810, 2023,
 whose VQ-VAE codes sequences of maps of one real landscape by convolutions in three dimensions.
 """
@@ -63,7 +63,25 @@ def prior(seed: int = 0) -> CodePrior:
     """The prior before training."""
     from ..neural import CodePrior, seeded
 
-    return seeded(seed, CodePrior, GRID, CODES, maps=MAPS, times=SIDE // GRID[0])
+    return seeded(seed, CodePrior, GRID, CODES, maps=MAPS + 1, times=SIDE // GRID[0])
+
+
+def lit(maps: Any, cells: np.ndarray) -> Tensor:
+    """Maps `([S,] 4, h, w)` and one more that says where fires begin, `(S, 5, h, w)`."""
+    import torch
+
+    maps = torch.as_tensor(maps).expand(len(cells), -1, -1, -1)
+    row, column = torch.as_tensor(cells, dtype=maps.dtype)[:, :, None].unbind(1)
+    lines = [torch.arange(n, dtype=maps.dtype) for n in maps.shape[-2:]]
+    bumps = [torch.exp(-((x - at) ** 2) / 18) for x, at in zip(lines, (row, column), strict=True)]
+    return torch.cat((maps, (bumps[0][:, :, None] * bumps[1][:, None])[:, None]), dim=1)
+
+
+def anywhere(maps: Any, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Random cells with fuel, `(count, 2)`, of the ground of each fire."""
+    fuel = np.broadcast_to(np.asarray(maps)[..., 0, :, :] > 0, (count, SIDE, SIDE))
+    chance = rng.random(fuel.shape) * fuel
+    return np.stack(np.unravel_index(chance.reshape(count, -1).argmax(-1), fuel.shape[1:]), -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +115,19 @@ class Nets:
             found = torch.cat([self.coder.decode(self.coder.embed(k), a) for k, a in parts])
         return arrival_of(found.reshape(-1, 2, *maps.shape[-2:]), maps[:, 0])
 
-    def draw(self, count: int, maps: Any, rng: Any) -> np.ndarray:
-        """Fires drawn from the prior, arrival times `(count, h, w)`; `rng` as for `sample`."""
-        import torch
+    def draw(
+        self, count: int, maps: Any, rng: np.random.Generator, cells: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Fires drawn from the prior, arrival times `(count, h, w)`.
 
-        words = self.prior.sample(count, rng, torch.as_tensor(maps))
-        return self.fires(words, maps)
+        Args:
+            count: how many.
+            maps: of the ground, `([count,] 4, h, w)`.
+            rng: of the cells and letters.
+            cells: where they begin, `(count, 2)`; anywhere with fuel if None.
+        """
+        cells = anywhere(maps, count, rng) if cells is None else cells
+        return self.fires(self.prior.sample(count, rng, lit(maps, cells)), maps)
 
 
 def arrival_of(found: Tensor, fuel: Tensor) -> np.ndarray:
@@ -151,13 +176,11 @@ def fit_prior(
     **settings: Any,
 ) -> CodePrior:
     """A prior over the words of these fires; `settings` of `fit`."""
-    import torch
-
     from ..neural import CodePrior, fit
     from ..neural.train import adam, cosine
 
     found, nets = prior(seed), Nets(net, None)
-    data, held = ((nets.words(f), torch.from_numpy(f.maps)) for f in (train, valid))
+    data, held = ((nets.words(f), lit(f.maps, f.ignition)) for f in (train, valid))
     rates: Any = {"optimiser": adam(2e-3), "schedule": cosine(epochs), "batch": 32}
     fit(found, data, held, loss=CodePrior.nats, epochs=epochs, seed=seed, **rates, **settings)
     return found
@@ -205,10 +228,9 @@ def drawn(nets: Nets, fires: FireMaps, seed: int = 0) -> dict[str, float]:
 
     from ..array import Purpose, generator
 
-    maps = torch.from_numpy(fires.maps)
-    new = nets.draw(len(fires), maps, generator(Purpose.CASE, seed, 301))
+    new = nets.draw(len(fires), fires.maps, generator(Purpose.CASE, seed, 301))
     with torch.no_grad():
-        nats = nets.prior.nats(nets.words(fires), maps)
+        nats = nets.prior.nats(nets.words(fires), lit(fires.maps, fires.ignition))
     halves = [np.median(fire_measures.share(a, fires.fuel)) for a in (new, fires.arrival)]
     return {
         "nats a letter, validation": round(float(nats), 3),

@@ -15,6 +15,7 @@ from . import (
     filters,
     fires,
     foundations,
+    generated,
     kalman,
     latent,
     learning,
@@ -36,6 +37,7 @@ exercises: Mapping[str, Judge] = {
     **latent.exercises,
     **reduced.exercises,
     **sensors.exercises,
+    **generated.exercises,
 }
 
 

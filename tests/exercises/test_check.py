@@ -207,6 +207,13 @@ def cloud_mean(x, points, b):
     return sum(v * f for v, f in zip(x, b(points), strict=True)) / len(x)
 
 
+def cells(z, e, stay=1.0, scale=None):
+    """By a matrix of who belongs to whom."""
+    one = np.eye(len(e))[np.argmin((e**2).sum(-1) - 2 * z @ e.T, -1)]
+    n = one.sum(0)[:, None]
+    return np.where(n > 0, one.T @ z / (scale or np.maximum(n, 1)), stay * e)
+
+
 RIGHT = {
     "pod-floor": left_out,
     "front-modes": 4053,  # (2 / (pi 0.01))^2
@@ -216,6 +223,10 @@ RIGHT = {
     "sensors-blue": analysed,
     "sensors-errors": second,
     "sensors-leak": of_trained_runs,
+    "nearest-letter": lambda z, e: np.argmin((e**2).sum(-1) - 2 * z @ e.T, -1),
+    "letter-means": cells,
+    "straight-through": -2,  # q - 3 at q = 1
+    "word-bits": 42.5,  # 64 * 0.46 / ln 2
     "latent-states": moved,
     "latent-forgets": 6,  # 0.643^5 = 0.110, 0.643^6 = 0.071
     "last-layer": ridged,
@@ -440,6 +451,22 @@ WRONG = [
         "is the change",
     ),
     ("latent-states", lambda W, V, u, T: np.zeros((T, len(W))), "all runs are alike"),
+    ("nearest-letter", lambda z, e: np.argmax(z @ e.T, 1), "favours long"),
+    ("nearest-letter", lambda z, e: np.linalg.norm(z[:, None] - e, axis=-1).argmax(1), "farthest"),
+    ("nearest-letter", lambda z, e: np.linalg.norm(z[:, None] - e, axis=-1).argmin(0), "turned"),
+    ("nearest-letter", lambda z, e: e[np.argmin((e**2).sum(-1) - 2 * z @ e.T, -1)], "numbers"),
+    ("nearest-letter", lambda z, e: ((z[:, None] - e) ** 2).sum(-1).min(1), "distances"),
+    ("letter-means", lambda z, e: cells(z, e, 0.0), "keeps its vector"),
+    ("letter-means", lambda z, e: cells(z, e, scale=1), "how many fell to the letter"),
+    ("letter-means", lambda z, e: cells(z, e, scale=len(z)), "not by all"),
+    ("straight-through", 0, "a step"),
+    ("straight-through", -2.2, "at q = 1"),
+    ("straight-through", 2, "the sign"),
+    ("straight-through", -0.2, "commitment"),
+    ("word-bits", 384, "without a prior"),
+    ("word-bits", 29.44, "are nats"),
+    ("word-bits", 0.664, "one letter"),
+    ("word-bits", 20.4, "not multiplied"),
     ("latent-forgets", 5, "0.643^5"),
     ("latent-forgets", 0.64, "after one analysis"),
     ("latent-forgets", 2.28, "the datum's share"),
