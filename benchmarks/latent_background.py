@@ -120,7 +120,7 @@ def background(report: Report, quick: bool) -> None:
     counts = {"automaton": MEMBERS, "drawn": max(2, round(MEMBERS * old / new))}
     counts["drawn, as many"] = MEMBERS
     errors: dict[tuple, dict[float, list]] = {}
-    for part, lands in (("validation", 2 if quick else 8), ("test", 2 if quick else 12)):
+    for part, lands in (("validation", 2 if quick else 4), ("test", 2 if quick else 8)):
         for seed in list(fire_maps.PARTS[part])[:lands]:
             truth = fire_maps.fires([seed], TRUTHS, seed=21)
             y = data(truth.arrival, 100 * seed)

@@ -31,7 +31,8 @@ CODES, WIDTH, CHANNELS, GRID = 64, 32, (16, 32, 32), (8, 8)
 EACH, EPOCHS, PRIOR_EPOCHS = 10, 9, 15  # fires on each landscape of the training, passes over them
 
 COMMAND = "python -m dalearn.cases.generated_fires"
-DATA = "4000 fires of 80 steps on 400 landscapes of 64 x 64 cells, seeds 1000 to 1399; no wind"
+DATA = "4000 fires of 80 steps on {} landscapes of 64 x 64 cells, seeds {}; no wind"
+PRIOR_LANDS = range(4000, 4800)  # more ground, fewer fires on each
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,18 @@ def prior(seed: int = 0) -> CodePrior:
     """The prior before training."""
     from ..neural import CodePrior, seeded
 
-    return seeded(seed, CodePrior, GRID, CODES, maps=MAPS + 1, times=SIDE // GRID[0])
+    return seeded(seed, CodePrior, GRID, CODES, maps=MAPS + 2, times=SIDE // GRID[0])
 
 
 def lit(maps: Any, cells: np.ndarray) -> Tensor:
-    """Maps `([S,] 4, h, w)` and one more that says where fires begin, `(S, 5, h, w)`."""
+    """Maps `([S,] 4, h, w)` and where fires begin, `(S, 6, h, w)`: a bump, and the distance."""
     import torch
 
     maps = torch.as_tensor(maps).expand(len(cells), -1, -1, -1)
-    row, column = torch.as_tensor(cells, dtype=maps.dtype)[:, :, None].unbind(1)
-    lines = [torch.arange(n, dtype=maps.dtype) for n in maps.shape[-2:]]
-    bumps = [torch.exp(-((x - at) ** 2) / 18) for x, at in zip(lines, (row, column), strict=True)]
-    return torch.cat((maps, (bumps[0][:, :, None] * bumps[1][:, None])[:, None]), dim=1)
+    row, column = torch.as_tensor(cells, dtype=maps.dtype).T[:, :, None, None]
+    h, w = (torch.arange(n, dtype=maps.dtype) for n in maps.shape[-2:])
+    far = ((h[:, None] - row) ** 2 + (w - column) ** 2).sqrt()
+    return torch.cat((maps, torch.stack((torch.exp(-(far**2) / 18), far / 32), 1)), dim=1)
 
 
 def anywhere(maps: Any, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -196,15 +197,20 @@ def train(folder: str | Path, *, seed: int = 0, progress: bool = True) -> Nets:
     told: Any = {"seed": seed, "progress": progress}
     net = fit_coder(data, valid, checkpoint=folder / "words.checkpoint", **told)
     middle = time.process_time()
-    law = fit_prior(net, data, valid, checkpoint=folder / "prior.checkpoint", **told)
+    more = fire_maps.fires(PRIOR_LANDS, EACH // 2)
+    fire_maps.check_apart(more, valid)
+    law = fit_prior(net, more, valid, checkpoint=folder / "prior.checkpoint", **told)
     nets, ended = Nets(net, law), time.process_time()
-    for name, module, metric in (
-        ("words", net, measured(nets, valid) | {"CPU s, with data": round(middle - begun)}),
-        ("prior", law, drawn(nets, valid) | {"CPU s": round(ended - middle)}),
+    spent = (
+        {"CPU s, with data": round(middle - begun)},
+        {"CPU s, with data": round(ended - middle)},
+    )
+    for name, module, metric, lands in (
+        ("words", net, measured(nets, valid) | spent[0], (400, "1000 to 1399")),
+        ("prior", law, drawn(nets, valid) | spent[1], (800, "4000 to 4799")),
     ):
-        save_weights(
-            module, folder / f"fire-{name}.safetensors", Card(COMMAND, DATA, seed, metric)
-        )
+        card = Card(COMMAND, DATA.format(*lands), seed, metric)
+        save_weights(module, folder / f"fire-{name}.safetensors", card)
     return nets
 
 

@@ -52,11 +52,30 @@ def test_drawn_fires_are_as_large_as_those_of_the_automaton_and_the_prior_makes_
     assert np.median(fire_measures.pieces(mixed)) > 2 * np.median(fire_measures.pieces(new))
 
 
+def test_a_fire_begins_where_it_is_told_to():
+    fires, nets = held_out()
+    cells = generated_fires.anywhere(fires.grounds[0], 40, generator(Purpose.TEST, 2))
+    assert (fires.grounds[0][0][tuple(cells.T)] == 1).all()
+    assert len(np.unique(cells, axis=0)) > 35
+    maps = generated_fires.lit(fires.grounds[0], cells)
+    assert maps.shape == (40, 6, 64, 64)
+    assert torch.equal(maps[:, :4], torch.from_numpy(fires.grounds[:1]).expand(40, -1, -1, -1))
+    at = maps[torch.arange(40), 4:, cells[:, 0], cells[:, 1]]
+    assert torch.equal(at, torch.tensor([1.0, 0.0]).expand(40, 2))
+    assert maps[3, 5, 0, 0] == pytest.approx(np.hypot(*cells[3]) / 32)
+    new = nets.draw(40, fires.grounds[0], generator(Purpose.TEST, 3), cells)
+    first = np.stack(np.unravel_index(new.reshape(40, -1).argmin(-1), (64, 64)), -1)
+    near = np.median(np.hypot(*(first - cells).T))
+    assert near < 10  # places of letters are 8 cells apart
+    assert near < np.median(np.hypot(*(first - cells[::-1]).T)) / 2
+
+
 def test_no_validation_or_test_ground_has_trained_them():
-    for name in ("fire-words", "fire-prior"):
+    for name, seeds in (("fire-words", "1000 to 1399"), ("fire-prior", "4000 to 4799")):
         card = read_card(shipped(name))
-        assert "seeds 1000 to 1399" in card.data
+        assert f"seeds {seeds}" in card.data
         assert card.command == generated_fires.COMMAND
+    assert set(generated_fires.PRIOR_LANDS) == set(range(4000, 4800))
     assert fire_maps.PARTS["train"] == range(1000, 1400)
 
 
@@ -72,7 +91,8 @@ def test_the_gap_is_its_formula():
 
 
 def test_the_training_runs_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(generated_fires, "EACH", 1)
+    monkeypatch.setattr(generated_fires, "EACH", 2)
+    monkeypatch.setattr(generated_fires, "PRIOR_LANDS", range(3016, 3020))
     monkeypatch.setitem(fire_maps.PARTS, "train", range(3010, 3014))
     monkeypatch.setitem(fire_maps.PARTS, "validation", range(3014, 3016))
     for name in ("fit_coder", "fit_prior"):
