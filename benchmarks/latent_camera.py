@@ -41,16 +41,10 @@ def test() -> tuple[np.ndarray, ...]:
     found = camera.pairs("test")
     rng, count = generator(Purpose.TEST, 41), len(found.states)
     at = rng.integers(found.states.shape[1], size=count)
-    own = camera.settings()[camera.parts().test]
-    x0 = camera.droplets(own).astype("float32")
-    x = np.concatenate((x0[:, None], camera.carried(x0, camera.flow(own), camera.FRAMES)), axis=1)
-    drawn = rng.uniform(camera.LOW, camera.HIGH, (count, MEMBERS, len(camera.LOW)))
-    begin = np.repeat(x[np.arange(count), at][:, None], MEMBERS, axis=1).reshape(-1, *x.shape[2:])
-    flows = camera.flow(drawn.reshape(-1, len(camera.LOW)))
-    members = camera.carried(begin, flows, camera.BEHIND)[:, -1]
+    members = camera.ensemble(camera.settings()[camera.parts().test], at, MEMBERS)
     pick = np.arange(count), at
     y = medla.disturbed("camera", found.data[pick], camera.NOISE, 3)
-    return found.states[pick], y, found.background[pick], members.reshape(count, MEMBERS, -1)
+    return found.states[pick], y, found.background[pick], members
 
 
 def problem(prior: Any, y: np.ndarray) -> da.Problem:

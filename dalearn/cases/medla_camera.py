@@ -72,19 +72,45 @@ def image(x: Any) -> Any:
     return seen[..., ::2, ::2]
 
 
-@cache
-def pairs(part: str, count: int = RUNS) -> Pairs:
-    """Frames 4 to 10 of the runs of one part: "train", "validation" or "test"."""
-    at = settings(count)[getattr(parts(count), part)]
+def states(at: np.ndarray) -> np.ndarray:
+    """The runs of settings, the release first: `(S, 11, 32, 32)`."""
     x0 = droplets(at).astype("float32")
-    x = np.concatenate((x0[:, None], carried(x0, flow(at), FRAMES)), axis=1)
-    slow = flow(at, 0.5, 0.0)
+    return np.concatenate((x0[:, None], carried(x0, flow(at), FRAMES)), axis=1)
+
+
+def paired(at: np.ndarray) -> Pairs:
+    """Frames 4 to 10 of the runs of settings: truth, exact images and backgrounds, flat."""
+    x, slow = states(at), flow(at, 0.5, 0.0)
     behind = [carried(x[:, k], slow, BEHIND)[:, -1] for k in range(FRAMES - BEHIND + 1)]
     truth, background = x[:, BEHIND:], np.stack(behind, axis=1)
     flat = (
         v.reshape(*v.shape[:2], -1).astype("float32") for v in (truth, image(truth), background)
     )
     return Pairs(*flat)
+
+
+@cache
+def pairs(part: str, count: int = RUNS) -> Pairs:
+    """The pairs of the runs of one part: "train", "validation" or "test"."""
+    return paired(settings(count)[getattr(parts(count), part)])
+
+
+def ensemble(at: np.ndarray, frames: np.ndarray, members: int, seed: int = 0) -> np.ndarray:
+    """Backgrounds from the truth 16 steps ago, carried by flows drawn from the box of the set-up.
+
+    Args:
+        at: settings `(S, 5)`.
+        frames: which of the frames of `paired`, one for each run, `(S,)`.
+        members: N.
+        seed: of the flows.
+
+    Returns:
+        `(S, N, 32^2)`.
+    """
+    rng = generator(Purpose.CASE, 17, seed)
+    drawn = rng.uniform(LOW, HIGH, (len(at) * members, len(LOW)))
+    begin = np.repeat(states(at)[np.arange(len(at)), frames], members, axis=0)
+    return carried(begin, flow(drawn), BEHIND)[:, -1].reshape(len(at), members, -1)
 
 
 def parts(count: int = RUNS) -> Split:
