@@ -70,7 +70,7 @@ class GraphAutoencoder(nn.Module):
         channels: values at a point.
         latent: numbers in a code.
         width: of the messages.
-        rounds: of messages.
+        rounds: of messages; 0: none, which is cheaper and, on smooth fields, as good.
         neighbours: of a point, itself among them.
         places: how many functions of place the encoder sums with; the decoder has four times as
             many.
