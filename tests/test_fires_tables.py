@@ -48,7 +48,7 @@ def test_surrogates():
 
 def test_fires():
     parts = [{r[0]: r for r in part} for part in sections("fires")]
-    known = None
+    known = {}
     for row in rows("la-fires"):
         if row[0].startswith("**"):
             known = parts.pop(0)
