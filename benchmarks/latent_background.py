@@ -16,11 +16,12 @@ import numpy as np
 
 import dalearn as da
 from dalearn.array import Purpose, array_namespace, generator
-from dalearn.cases import fire_maps, generated_fires, wildfire
+from dalearn.cases import fire_maps, generated_fires, wildfire_flags
 from dalearn.cases.fire_maps import STEPS, FireMaps
 
 from .common import Report
 
+COVER = 0.5  # share of the ground under clouds
 SEEN, LEADS, NEVER = (12, 24), (24, 36, 48, 64), 100.0  # steps
 FACTORS, MEMBERS, MODES, TRUTHS = (1.0, 10.0, 100.0, 1000.0), 40, 40, 5
 
@@ -45,7 +46,7 @@ def flat(arrival: np.ndarray) -> np.ndarray:
 def data(arrival: np.ndarray, seed: int) -> np.ndarray:
     """What satellites saw of fires, NaN under clouds, `(S, times h w)`."""
     burnt = [(arrival <= t).reshape(len(arrival), -1).astype(float) for t in SEEN]
-    each = [wildfire.seen(b, seed + i, cover=wildfire.COVER) for i, b in enumerate(burnt)]
+    each = [wildfire_flags.seen(b, seed + i, cover=COVER) for i, b in enumerate(burnt)]
     return np.concatenate(each, axis=-1)
 
 
@@ -63,7 +64,7 @@ def analysed(members: np.ndarray, y: np.ndarray, factor: float) -> Any:
     """p(t) of the analysis of a latent ETKF."""
     N = len(members)
     pod = da.POD.fit(members, min(MODES, N - 1))
-    R = da.Diagonal(np.full(y.shape[-1], factor * wildfire.variance()))
+    R = da.Diagonal(np.full(y.shape[-1], factor * wildfire_flags.variance()))
     prior = da.Ensemble(np.repeat(members[None], len(y), 0))
     problem = da.Problem(lambda x: x, da.Observation(Flags(), R), prior, y[:, None])
     told: Any = {"keep": ("moments", "members"), "progress": False}
@@ -77,7 +78,7 @@ def analysed(members: np.ndarray, y: np.ndarray, factor: float) -> Any:
 def weighted(members: np.ndarray, y: np.ndarray, factor: float) -> Any:
     """p(t) of the members, weighted by how well they fit the data."""
     far = np.stack([np.nansum((Flags()(members) - row) ** 2, -1) for row in y])
-    log = -far / (2 * factor * wildfire.variance())
+    log = -far / (2 * factor * wildfire_flags.variance())
     w = np.exp(log - log.max(-1, keepdims=True))
     w = w / w.sum(-1, keepdims=True)
     return lambda t: w @ (members <= t)

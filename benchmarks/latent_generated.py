@@ -143,7 +143,7 @@ def new_ground(report: Report, quick: bool) -> None:
 
 def one_ground(report: Report, quick: bool) -> None:
     """Networks of one landscape, trained here."""
-    each, held, epochs = (60, 30, (2, 2)) if quick else (500, 300, (24, 20))
+    each, held, epochs = (60, 30, (2, 2)) if quick else (700, 200, (30, 20))
     train, valid = fire_maps.fires([0], each), fire_maps.fires([0], held // 3, seed=1)
     fires, control = (fire_maps.fires([0], held, seed=s) for s in (REFERENCE, CONTROL))
     begun = time.process_time()
