@@ -34,6 +34,16 @@ def test_scattered_sensors(table, number, columns):
                 agree(cell.replace("±", "-+"), str(value))
 
 
+def test_the_larger_basin():
+    (found,), shown = sections("latent-larger"), rows(PAGE, "rom-larger")
+    for cells, row in zip(shown, found, strict=True):
+        basin, codes, floor, name, members, error, worst = cells
+        assert (basin.replace("²", "^2"), codes, name) == (row[0], str(row[2]), row[4])
+        assert members == str(row[5])
+        for cell, value in ((floor, row[3]), (error, row[6]), (worst, row[7])):
+            agree(cell.replace("±", "-+"), str(value))
+
+
 def test_the_verdicts_quote_the_tables():
     graph = sections("latent-graph")
     text = re.search(r"\| a graph autoencoder codes.*\n", PAGE)[0]
