@@ -12,7 +12,8 @@
     graph      coders of scattered sensors
     fires      fires corrected in latent space; and fires_floors, fires_surrogates,
                fires_di01, fires_speed
-    medla      MEDLA between Burgers runs on two grids; medla_seeds, medla_leak, medla_camera
+    medla      MEDLA between Burgers runs on two grids; medla_rivals, medla_seeds,
+               medla_leak, medla_camera, medla_camera_seeds
     fires_drawn, fires_drawn_one    fires drawn from a VQ-VAE and its prior, on new ground and on
                that of a training
     fires_background    drawn fires as the background ensemble of a latent ETKF
