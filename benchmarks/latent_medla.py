@@ -251,7 +251,10 @@ def leak(report: Report, quick: bool) -> None:
             row.append(medla.relative(net.decode(net.encode(x)), x))
         row.append(medla.relative(net.decode(net.encode_observation(y)), x))
         report.row(name, len(learned.states), *row)
-    report.after("One run has 11 even frames, so that its PODs have 10 modes.")
+    report.after(
+        "One run has 11 even frames, so that its PODs have 10 modes. The ridge is the best on the "
+        "frames that it is judged by, in each row."
+    )
 
 
 SECTIONS = {"medla": table, "medla_rivals": rivals, "medla_seeds": seeds, "medla_leak": leak}
