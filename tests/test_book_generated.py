@@ -56,3 +56,13 @@ def test_backgrounds():
         agree(cells[1], row[1])
         for cell, value in zip(cells[3:], row[4:], strict=True):
             agree(cell, value)
+
+
+def test_a_landscape_of_its_own():
+    """The sentence gives overlap, burn map, vegetation and slope."""
+    told = r"better there: overlap ([\d.]+).*?by ([\d.]+), .*?by ([\d.]+) .*?of ([\d.]+) %"
+    said = re.search(told, PAGE)
+    assert said
+    row = next(row for row in measured("fires_drawn_one") if row[0] == "drawn")
+    for shown, value in zip(said.groups()[1:], (row[3], row[4], row[8]), strict=True):
+        agree(shown, numbers(value)[0])
