@@ -284,7 +284,12 @@ def table(report: Report, quick: bool) -> None:
             error = analysed(setup, method)[0]
             report.row(name, None, calls, None, told(error), told(error, base))
         boxes = [(d, b, 2.5, k) for d in (1, 2) for b in (0.5, 1.0, 2.0) for k in (1, 2, 3)]
-        rows_of(report, setup, base, [*boxes[:: 4 if quick else 1], (1, 2.0, 22.5, 3, 32)])
+        rows_of(
+            report,
+            setup,
+            base,
+            [*boxes[:: 4 if quick else 1], (1, 1.5, 2.5, 9), (1, 2.0, 22.5, 3, 32)],
+        )
 
 
 def rivals(report: Report, quick: bool) -> None:
@@ -349,6 +354,8 @@ def cost(report: Report, quick: bool) -> None:
     methods: dict[str, Any] = {"direct": da.Var3D("prior", solver=SOLVER)}
     methods |= {f"degree {d}": fitted(d, 1.5) for d in ((1, 2) if quick else (1, 2, 3))}
     methods["degree 2, 2 boxes"] = fitted(2, 1.5, outer=2)
+    methods |= {f"degree 1, {k} boxes": fitted(1, 1.0, outer=k) for k in (3, 9)}
+    methods["degree 1, network of 32"] = fitted(1, 1.0, 22.5, 1, 32)
     points = torch.as_tensor(design(16, 2, count_samples(16, 2, 2.5), 0).points)
     between = problem.at(0)[0].operator
 

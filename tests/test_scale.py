@@ -241,6 +241,37 @@ for _name, _make, _example in methods():
     )
 
 
+@dataclass(frozen=True, eq=False)
+class TwoEncoders:
+    """A POD of states, and numbers of data, in units of E, that a matrix makes codes."""
+
+    coder: Any
+    matrix: Any
+    E: Any
+    n = property(lambda self: self.coder.n)
+    r = property(lambda self: self.coder.r)
+
+    def encode(self, x):
+        return self.coder.encode(x)
+
+    def decode(self, z):
+        return self.coder.decode(z)
+
+    def encode_observation(self, y):
+        return (y / self.E) @ self.matrix
+
+
+@entry(da.MEDLA)
+def codes_of_two_encoders(u):
+    """Of data without gaps, which this encoder does not take."""
+    p, rng = problem(u), np.random.default_rng(2)
+    p = replace(p, data=u(np.nan_to_num(to_numpy(p.data))))
+    coder = da.POD(u(np.linalg.qr(rng.normal(size=(N, N)))[0][:2]), u(u.D), scale=u(u.D))
+    net = TwoEncoders(coder, u(rng.normal(size=(M, 2))), u(u.E))
+    out = run(p, da.MEDLA(da.ETKF(6), net, R=u(np.array([2.0, 0.5]))))
+    return {"mean": out["mean"] / u.D, "std": out["std"] / u.D}
+
+
 # --- diagnostics ---------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from . import (
     fires,
     foundations,
     generated,
+    heterogeneous,
     kalman,
     latent,
     learning,
@@ -38,6 +39,7 @@ exercises: Mapping[str, Judge] = {
     **reduced.exercises,
     **sensors.exercises,
     **generated.exercises,
+    **heterogeneous.exercises,
 }
 
 

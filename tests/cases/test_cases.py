@@ -122,13 +122,19 @@ LD_ENSF = {
 }
 WEIGHTS = {
     **{f"ld-ensf-{name}": text for name, text in LD_ENSF.items()},
+    "fire-prior": "f735a482b1e9374e06ec5af13cf4569ace687c71d875d750feb43f296dfc4590",
+    "fire-spread": "5fa4133faa0a0ae4411fb47dde1d718ead4cc4a43e6fa0771153c9602090098e",
+    "fire-words": "2fe708aed1d20440ce9052c7d265687041fa3aef6e2097f47c426d3d6f540814",
     "ldnet-adr": "db723ea4accbb77ce59d4059307f3f063b2a09cbd5b91ed0a4167dee1e96b523",
     "lorenz63-lstm": "05160d36487ade56c299a3871d8538163fdc321a05293a157d58f373ef6498db",
     "lorenz63-perceptron": "a1ddec3be3b038ed66343d658080dba7b2e08c359b873904d9cbfa1f9870eb72",
+    "medla-burgers": "05abee8e3b4312c30283ba101f56d53cf358e578f43211d89d945e838c02d3eb",
+    "medla-camera": "79440074f5b4bcd327d3ba8011c625c158b17bf7e93842a9a43d985e67b1cac4",
     "shallow-water-across": "42f620e225d19e5a4f71ea532a002177ac3af27c0ef6efff4e5899b5fd4366b0",
     "shallow-water-forecast": "e4d2697289defded0afb43db14ac41b2bb666b86d0712fa8ba3ee122103fe364",
     "shallow-water-height": "5dece815b563a3df7a178f321482fb4777021d2ec5978aac200a450095ac16d6",
     "shallow-water-velocity": "0581476a986f5d3fa97dc0f6c93fec0480962349865daacc96ba03925241e989",
+    "wildfire-flags": "b00db664a2c87d2abfa87a3a8d82a2a1c40b501e19c92004fa7f3881fbc545c9",
 }
 
 

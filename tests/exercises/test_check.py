@@ -214,6 +214,23 @@ def cells(z, e, stay=1.0, scale=None):
     return np.where(n > 0, one.T @ z / (scale or np.maximum(n, 1)), stay * e)
 
 
+def left_out_one_by_one(A, Y):
+    """By as many fits as there are samples."""
+    found = []
+    for i in range(len(A)):
+        rest = np.arange(len(A)) != i
+        found.append(Y[i] - A[i] @ np.linalg.lstsq(A[rest], Y[rest], rcond=None)[0])
+    return np.array(found)
+
+
+def residuals(A, Y):
+    return Y - A @ np.linalg.solve(A.T @ A, A.T @ Y)
+
+
+def own_share(A):
+    return np.diag(A @ np.linalg.solve(A.T @ A, A.T))[:, None]
+
+
 RIGHT = {
     "pod-floor": left_out,
     "front-modes": 4053,  # (2 / (pi 0.01))^2
@@ -233,6 +250,12 @@ RIGHT = {
     "decoder-sensitivity": felt,
     "code-data": 10,  # 50 * (1 - 2/3) / (1 + 2/3)
     "flag-bias": true_flags,
+    "gla-features": 46376,  # 34 * 33 * 32 * 31 / 24
+    "gla-left": left_out_one_by_one,
+    "gla-axes": lambda G, w: (
+        w * np.linalg.eigvalsh(np.linalg.inv(np.eye(G.shape[1]) + G.T @ G)) ** 0.5
+    ),
+    "gla-doubt": lambda b, B, c, s, R, F: (b / B + s * c / (R + F)) / (1 / B + s * s / (R + F)),
     "training-pays": 10715,  # 60 / (20 * 280e-6) = 10714.3
     "window-gain": by_regression,
     "history-state": 64,
@@ -491,6 +514,32 @@ WRONG = [
     ("code-data", 250, "turned"),
     ("code-data", 33.33, "should shrink"),
     ("code-data", 30, "half of the codes"),
+    ("gla-features", 40920, "lower degrees count too"),
+    ("gla-features", 27405, "squares are features"),
+    ("gla-features", 46375, "the constant"),
+    ("gla-features", 810000, "30^4 counts"),
+    ("gla-features", 923521, "31^4 counts"),
+    ("gla-left", residuals, "which the fit has seen"),
+    ("gla-left", lambda A, Y: residuals(A, Y) / (1 - own_share(A)) ** 0.5, "equal variance"),
+    ("gla-left", lambda A, Y: residuals(A, Y) / (1 - A.shape[1] / len(A)), "has its own"),
+    ("gla-left", lambda A, Y: residuals(A, Y) * (1 + own_share(A)), "the series"),
+    ("gla-axes", lambda G, w: w / (1 + np.linalg.svd(G)[1] ** 2), "these are variances"),
+    ("gla-axes", lambda G, w: w / np.linalg.svd(G)[1], "has no end"),
+    ("gla-axes", lambda G, w: w * (1 + np.linalg.svd(G)[1] ** 2) ** 0.5, "turned"),
+    ("gla-axes", lambda G, w: w / (1 + np.linalg.svd(G)[1][::-1] ** 2) ** 0.5, "sort them"),
+    ("gla-axes", lambda G, w: 1 / (1 + np.linalg.svd(G)[1] ** 2) ** 0.5, "w is missing"),
+    ("gla-doubt", lambda b, B, c, s, R, F: b + B * s / (s * s * B + R) * (c - s * b), "believes"),
+    (
+        "gla-doubt",
+        lambda b, B, c, s, R, F: b + B * s / (s * s * B + F) * (c - s * b),
+        "errors too",
+    ),
+    ("gla-doubt", lambda b, B, c, s, R, F: b + B / (B + R + F) * (c - s * b), "H the slope"),
+    (
+        "gla-doubt",
+        lambda b, B, c, s, R, F: b + B * s / (s * s * B + R + F * F) * (c - s * b),
+        "a variance already",
+    ),
     ("flag-bias", lambda g, f: (g - f, f * (1 - f)), "divide"),
     ("flag-bias", lambda g, f: ((g - f) / (1 - 2 * f), f * (1 - f)), "by its square"),
     (

@@ -44,7 +44,7 @@ class Sensitive(UserWarning):
 
 
 class OutOfRange(UserWarning):
-    """Data that lie outside of what the encoder was trained on."""
+    """Data or states that lie outside of what an encoder was trained on."""
 
 
 def trained(

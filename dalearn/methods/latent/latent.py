@@ -24,7 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from ...array import Array, convert_tree, is_module, is_tensor, no_grad, shown, typed
+from ...array import (
+    Array,
+    array_namespace,
+    check_between,
+    convert_tree,
+    is_module,
+    is_tensor,
+    no_grad,
+    shown,
+    to_numpy,
+    typed,
+    warn,
+)
 from ...covariances.base import Covariance
 from ...covariances.given import as_covariance
 from ...covariances.matrices import Diagonal
@@ -36,9 +48,12 @@ from ...problem.observe import Observation, identity
 from ...problem.problem import Problem
 from ..background import check_batch
 from ..base import Cycle
+from .fitting import OutOfRange
 from .inside import LatentProblem, Remembering, Row, decoded_cycles
 from .observed import Encoded
 from .through import Through
+
+BEYOND = 3.0  # times the floor: what states of the fitted kind do not reach on average
 
 
 @typed
@@ -62,6 +77,8 @@ class Latent:
             The default model draws the problem's own noise in the full space.
         observe: "decoded", data beside H(decode(z)); or Encoded, or a pair (encoder of data,
             covariance of the codes' errors).
+        floor: what the coder errs by on held-out states, `coder.floor(test)`. A prior that it
+            misses by more than three times as much gives an OutOfRange warning; None: no check.
 
     Raises:
         TypeError: for a method, a coder or an `observe` of another kind.
@@ -75,12 +92,15 @@ class Latent:
     steps: int | Sequence[int] = 1
     noise: Covariance | Array | None = None
     observe: Any = "decoded"
+    floor: float | None = None
 
     def __post_init__(self):
         if isinstance(self.method, type) or not callable(getattr(self.method, "run", None)):
             raise TypeError(f"wanted a method such as ETKF(members=20), met {self.method!r}")
         check_coder(self.coder)
         object.__setattr__(self, "noise", as_covariance(self.noise, "the latent model's noise"))
+        if self.floor is not None:
+            check_between("floor", self.floor, 0, 1e300, open_low=True)
         if self.model is None and (self.noise is not None or self.steps != 1):
             raise ValueError(
                 f"noise and steps belong to a latent model, met steps = {self.steps} and model = "
@@ -123,6 +143,8 @@ class Latent:
         check_call(coder.encode, _rows(problem), "the coder's encode", coder.r)
         belief = problem.prior
         prior = belief.map(coder.encode if isinstance(belief, Ensemble) else Row(coder))
+        if self.floor is not None:
+            _check_reach(coder, belief, self.floor)
         dynamics = Through(problem, coder)
         if self.model is not None:
             dynamics = self._dynamics(self.model, prior, batch, len(problem))
@@ -153,6 +175,21 @@ class Latent:
         with no_grad(problem.like):
             inside = self.inside(problem)
         yield from decoded_cycles(self.method, inside, rng)
+
+
+def _check_reach(coder: Any, belief: Belief, floor: float) -> None:
+    """Warn of prior states that the coder misses by far more than its floor."""
+    x = belief.members if isinstance(belief, Ensemble) else belief.mean[..., None, :]
+    xp = array_namespace(x)
+    error = xp.mean((x - coder.decode(coder.encode(x))) ** 2, axis=(-2, -1)) ** 0.5
+    beyond = to_numpy(error) > BEYOND * floor
+    if beyond.any():
+        warn(
+            f"the coder misses the prior of {int(beyond.sum())} of {beyond.size} experiments by "
+            f"up to {float(to_numpy(error).max()):.3g}, wanted {BEYOND:g} times its floor "
+            f"{floor:.3g} at most: these states are not of the kind that it was fitted to",
+            OutOfRange,
+        )
 
 
 def _rows(problem: ProblemLike) -> Any:

@@ -2,6 +2,7 @@
 
 import pickle
 import resource
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from examples import Bare, Curved, Rotation, linear_gaussian, lorenz63
 
 import dalearn as da
 from dalearn.array import array_namespace, streams
-from dalearn.methods import Encoded, etkf
+from dalearn.methods import Encoded, OutOfRange, etkf
 from dalearn.models import Extended
 
 DOUBLE = torch.zeros(1, dtype=torch.float64)
@@ -43,6 +44,34 @@ def agree(a, b, slack=1e-9):
     """The same results: `slack` is round-off of products in another order, and its growth."""
     assert np.allclose(a["mean"], b["mean"], rtol=0, atol=slack)
     assert np.allclose(a["std"], b["std"], rtol=0, atol=slack)
+
+
+# --- states that a coder does not know ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("like", [np.zeros(1), DOUBLE], ids=["numpy", "torch"])
+def test_a_prior_outside_of_the_coder_is_told(like):
+    """One experiment of three starts off the plane of the modes; members and means alike."""
+    coder = da.POD(np.eye(6)[:2], np.zeros(6))
+    rng = np.random.default_rng(0)
+    members = rng.normal(size=(3, 8, 6)) * np.array([1, 1, 0.1, 0.1, 0.1, 0.1])
+    floor = coder.floor(members)
+    members[1] = np.roll(members[1], 3, axis=-1)
+    far = (np.mean(members[1][..., 2:] ** 2) * 4 / 6) ** 0.5
+    see = da.Observation(np.eye(6)[:3], np.ones(3))
+    for prior in (da.Ensemble(members), da.Gaussian(members[:, 0], np.ones(6))):
+        problem = da.Problem(lambda x: x, see, prior, np.zeros((3, 1, 3))).to(like)
+        method = da.Latent(da.ETKF(8), coder, floor=floor)
+        with pytest.warns(OutOfRange, match=r"prior of 1 of 3 experiments") as caught:
+            run(problem, method)
+        if isinstance(prior, da.Ensemble):
+            assert f"by up to {far:.3g}, wanted 3 times its floor {floor:.3g}" in str(
+                caught[0].message
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", OutOfRange)
+            run(problem[:1], method)
+            run(problem, da.Latent(da.ETKF(8), coder))
 
 
 # --- a coder that loses nothing: the inner method itself --------------------------------------
