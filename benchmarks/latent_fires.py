@@ -59,10 +59,10 @@ def fires(name: str, fastest: float = fire.FASTEST) -> fire.Fires:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """A view with its coder, codes by use, DMD of four frames, and B of windows."""
+    """A view with its coder, a POD or a CAE, codes by use, DMD of four frames, B of windows."""
 
     view: View
-    pod: da.POD
+    pod: Any
     codes: dict[str, Any]
     dmd: da.DMD
     B: Any
@@ -70,10 +70,14 @@ class Parts:
 
 @cache
 def parts(name: str) -> Parts:
-    """All that is fitted for a view."""
-    view = View.of_fires(name, fires("train"))
-    states = view.of(fires("train").burnt)
-    pod = da.POD.fit(states[:, ::2], R, mean=False)
+    """All that is fitted for a view; "CAE" is that of flags in the autoencoder's codes."""
+    if name == "CAE":
+        view = View("burnt", np.zeros(fires("train").burnt.shape[-1], np.float32))
+        pod, states = fire_coder(), fires("train").burnt
+    else:
+        view = View.of_fires(name, fires("train"))
+        states = view.of(fires("train").burnt)
+        pod = da.POD.fit(states[:, ::2], R, mean=False)
     codes = {"train": pod.encode(states)}
     for use in ("ridge", "errors", "choice", "test"):
         codes[use] = pod.encode(view.of(fires(use).burnt))

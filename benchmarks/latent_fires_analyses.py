@@ -155,9 +155,14 @@ def pipelines(cover: float) -> dict[str, Callable[[str], Counts]]:
         more = {"members": R, "noise": model_noise(b)}
         return scored(b, use, analysed(b, use, cover, da.ETKF(R, inflation=1.05), **more))
 
-    def blue(use: str) -> Counts:
-        see = Encoded(b.pod.encode, codes_noise(b), newest_code)
-        return scored(b, use, analysed(b, use, cover, da.OI(b.B), observe=see))
+    def blue(p: Parts) -> Callable[[str], Counts]:
+        method = da.OI(p.B)
+
+        def run(use: str) -> Counts:
+            see = Encoded(p.pod.encode, codes_noise(p), newest_code)
+            return scored(p, use, analysed(p, use, cover, method, observe=see))
+
+        return run
 
     found = {
         "3D-Var of the window, mask o decode": var(b, b.B),
@@ -165,7 +170,11 @@ def pipelines(cover: float) -> dict[str, Callable[[str], Counts]]:
         "the same, LSTM": var(b, B, recurrent),
         f"ETKF({R}) of the window": etkf,
     }
-    return found if cover else {"BLUE of the window, encoded flags": blue} | found
+    encoded = {
+        "BLUE of the window, encoded flags": blue(b),
+        "BLUE of the window, codes of the CAE": blue(parts("CAE")),
+    }
+    return found if cover else encoded | found
 
 
 def failures(cover: float) -> dict[str, Callable[[str], Counts]]:
