@@ -5,6 +5,8 @@ All take arrival times `(S, h, w)` in steps, infinity where a fire never came.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -42,8 +44,8 @@ def pieces(arrival: np.ndarray) -> np.ndarray:
     """In how many pieces, each of 8-connected cells, what has burnt lies, `(S,)`."""
     from scipy import ndimage
 
-    eight = np.ones((3, 3))
-    return np.array([np.max(ndimage.label(np.isfinite(a), eight)[0]) for a in arrival])
+    labelled: Any = ndimage.label  # gives the labels and how many there are
+    return np.array([labelled(np.isfinite(a), np.ones((3, 3)))[1] for a in arrival])
 
 
 def slope_effect(
