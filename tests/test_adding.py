@@ -187,7 +187,7 @@ def house(tmp_path_factory):
     cov.add(examples, '        "toy": da.ToyAlike(np.full(5, 0.3)),', "    return {")
 
     exercise = Part(root, "dalearn/exercises/toys.py", EXERCISE)
-    exercise.add("dalearn/exercises/check.py", "from . import toys", "from . import filters")
+    exercise.add("dalearn/exercises/check.py", "from . import toys", "from .numbers import")
     exercise.add("dalearn/exercises/check.py", "    **toys.exercises,", "exercises: Mapping")
     return root, (model, method, coder, cov, exercise)
 
