@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from examples import METHODS, MethodExample
+from examples import METHODS, Both, MethodExample
 from lengths import full
 
 import dalearn as da
@@ -242,20 +242,11 @@ for _name, _make, _example in methods():
 
 
 @dataclass(frozen=True, eq=False)
-class TwoEncoders:
+class TwoEncoders(Both):
     """A POD of states, and numbers of data, in units of E, that a matrix makes codes."""
 
-    coder: Any
     matrix: Any
     E: Any
-    n = property(lambda self: self.coder.n)
-    r = property(lambda self: self.coder.r)
-
-    def encode(self, x):
-        return self.coder.encode(x)
-
-    def decode(self, z):
-        return self.coder.decode(z)
 
     def encode_observation(self, y):
         return (y / self.E) @ self.matrix

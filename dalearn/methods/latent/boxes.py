@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,16 +64,26 @@ class Box:
     Args:
         points: samples in its units.
         centre: `(..., 1, c)`.
-        inverse: of the rows that span it, `(..., c, c)`.
+        sides: rows that span it, `(..., c, c)`.
         hidden: units of a network; 0 for none.
         seed: of its first weights.
     """
 
     points: Design
     centre: Array
-    inverse: Array
+    sides: Array
     hidden: int
     seed: int
+
+    @cached_property
+    def inverse(self) -> Array:
+        """Of the sides."""
+        return inverted(self.sides)
+
+    @property
+    def samples(self) -> Array:
+        """Where the operator is called, `(..., S, c)`."""
+        return self.centre + convert(self.points.points, self.centre) @ self.sides
 
     def fitted(self, Y: Array) -> tuple[Any, Array]:
         """A function that is near values `Y (..., S, m)`, and its errors where left out."""
@@ -83,17 +94,10 @@ class Box:
         gaps = rest / left[:, None]
         if not self.hidden:
             return p, gaps
-        held = array_namespace(Y).arange(len(left)) % HELD == HELD - 1
-        net = trained(
-            known.points[~np.asarray(held)],
-            rest[..., ~held, :],
-            self.hidden,
-            self.seed,
-            self.centre,
-            self.inverse,
-        )
-        v = self.centre + convert(known.points, Y) @ inverted(self.inverse)
-        return Both(p, net), (gaps - net(v))[..., held, :]
+        held = np.arange(len(known.points)) % HELD == HELD - 1
+        seen, place = (known.points[~held], rest[..., ~held, :]), (self.centre, self.inverse)
+        net = trained(*seen, self.hidden, self.seed, *place)
+        return Both(p, net), (gaps - net(self.samples))[..., held, :]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...array import Array, Purpose, array_namespace, as_tensor, convert, generator
 
-UPDATES, RATE, LEAST = 400, 0.03, 1e-3
+UPDATES, RATE, LEAST = 400, 0.03, 1e-3  # as first set, not tuned
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...array import Array, array_namespace, convert, eye
+from ...array import Array, array_namespace, eye
 from ...covariances.base import Covariance
 from ...covariances.matrices import Diagonal
 from ...covariances.roots import Rows
@@ -30,7 +30,7 @@ from ..variational.gauss_newton import GaussNewton
 from ..variational.hessian import Hessian
 from ..variational.paths import Increments
 from ..variational.solver import Found, Iterate, evaluated, first_iterate, squares
-from .boxes import Box, Doubted, inverted
+from .boxes import Box, Doubted
 from .polynomials import Design, count_samples, design, exact
 
 ROWS = 4096  # states that are decoded at once
@@ -137,14 +137,14 @@ class Near:
     ):
         xp, w, problem = array_namespace(centre), cost.window, cost.problem
         self.path = cost.path
-        v = centre + convert(points.points, centre) @ sides
+        box = Box(points, centre, sides, hidden, seed)
+        v = box.samples
         step = max(1, ROWS // max(1, math.prod(v.shape[:-2])))
         parts = [values(cost, v[..., i : i + step, :]) for i in range(0, v.shape[-2], step)]
         seen, states = (
             [xp.concat(list(p), axis=-2) for p in zip(*side, strict=True)]
             for side in zip(*parts, strict=True)
         )
-        box = Box(points, centre, inverted(sides), hidden, seed)
         total = self.seen = 0 * centre[..., 0, 0]
         plain, observed = {}, {}
         for k, Y in zip(range(w.new, w.end), seen, strict=True):

@@ -178,8 +178,8 @@ def test_a_network_learns_what_a_polynomial_leaves(like):
         return array_namespace(v).sin(2 * ((v - centre) @ inverse) @ a)
 
     Y = f(centre + convert(known.points, like) @ S)
-    plain = Box(known, centre, inverse, 0, 0).fitted(Y)[1]
-    both, gaps = Box(known, centre, inverse, 24, 0).fitted(Y)
+    plain = Box(known, centre, S, 0, 0).fitted(Y)[1]
+    both, gaps = Box(known, centre, S, 24, 0).fitted(Y)
     assert gaps.shape[-2] == 60
     assert float((gaps**2).mean()) < 0.1 * float((plain**2).mean())
     v = convert(rng.normal(size=(2, 7, 3)), like)
@@ -188,7 +188,7 @@ def test_a_network_learns_what_a_polynomial_leaves(like):
     assert np.allclose(value, other, rtol=0, atol=1e-12)
     assert np.allclose(J, slope, rtol=0, atol=1e-6)  # differences have their own 1e-10
     for b in range(2):
-        alone, _ = Box(known, centre[b], inverse[b], 24, 0).fitted(Y[b])
+        alone, _ = Box(known, centre[b], S[b], 24, 0).fitted(Y[b])
         assert np.allclose(alone(v[b]), value[b], rtol=0, atol=1e-5)  # 400 updates of round-off
 
 
