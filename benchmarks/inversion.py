@@ -1,0 +1,25 @@
+"""Learned inversion: networks that do the analysis, beside classical methods with the same B and R.
+
+    python -m benchmarks.inversion [--quick] [--only SECTION] [--out DIR]
+
+Each section audits its own experiment (`da.audit`): no run on both sides of a split, no first
+state that is the truth, no truth where nothing was observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .common import parser, run
+
+SECTIONS: dict[str, Callable] = {}
+
+
+def main() -> None:
+    """Run the chosen sections and write the report."""
+    options = parser("inversion", __doc__, tuple(SECTIONS)).parse_args()
+    run("inversion", "Learned inversion", options, SECTIONS)
+
+
+if __name__ == "__main__":
+    main()

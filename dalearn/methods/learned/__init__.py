@@ -1,0 +1,1 @@
+"""Networks that do the analysis itself: learned inversions, first guesses, priors and solvers."""
