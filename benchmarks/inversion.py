@@ -1,4 +1,4 @@
-"""Learned inversion: networks that do the analysis, beside classical methods with the same B and R.
+"""Learned inversion: networks that do the analysis, beside classical methods, same B and R.
 
     python -m benchmarks.inversion [--quick] [--only SECTION] [--out DIR]
 

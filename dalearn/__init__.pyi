@@ -26,6 +26,7 @@ from .covariances.tapers import Taper as Taper
 from .covariances.tapers import boxcar as boxcar
 from .covariances.tapers import gaspari_cohn as gaspari_cohn
 from .covariances.tapers import hann as hann
+from .diagnostics.audit import audit as audit
 from .diagnostics.consistency import degrees_of_freedom as degrees_of_freedom
 from .diagnostics.consistency import desroziers as desroziers
 from .diagnostics.consistency import innovation_chi2 as innovation_chi2

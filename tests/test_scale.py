@@ -400,6 +400,25 @@ def nmc(u):
     return {"variance": C.variance() / D**2, "matrix": C.matrix() / D / D[:, None]}
 
 
+@entry(da.audit, diagnostics.Audit)
+def audited(u):
+    rng, found = np.random.default_rng(8), {}
+    truth, noise = rng.normal(size=(2, 40, 6, 3))
+    runs = rng.normal(size=(80, 6, 3)).cumsum(1)
+    seen = np.arange(3) == rng.integers(0, 3, (40, 6, 1))
+    for name, size in (("noise", np.ones(3)), ("gaps", np.where(seen, 0.1, 1.0))):
+        x = [u(a * u.D) for a in (truth, truth + size * noise, truth + 0.2, truth + 1.0)]
+        told = da.audit(
+            truth=x[0], data=x[1], seen=seen, start=x[3][:, 0], free=x[2], analysis=x[3]
+        )
+        found |= {f"{name} doubts": len(told.doubts), f"{name} passed": len(told.passed)}
+    for name, cut in (("whole", 60), ("cut", 30)):
+        windows = runs.reshape(160, 3, 3)[rng.permutation(160) if name == "cut" else slice(None)]
+        told = da.audit(train=u(windows[: 2 * cut] * u.D), test=u(windows[2 * cut :] * u.D))
+        found |= {f"{name} doubts": len(told.doubts)}
+    return found
+
+
 def quartic(u, wrong=0.0):
     """A cost of x / D, whose minimum is elsewhere, and its gradient, wrong in one component."""
     D, c = u(u.D), u([1.0, 3.0, 2.0])

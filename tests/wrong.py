@@ -77,6 +77,7 @@ RESULT = da.assimilate(TWIN, da.ETKF(N), keep=KEPT, progress=False)
 BOARD = da.compare(TWIN, [da.ETKF(N), da.EnKF(N)], 2, progress=False)
 E = np.random.default_rng(7).normal(size=(N, M))
 Z = np.random.default_rng(8).normal(size=(40, M))
+PATHS = Z[:8].reshape(4, 2, M)  # four runs of two states
 RING = da.Localization.ring(3, 1.0)
 NEAR = RING.near(RING.coordinates)
 LAND = da.Landscape.synthetic((8, 8))
@@ -220,6 +221,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "check": {"name": "bayes-mean"},
     "compare": {"progress": False},
     "crps_ensemble": {"members": E.T, "truth": ones(3)},
+    "audit": {"train": PATHS, "test": PATHS + 1, "truth": PATHS, "start": PATHS[:, 0] + 1},
     "di01": {"H": None},
     "explore": {"draw": lambda size: plt.figure(), "size": [1, 2]},
     "gauss_newton": {"Z": da.Ensemble(E)},
@@ -309,7 +311,7 @@ PACKAGES = (
 )
 # what the package makes and hands out, protocols, and helpers of its own that pages do not call
 PASSED = {
-    "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found",
+    "Audit", "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found",
     "Growing", "Law", "Leak", "Masked", "Method", "NotConverged", "OutOfRange", "PoorFit",
     "Record", "Sensitive", "Split", "Tuning", "Unstable", "Untrained", "Updated",
     "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity",

@@ -8,12 +8,14 @@
     explain           why an increment is as large as it is
     fields            results of field problems with the axes of the field
     nmc, di01         the shape and the size of B, from forecasts and innovations
+    audit             whether a learned experiment is a test: splits, first states, masks
     derivative_tests  gradients, adjoints, costs along a line
     lyapunov          growth of small differences
 
 Diagnostics read the Dataset of `assimilate` or `compare`, vectorised over every case.
 """
 
+from .audit import Audit, audit
 from .consistency import degrees_of_freedom, desroziers, innovation_chi2
 from .derivative_tests import adjoint_test, gradient_test, profile
 from .di01 import Tuning, di01
@@ -35,9 +37,11 @@ from .scores import (
 )
 
 __all__ = [
+    "Audit",
     "Explanation",
     "Tuning",
     "adjoint_test",
+    "audit",
     "autocorrelation_time",
     "climatology",
     "crps",

@@ -178,13 +178,18 @@ def rows(net: Any, parts: Any, name: str) -> list[Any]:
     return [convert(np.ascontiguousarray(flat), like) for flat in found]
 
 
+def shared(one: np.ndarray, other: np.ndarray) -> int:
+    """How many rows of `other` are rows of `one` too, to the bit."""
+    known = {row.tobytes() for row in one}
+    return sum(row.tobytes() in known for row in other)
+
+
 def tell_shared(train: Any, other: Any) -> None:
     """Warn of Leak where a state of the training is one of the others too, to the bit."""
-    known = {row.tobytes() for row in to_numpy(train)}
-    shared = sum(row.tobytes() in known for row in to_numpy(other))
-    if shared:
+    count = shared(to_numpy(train), to_numpy(other))
+    if count:
         warn(
-            f"{shared} of {len(other)} states of validation stand in the training too: what is "
+            f"{count} of {len(other)} states of validation stand in the training too: what is "
             "measured on them is too good; wanted whole runs in one of the two, neural.split",
             Leak,
         )
