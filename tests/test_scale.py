@@ -492,6 +492,19 @@ class Rescaled:
         return self.model(x / self.D) * self.D
 
 
+@entry(
+    *(diagnostics.end_point_error, diagnostics.angular_error),
+    *(diagnostics.roughness, diagnostics.Roughness),
+    reason="both components of a motion have one unit",
+)
+def errors_of_a_motion(u):
+    w, t = np.random.default_rng(0).normal(size=(2, 3, 2, 5, 6))
+    w, t, D = u(w * u.D[0]), u(t * u.D[0]), u.D[0]
+    rough = {k: v / D for k, v in diagnostics.roughness(w)._asdict().items()}
+    far = diagnostics.end_point_error(w, t) / D
+    return {"far": far, "angle": diagnostics.angular_error(w, t)} | rough
+
+
 @entry(diagnostics.fields, reason="moves numbers, and computes none")
 def fields(u):
     return {"mean": da.diagnostics.fields(result(u)[1])["mean"] / u.D[0]}

@@ -112,6 +112,7 @@ def net(inputs=3, outputs=3):
 tensor = torch.as_tensor
 CODER = da.POD.fit(Z, 3)
 RUNS_OF_Z = Z.reshape(4, 10, 3)
+FLOW = Z[:32, :1].reshape(2, 4, 4)
 DATES = xr.DataArray(Z[:4], dims=("time", "x"), coords={"time": [0.01, 0.02, 0.03, 0.04]})
 FOLDER = Path(tempfile.mkdtemp(prefix="dalearn"))
 CARD = da.neural.Card("make", "none", 0, {"rmse": 1.0})
@@ -287,6 +288,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "plot.spread_skill_scatter": {k: v.sel(stage="analysis").mean() for k, v in SKILL.items()},
     "reconstruction_error": {"test": Z},
     "scoreboard": {"result": BOARD},
+    "roughness": {"motion": FLOW},
+    "end_point_error": {"estimate": FLOW, "truth": FLOW + 1},
+    "angular_error": {"estimate": FLOW, "truth": FLOW + 1},
     "simulate": {"progress": False},
     "state_and_parameters": {
         "problem": JOINT,
@@ -313,7 +317,7 @@ PACKAGES = (
 PASSED = {
     "Audit", "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found",
     "Growing", "Law", "Leak", "Masked", "Method", "NotConverged", "OutOfRange", "PoorFit",
-    "Record", "Sensitive", "Split", "Tuning", "Unstable", "Untrained", "Updated",
+    "Record", "Roughness", "Sensitive", "Split", "Tuning", "Unstable", "Untrained", "Updated",
     "as_kernel", "as_covariance", "beside", "blocks", "counted", "grid_shape", "identity",
     "positive", "share", "use_style",
 }  # fmt: skip

@@ -8,6 +8,8 @@ from . import lorenz63 as lorenz63
 from . import medla as medla
 from . import medla_burgers as medla_burgers
 from . import medla_camera as medla_camera
+from . import motion as motion
+from . import motion_prior as motion_prior
 from . import score_filters as score_filters
 from . import shallow_water as shallow_water
 from . import spreading_fires as spreading_fires

@@ -7,12 +7,14 @@
     ensembles         effective size and dimension
     explain           why an increment is as large as it is
     fields            results of field problems with the axes of the field
+    motion            errors and roughness of fields of velocity
     nmc, di01         the shape and the size of B, from forecasts and innovations
     audit             whether a learned experiment is a test: splits, first states, masks
     derivative_tests  gradients, adjoints, costs along a line
     lyapunov          growth of small differences
 
-Diagnostics read the Dataset of `assimilate` or `compare`, vectorised over every case.
+Diagnostics read the Dataset of `assimilate` or `compare`, vectorised over every case; those of
+motions read arrays.
 """
 
 from .audit import Audit, audit
@@ -24,6 +26,7 @@ from .explain import Explanation, explain
 from .fields import fields
 from .intervals import autocorrelation_time, interval, spread_skill
 from .lyapunov import lyapunov_exponents
+from .motion import Roughness, angular_error, end_point_error, roughness
 from .nmc import forecast_pairs, nmc
 from .scoreboard import lost, score, scoreboard
 from .scores import (
@@ -39,9 +42,11 @@ from .scores import (
 __all__ = [
     "Audit",
     "Explanation",
+    "Roughness",
     "Tuning",
     "adjoint_test",
     "audit",
+    "angular_error",
     "autocorrelation_time",
     "climatology",
     "crps",
@@ -52,6 +57,7 @@ __all__ = [
     "di01",
     "effective_dimension",
     "effective_size",
+    "end_point_error",
     "explain",
     "fields",
     "forecast_pairs",
@@ -64,6 +70,7 @@ __all__ = [
     "profile",
     "rank_histogram",
     "rmse",
+    "roughness",
     "score",
     "scoreboard",
     "spread",
