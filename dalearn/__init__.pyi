@@ -78,6 +78,7 @@ from .methods import IEnKS as IEnKS
 from .methods import IncrementalCG as IncrementalCG
 from .methods import Latent as Latent
 from .methods import LDEnSF as LDEnSF
+from .methods import Learned4DVar as Learned4DVar
 from .methods import LocalParticleFilter as LocalParticleFilter
 from .methods import NotConverged as NotConverged
 from .methods import ParticleFilter as ParticleFilter

@@ -28,6 +28,9 @@ import dalearn as da
 GIVEN: dict[str, Any] = {
     "Burgers2D.dt": 1e-4, "DMD.offset": np.ones(3), "DMD.fit.rank": 4, "DMD.fit.ridge": 0.1,
     "EnVar4D.localization": da.Dense(wrong.I3), "GLA.model": wrong.half,
+    "Learned4DVar.fit.truth": (np.ones((6, 3)), np.ones((6, 3))), "Learned4DVar.fit.reach": 2,
+    "Learned4DVar.fit.penalty": lambda x: (x * x).sum(-1),
+    "Learned4DVar.limits": (-99 * np.ones(3), 99 * np.ones(3)),
     "Latent.model": wrong.half, "MEDLA.model": wrong.half,
     "MEDLA.limits": (-9 * np.ones(3), 9 * np.ones(3)), "disturb": wrong.half,
     "POD.values": np.array([3.0, 2.0, 1.0]), "Problem.times": np.array([0.01, 0.02, 0.03, 0.04]),

@@ -263,6 +263,21 @@ def codes_of_two_encoders(u):
     return {"mean": out["mean"] / u.D, "std": out["std"] / u.D}
 
 
+@entry(da.Learned4DVar)
+def windows_to_states(u):
+    """A network whose units are those of the data and the prior, trained for a step."""
+    from dalearn.neural import MLP, WindowNet, seeded
+
+    p = problem(u, local=True)
+    body = seeded(0, MLP, 2 * K * M, 2 * N, (4,))
+    net = WindowNet(body, K, (M,), (N,), spread=True).double()
+    rng = np.random.default_rng(4)
+    parts = [replace(p, data=u(rng.normal(size=(s, K, M)) * u.E), truth=None) for s in (30, 20)]
+    told = {"epochs": 1, "batch": 30, "members": 5, "progress": False}
+    out = run(p, da.Learned4DVar.fit(net, *parts, **told))
+    return {"mean": out["mean"] / u.D, "std": out["std"] / u.D, "outside": out["outside"]}
+
+
 # --- diagnostics ---------------------------------------------------------------------------------
 
 

@@ -124,6 +124,10 @@ PLANE = da.neural.Harmonics((2, 2), 2).double()
 LATENT = da.neural.LDNet(1, da.neural.InBasis(3, PLANE, (4,)), (4,)).double()
 PAIRED = da.neural.seeded(0, da.neural.TwoEncoders.dense, 3, 3, 3, (4,)).double()
 PAIRED.scaled(tensor(Z), tensor(Z))
+BODY = da.neural.seeded(0, da.neural.MLP, 24, 3, (4,))
+WINDOW = da.neural.WindowNet(BODY, K, (3,), (3,)).double()
+WINDOW.scaled(tensor(Z.reshape(10, K, 3)), torch.ones(10, K, 3), PRIOR.mean, ones(3))
+WINDOWS = [da.twin(da.Lorenz63(), SEE, PRIOR, K, seed=s, batch=6) for s in (1, 9)]
 
 # a value for each parameter that has no default, by its name
 VALID: dict[str, Any] = {
@@ -181,6 +185,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "extra": 4,
         "dynamics": {"epochs": 1},
         "reading": {"epochs": 1},
+        "progress": False,
+    },
+    "Learned4DVar": {"net": WINDOW},
+    "Learned4DVar.fit": {
+        "net": WINDOW,
+        "train": WINDOWS[0],
+        "validation": WINDOWS[1],
+        "epochs": 1,
         "progress": False,
     },
     "MEDLA": {"method": da.ETKF(5), "net": PAIRED, "R": ones(3), "model": half},
@@ -255,6 +267,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "neural.Solenoidal": {"modes": (3, 5)},
     "neural.Spreading": {"maps": 2},
     "neural.Subsampled": {"fields": RUNS, "points": BOX},
+    "neural.WindowNet": {"body": BODY, "times": K, "observed": (3,), "state": (3,)},
     "neural.VAE": {
         "encoder": net(3, 4),
         "decoder": net(2, 3),

@@ -21,6 +21,7 @@ from .latent.ld_ensf import LDEnSF
 from .latent.medla import MEDLA
 from .latent.observed import Encoded
 from .latent.pairs import Leak
+from .learned.learned_4dvar import Learned4DVar
 from .particles.bootstrap import ParticleFilter
 from .particles.local import LocalParticleFilter, local_particle, transport
 from .particles.resampling import effective_size, reweight, systematic
@@ -71,6 +72,7 @@ __all__ = [
     "Latent",
     "Law",
     "Leak",
+    "Learned4DVar",
     "LocalParticleFilter",
     "Method",
     "NotConverged",

@@ -20,6 +20,7 @@
     train        one loop, `fit`: early stop, resume to the same bits; `checkpoint` is its file,
                  `losses` what it minimises, `draws` the random numbers of a run, `rollout` an
                  LSTM trained on its own forecasts
+    window_net   windows of data and their precisions to states
     weights      trained weights in files that hold numbers only, each with a card of its origin
 
 What comes out of it is a `torch.nn.Module`: the model or the operator of a Problem like any other
@@ -53,6 +54,7 @@ from .unet import UNet
 from .vae import VAE, Coupled
 from .vqvae import VQVAE, Committed
 from .weights import Card, load_weights, read_card, save_weights, shipped
+from .window_net import WindowNet
 
 __all__ = [
     "CNN",
@@ -92,6 +94,7 @@ __all__ = [
     "Subsampled",
     "TwoEncoders",
     "UNet",
+    "WindowNet",
     "fit",
     "load_weights",
     "mean_square",
