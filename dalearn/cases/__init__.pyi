@@ -10,6 +10,8 @@ from . import medla_burgers as medla_burgers
 from . import medla_camera as medla_camera
 from . import motion as motion
 from . import motion_prior as motion_prior
+from . import motion_published as motion_published
+from . import motion_waves as motion_waves
 from . import score_filters as score_filters
 from . import shallow_water as shallow_water
 from . import spreading_fires as spreading_fires

@@ -84,7 +84,7 @@ def test_4d_var_finds_most_of_the_motion(starts):
     assert (error < 0.6 * still).all()
 
 
-# --- the deep prior -------------------------------------------------------------------------------
+# --- the deep prior -----------------------------------------------------------------------------
 
 
 def test_the_network_of_the_deep_prior_has_the_published_size():
