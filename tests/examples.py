@@ -362,6 +362,7 @@ METHODS = (
         da.ParticleFilter(100, regularization=2.4, resample_below=0.3),
         wide=lambda N: da.ParticleFilter(N),
     ),
+    MethodExample(da.ParticleFilter(100, regularization=2.4, resample_below=0.3, lag=2)),
     MethodExample(
         da.LocalParticleFilter(20, localization=EVERYWHERE, inflation=1.0, regularization=0.4),
         local=True,

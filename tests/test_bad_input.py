@@ -1011,6 +1011,7 @@ TABLE = [
         ["xN", "(2,)", "batch axes (3,)"],
     ),
     ("enks-lag", lambda: da.EnKS(5, lag=-1), V, ["lag", ">= 0", "-1"]),
+    ("particles-lag", lambda: da.ParticleFilter(5, lag=-1), V, ["lag", ">= 0", "-1"]),
     ("enks-lag-kind", lambda: da.EnKS(5, lag=1.5), V, ["lag", "integer", "1.5"]),
     ("ienks-lag", lambda: da.IEnKS(5, lag=None), V, ["lag", "integer", "None"]),
     ("ienks-iterations", lambda: da.IEnKS(5, iterations=0), V, ["iterations", ">= 1", "0"]),

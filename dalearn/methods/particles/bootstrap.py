@@ -8,15 +8,18 @@ chances w_i by one uniform number u (systematic resampling): the j-th is the fir
 w_1 + ... + w_i > (u + j) / N. Copies are then told apart by noise of covariance h^2 C, where C is
 the weighted covariance and h = regularization * N^(-1/(n + 4)) (a kernel density estimate).
 
-Gordon, Salmond and Smith, IEE Proc. F 140, 1993; systematic resampling: Kitagawa, J. Comput.
-Graph. Stat. 5, 1996; regularized: Musso, Oudjane and Le Gland, in Doucet et al. (eds.), Sequential
-Monte Carlo Methods in Practice, 2001 (who move every member; here, as in DAPPER's PartFilt, those
-that were drawn once stay where they are).
+A member and its ancestors are a path. Under the weights of a later time the paths are a sample of
+the smoothing distribution, of whole trajectories too: few of them differ far back, where most
+ancestors are shared.
+
+Gordon, Salmond and Smith, IEE Proc. F 140, 1993; systematic resampling and smoothing by storing
+paths: Kitagawa, J. Comput. X
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -26,6 +29,8 @@ from ...array import (
     Swept,
     array_namespace,
     check_between,
+    check_count,
+    device,
     lift,
     no_grad,
     normal,
@@ -38,7 +43,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import blind, check_ensemble
-from .resampling import effective_size, members_at, repeated, reweight, systematic
+from .resampling import effective_size, index_at, members_at, repeated, reweight, systematic
 
 
 def kernel(belief: Ensemble, z: Array) -> Array:
@@ -73,6 +78,34 @@ def kernel(belief: Ensemble, z: Array) -> Array:
     return where_ok(ok, z @ ((V * s**0.5) @ V.mT) * std * unit)
 
 
+def smoothed(paths: deque[tuple[Cycle, Array | None]], lag: int | None, last: bool) -> list[Cycle]:
+    """Take the cycles that are done from `paths`, smoothed by the weights of the newest.
+
+    Args:
+        paths: cycles, and the ancestors `(..., N)` of the members after each, as `_resampled`.
+        lag: how many cycles wait; 0: as filtered; None: all.
+        last: whether the newest is the last, so that all are done.
+    """
+    if lag == 0:
+        return [paths.popleft()[0]]
+    count = len(paths) if last else len(paths) - lag  # type: ignore[operator]
+    if count < 1:
+        return []
+    belief: Any = paths[-1][0].analysis
+    lineage, done = None, []
+    for at in reversed(range(len(paths))):
+        cycle, ancestors = paths[at]
+        if ancestors is not None:
+            lineage = ancestors if lineage is None else index_at(ancestors, lineage)
+        if at < count:
+            E = cycle.analysis.members  # type: ignore[union-attr]
+            known = E if lineage is None else members_at(E, lineage)
+            done.append(cycle.with_info(smoothed=Ensemble.unchecked(known, belief.weights)))
+    for _ in range(count):
+        paths.popleft()
+    return done[::-1]
+
+
 @typed
 @dataclass(frozen=True, eq=False)
 class ParticleFilter:
@@ -89,6 +122,10 @@ class ParticleFilter:
             model without noise needs some. (`reg` of DAPPER's PartFilt.)
         resample_below: in [0, 1], a number or an array over the batch: resample when the effective
             size is at most this share of N (1: always, 0: never). (`NER` of DAPPER's PartFilt.)
+        lag: for how many observation times a path goes on learning, an integer >= 0: not 0 makes
+            it a smoother, whose cycles come `lag` late (None: all at the end).
+            `info["smoothed"]` at cycle k is the weighted Ensemble of ancestors at its time given
+            the data up to cycle k + lag.
 
     Raises:
         ValueError: for a setting out of its range.
@@ -98,14 +135,16 @@ class ParticleFilter:
     _: KW_ONLY
     regularization: Swept = 0.0
     resample_below: Swept = 0.5
+    lag: int | None = 0
 
     def __post_init__(self):
         check_ensemble(self.members, 1.0)
         check_between("regularization", self.regularization, 0, 1e6, open_low=False)
         check_between("resample_below", self.resample_below, 0, 1, open_low=False)
+        check_count("lag (None is the whole run)", 0 if self.lag is None else self.lag, 0)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
-        """One Cycle of forecast and analysis for each observation time."""
+        """One Cycle of forecast and analysis for each observation time, `lag` of them late."""
         like, N = problem.like, self.members
         xp = array_namespace(like)
         with no_grad(like):
@@ -115,6 +154,7 @@ class ParticleFilter:
             share = lift(self.resample_below, like, problem.batch, "resample_below")
             share = share if isinstance(share, float) else share[..., 0, 0]
             log_w = xp.full_like(E[..., 0], -math.log(N))
+        paths: deque[tuple[Cycle, Array | None]] = deque()
         for k in range(len(problem)):
             with no_grad(like):
                 forecast = Ensemble.unchecked(problem.forecast(E, k, rng), xp.exp(log_w))
@@ -126,13 +166,22 @@ class ParticleFilter:
                 analysis = Ensemble.unchecked(forecast.members, xp.exp(log_w))
                 size = effective_size(analysis.weights)
                 due = size <= share * N if none is None else (size <= share * N) & ~none
-                E, log_w = self._resampled(analysis, log_w, due, width, rng)
-            yield Cycle(forecast, analysis, {"effective_size": size})
+                cycle = Cycle(forecast, analysis, {"effective_size": size})
+                paths.append((cycle, None))
+                last = k + 1 == len(problem)
+                done = [] if self.lag is None and not last else smoothed(paths, self.lag, last)
+                if not last:
+                    E, log_w, ancestors = self._resampled(analysis, log_w, due, width, rng)
+                    if paths:
+                        paths[-1] = cycle, ancestors
+            yield from done
 
     def _resampled(
         self, belief: Ensemble, log_w: Array, due: Array, width: Any, rng: Any
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array, Array | None]:
         """Members and weights for the next forecast, drawn anew in the experiments that are due.
+
+        And the ancestors `(..., N)` of the members, None where all are their own.
 
         Those draw as they would alone: an experiment must not see its neighbours.
         """
@@ -141,7 +190,7 @@ class ParticleFilter:
         N, n = E.shape[-2:]
         u = uniform(rng, E[..., 0, 0])
         if not bool(xp.any(due)):
-            return E, log_w
+            return E, log_w, None
         moves = not isinstance(width, float) or width > 0
         z = normal(rng, (N, min(n, N)), E, due) if moves else None
         due = due[..., None]
@@ -151,4 +200,5 @@ class ParticleFilter:
             h = width * N ** (-1 / (n + 4))
             moved = (repeated(ancestors) & due)[..., None]
             E = xp.where(moved, E + h * kernel(belief, z), E)
-        return E, xp.where(due, -math.log(N), log_w)
+        own = xp.arange(N, dtype=ancestors.dtype, device=device(E))
+        return E, xp.where(due, -math.log(N), log_w), xp.where(due, ancestors, own)

@@ -85,6 +85,11 @@ def members_at(E: Array, ancestors: Array) -> Array:
     return xp.reshape(xp.take(xp.reshape(E, (-1, n)), rows, axis=0), E.shape)
 
 
+def index_at(ancestors: Array, index: Array) -> Array:
+    """The entries of `ancestors (..., N)` at `index (..., N)`."""
+    return members_at(ancestors[..., None], index)[..., 0]
+
+
 def repeated(ancestors: Array) -> Array:
     """Which of the ascending `ancestors (..., N)` were drawn more than once, `(..., N)` bool."""
     xp = array_namespace(ancestors)

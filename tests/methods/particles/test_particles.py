@@ -1,6 +1,8 @@
 """Particle filters beyond the contract: weights, draws, noise, transport, and the curse."""
 
 import time
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -24,6 +26,52 @@ def run(problem, method, seed=0, **settings):
 def weights(rng, *shape):
     w = rng.random(shape) ** 4
     return w / w.sum(-1, keepdims=True)
+
+
+# --- smoothing by stored paths -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lag", [None, 2])
+def test_paths_sample_the_smoothing_distribution(lag):
+    """Linear and Gaussian: the Rauch-Tung-Striebel mean and standard deviation, to what the
+    paths' number allows: that of distinct ancestors at each time, 4 of its standard errors."""
+    problem = linear_gaussian(cycles=8)
+    got = run(problem, da.ParticleFilter(60_000, lag=lag), keep=("moments", "members"))
+    for k in range(8):
+        known = problem.data.copy()
+        known[(7 if lag is None else k + lag) + 1 :] = np.nan
+        want = run(replace(problem, data=known), da.RTS()).sel(stage="smoothed").isel(time=k)
+        members = got["members"].sel(stage="smoothed").isel(time=k).values
+        distinct = len(np.unique(members, axis=0)) / 4  # their weights differ
+        std = want["std"].values
+        mean = got["mean"].sel(stage="smoothed").isel(time=k).values
+        assert np.all(np.abs(mean - want["mean"].values) < 4 * std / distinct**0.5)
+        spread = got["std"].sel(stage="smoothed").isel(time=k).values
+        assert np.all(np.abs(spread / std - 1) < 4 / (2 * distinct) ** 0.5)
+
+
+def test_the_filter_is_the_same_with_and_without_a_lag():
+    problem = lorenz63(cycles=12, batch=(3,))
+    plain = da.ParticleFilter(40, regularization=0.3)
+    for lag in (1, 5, None, 100):
+        a = list(plain.run(problem, Streams(1, 0, (3,))))
+        b = list(replace(plain, lag=lag).run(problem, Streams(1, 0, (3,))))
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert same_bits(one.analysis.members, other.analysis.members)
+            assert same_bits(one.analysis.weights, other.analysis.weights)
+        last = b[-1]
+        assert same_bits(last.info["smoothed"].members, last.analysis.members)
+
+
+def test_a_path_is_made_of_members_and_their_ancestors():
+    """Each smoothed member is a member of its time, moved by the model to one of the next."""
+    problem = replace(lorenz63(cycles=6), noise=None)
+    cycles = list(da.ParticleFilter(30, lag=None).run(problem, Streams(1, 0)))
+    for k, (now, then) in enumerate(pairwise(cycles)):
+        a, b = now.info["smoothed"].members, then.info["smoothed"].members
+        np.testing.assert_allclose(problem.forecast(a, k + 1), b, rtol=1e-12)
+        assert same_bits(now.info["smoothed"].weights, cycles[-1].analysis.weights)
 
 
 # --- Bayes by weights ---------------------------------------------------------------------------
@@ -203,7 +251,7 @@ def test_copies_are_told_apart_and_single_members_stay():
     )
     rng = Streams(1, 0)
     rng.normal((40, 3), w)
-    E, _ = method._resampled(belief, np.log(w), np.array(True), 1.0, rng)
+    E, *_ = method._resampled(belief, np.log(w), np.array(True), 1.0, rng)
     assert len(np.unique(E[:, 0])) == 40
     stayed = (belief.members[ancestors] == E).all(-1)
     assert np.array_equal(stayed, [np.sum(ancestors == a) == 1 for a in ancestors])
