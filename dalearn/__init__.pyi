@@ -80,6 +80,7 @@ from .methods import Latent as Latent
 from .methods import LDEnSF as LDEnSF
 from .methods import Learned4DVar as Learned4DVar
 from .methods import LocalParticleFilter as LocalParticleFilter
+from .methods import NeuralIncremental as NeuralIncremental
 from .methods import NotConverged as NotConverged
 from .methods import ParticleFilter as ParticleFilter
 from .methods import Unstable as Unstable

@@ -278,6 +278,18 @@ def windows_to_states(u):
     return {"mean": out["mean"] / u.D, "std": out["std"] / u.D, "outside": out["outside"]}
 
 
+@entry(da.NeuralIncremental)
+def trajectories_by_a_network(u):
+    """A network whose units are those of its trajectories, at its first weights."""
+    from dalearn.neural import NeuralPrior, seeded
+
+    walks = np.random.default_rng(6).normal(size=(50, K + 1, N)).cumsum(1)
+    net = seeded(0, NeuralPrior, K + 1, N, hidden=(4, 4)).double()
+    net.scaled(torch.as_tensor(walks * to_numpy(u.D)))
+    out = run(problem(u, linear=True), da.NeuralIncremental(net, levels=2))
+    return {"mean": out["mean"] / u.D, "std": out["std"] / u.D}
+
+
 # --- diagnostics ---------------------------------------------------------------------------------
 
 

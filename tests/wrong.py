@@ -128,6 +128,8 @@ BODY = da.neural.seeded(0, da.neural.MLP, 24, 3, (4,))
 WINDOW = da.neural.WindowNet(BODY, K, (3,), (3,)).double()
 WINDOW.scaled(tensor(Z.reshape(10, K, 3)), torch.ones(10, K, 3), PRIOR.mean, ones(3))
 WINDOWS = [da.twin(da.Lorenz63(), SEE, PRIOR, K, seed=s, batch=6) for s in (1, 9)]
+LAW = da.neural.seeded(0, da.neural.NeuralPrior, 5, 3, hidden=(4, 4))
+LAW.scaled(tensor(Z).reshape(8, 5, 3))
 
 # a value for each parameter that has no default, by its name
 VALID: dict[str, Any] = {
@@ -204,6 +206,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "align": 1,
         "progress": False,
     },
+    "NeuralIncremental": {"net": LAW},
+    "NeuralIncremental.fit": {
+        "net": LAW,
+        "train": Z.reshape(8, 5, 3),
+        "validation": Z.reshape(8, 5, 3) + 0.1,
+        "draw": da.neural.Scattered(5, 3, 2, 4),
+        "std": 0.1,
+        "epochs": 1,
+        "progress": False,
+    },
+    "Regular": {"T": 4, "n": 3, "spacing": 2},
+    "Scattered": {"T": 4, "n": 3, "least": 2, "most": 4},
+    "neural.NeuralPrior": {"T": 4, "n": 3, "hidden": (4, 4)},
     "neural.TwoEncoders": {
         "encoder": net(3, 2),
         "decoder": net(2, 3),

@@ -12,6 +12,7 @@ from . import motion as motion
 from . import motion_prior as motion_prior
 from . import motion_published as motion_published
 from . import motion_waves as motion_waves
+from . import neural_incremental as neural_incremental
 from . import score_filters as score_filters
 from . import shallow_water as shallow_water
 from . import spreading_fires as spreading_fires

@@ -22,6 +22,7 @@ from .latent.medla import MEDLA
 from .latent.observed import Encoded
 from .latent.pairs import Leak
 from .learned.learned_4dvar import Learned4DVar
+from .learned.neural_incremental import NeuralIncremental
 from .particles.bootstrap import ParticleFilter
 from .particles.local import LocalParticleFilter, local_particle, transport
 from .particles.resampling import effective_size, reweight, systematic
@@ -75,6 +76,7 @@ __all__ = [
     "Learned4DVar",
     "LocalParticleFilter",
     "Method",
+    "NeuralIncremental",
     "NotConverged",
     "OutOfRange",
     "ParticleFilter",

@@ -16,6 +16,8 @@
     ldnet        latent dynamics networks: a `reconstruction` at points or in a basis, trained on
                  `subsampled` points, the `last_layer` exactly by ridge regression (`normal`)
     runs         interpolated runs in the place of a latent dynamics network
+    incremental  a learned Gaussian law of trajectories and its analysis by a `banded` solve, on
+                 `trajectory_nets`; trained to `reconstruct` them from random `masks`
     data         trajectories -> training sets; splits by trajectory; normalisation
     train        one loop, `fit`: early stop, resume to the same bits; `checkpoint` is its file,
                  `losses` what it minimises, `draws` the random numbers of a run, `rollout` an
@@ -40,9 +42,11 @@ from .data import Normalisation, Split, pairs, split, windows
 from .encoder import HistoryEncoder, NoisySensors
 from .features import SineMLP
 from .graph import GraphAutoencoder
+from .incremental import NeuralPrior
 from .last_layer import Refitted, refit, sensitivity, widened
 from .ldnet import LDNet, relative_error
 from .losses import mean_square
+from .masks import Regular, Scattered
 from .nets import CNN, LSTM, MLP, Normalised, parameters, seeded
 from .reconstruction import AtPoints, InBasis
 from .runs import RunsNet
@@ -80,13 +84,16 @@ __all__ = [
     "InBasis",
     "LDNet",
     "Modes",
+    "NeuralPrior",
     "NoisySensors",
     "Normalisation",
     "Normalised",
     "OnClouds",
     "Record",
     "Refitted",
+    "Regular",
     "RunsNet",
+    "Scattered",
     "SineMLP",
     "Solenoidal",
     "Split",
