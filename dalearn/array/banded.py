@@ -78,12 +78,12 @@ def band_cholesky(bands: np.ndarray[Any, Any]) -> BandCholesky:
     batch, (width, d) = tuple(bands.shape[:-2]), bands.shape[-2:]
     kind = np.float32 if bands.dtype == np.float32 else np.float64
     rows = bands.reshape(-1, width, d).astype(kind)
-    place: np.ndarray[Any, Any] = np.arange(d)
-    inside: np.ndarray[Any, Any] = place + place[:width, None] < d
+    place = cast(Any, np).arange(d)
+    inside: Any = place + place[:width, None] < d
     rows = np.where(inside, rows, 0)  # no link from one system to the next
     ok: Any = np.isfinite(rows).all((-2, -1))
     factor = _lapack("pbtrf", kind)
-    unit: np.ndarray[Any, Any] = (place[:width, None] == 0) * np.ones(d, kind)
+    unit: Any = (place[:width, None] == 0) * np.ones(d, kind)
     while True:
         rows = np.where(ok[:, None, None], rows, unit)
         long = np.moveaxis(rows, 1, 0).reshape(width, -1)
@@ -123,6 +123,6 @@ def dense_of(bands: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     width, d = bands.shape[-2:]
     A = np.zeros((*bands.shape[:-2], d, d), bands.dtype)
     for k in range(width):
-        i: np.ndarray[Any, Any] = np.arange(d - k)
+        i = cast(Any, np).arange(d - k)
         A[..., i + k, i] = A[..., i, i + k] = bands[..., k, : d - k]
     return A
