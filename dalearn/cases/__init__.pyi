@@ -9,8 +9,10 @@ from . import medla as medla
 from . import medla_burgers as medla_burgers
 from . import medla_camera as medla_camera
 from . import motion as motion
+from . import motion_networks as motion_networks
 from . import motion_prior as motion_prior
 from . import motion_published as motion_published
+from . import motion_rivals as motion_rivals
 from . import motion_waves as motion_waves
 from . import neural_incremental as neural_incremental
 from . import score_filters as score_filters

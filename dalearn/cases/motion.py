@@ -16,6 +16,7 @@ momentum equation makes the velocity at all other times known, once it is known 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,19 @@ def intervals(every: int = EVERY) -> list[int]:
     """Model steps before each picture of a window: one, and then `every` as often as fits."""
     check_count("every", every, 1, TIMES - 1)
     return [1] + [every] * ((TIMES - 1) // every)
+
+
+def film(problem: Problem) -> Problem:
+    """The same windows as pictures at each of the ten steps, of which most show nothing.
+
+    One network so serves any times: `steps` is 1, and pictures that were not taken are gaps.
+    """
+    counts = [problem.steps_to(k) for k in range(len(problem))]
+    xp, data = array_namespace(problem.data), problem.data
+    frames = [xp.full_like(data[..., 0, :], xp.nan) for _ in range(TIMES)]
+    for k, last in enumerate(np.cumsum(counts)):
+        frames[last - 1] = data[..., k, :]
+    return replace(problem, data=xp.stack(frames, axis=-2), steps=1, truth=None)
 
 
 def problem(

@@ -12,12 +12,15 @@ network is that of A. Radford, L. Metz and S. Chintala, ICLR 2016, with bilinear
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..array import Purpose, check_count, torch_seed
+from ..files.whole import whole
 from ..problem.problem import Problem
 from .motion import TIMES
 
@@ -119,3 +122,28 @@ def estimate(
         if epoch in keep or epoch == epochs:
             found[epoch] = kept.numpy()
     return found
+
+
+def kept(problem: Problem, i: int, folder: str | Path, **settings: Any) -> dict[str, Any]:
+    """The estimates of window i of a problem, from a folder where they have been made before.
+
+    Args:
+        problem: windows, a batch, in single precision torch.
+        i: which of them; also the seed.
+        folder: where each window's estimates are written when they are done.
+        settings: of `estimate`.
+
+    Returns:
+        {epochs: state} with epochs as text, and "cpu", the seconds that it took.
+    """
+    path = Path(folder) / f"{i}.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        begun = time.process_time()
+        found = estimate(problem[i], seed=i, **settings)
+        seconds = np.array(time.process_time() - begun)
+        states: dict[str, Any] = {str(k): x for k, x in found.items()}
+        with whole(path) as part, open(part, "wb") as file:
+            np.savez(file, cpu=seconds, **states)
+    with np.load(path) as found:
+        return dict(found)

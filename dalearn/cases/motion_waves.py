@@ -81,6 +81,20 @@ class Waves(Covariance):
         v = xp.concat((phi[..., 1:, :] - phi[..., :-1, :], 0 * phi[..., :1, :]), axis=-2)
         return xp.reshape(xp.stack((eta, u, v), axis=-3), (*z.shape[:-1], self.n))
 
+    def whiten(self, x: Array) -> Array:
+        """States `(..., k, 3 n^2)` -> rows `(..., k, 2 n^2)`; rotation does not count."""
+        check_width(x, self.n)
+        xp, n = array_namespace(x), self.side
+        stds = np.stack((self.height, wavenumbers(n) * self.potential))
+        C, over = (convert(a, x) for a in (cosines(n), stds))
+        whole = convert((stds > 0).astype(float), x)
+        q = xp.reshape(x, (*x.shape[:-1], 3, n, n))
+        u, v = q[..., 1, :, :], q[..., 2, :, :]
+        west = xp.concat((0 * u[..., :1], u[..., :-1]), axis=-1)
+        south = xp.concat((0 * v[..., :1, :], v[..., :-1, :]), axis=-2)
+        z = C @ xp.stack((q[..., 0, :, :], west - u + south - v), axis=-3) @ C.T
+        return xp.reshape(z * whole / (over + 1 - whole), (*x.shape[:-1], self.controls))
+
     def variance(self) -> Array:
         n = self.side
         C = cosines(n)
@@ -155,7 +169,8 @@ def blue(problem: Problem, prior: Waves) -> np.ndarray:
 
 def oscillators(model: ShallowWater, k2: np.ndarray) -> np.ndarray:
     """One step of the linear scheme for the (height, potential) of each wave: `(n, n, 2, 2)`."""
-    g, depth, rate = (float(q) for q in (model.gravity, model.depth, model.dt / model.dx))  # type: ignore[operator]
+    m: Any = model
+    g, depth, rate = float(m.gravity), float(m.depth), m.dt / m.dx
     step = np.empty((*k2.shape, 2, 2))
     step[..., 1, 0], step[..., 1, 1] = -g * rate, 1
     step[..., 0, 0] = 1 - g * depth * rate**2 * k2

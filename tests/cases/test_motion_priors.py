@@ -66,6 +66,12 @@ def test_waves_are_a_covariance_without_rotation():
     curl = np.diff(v, axis=-1)[:, :-1] - np.diff(u, axis=-2)[..., :-1]
     np.testing.assert_allclose(curl, 0, atol=1e-12)
     np.testing.assert_allclose(B.color(torch.eye(B.controls).double()), root, rtol=1e-12)
+    still = np.eye(B.controls)
+    still[16, 16] = 0  # the mean of a potential moves nothing
+    np.testing.assert_allclose(B.whiten(root), still, atol=1e-12)
+    turning = np.zeros((1, 3, 4, 4))
+    turning[0, 1, 1:3, 1], turning[0, 2, 1, 1:3] = (1, -1), (-1, 1)
+    np.testing.assert_allclose(B.whiten(turning.reshape(1, -1)), 0, atol=1e-12)
 
 
 def test_pictures_tell_how_fast_the_water_is(windows, waves):
