@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .common import parser, run
+from .inversion_motion import MOTION
+from .inversion_motion_more import MOTION_MORE
 
 SECTIONS: dict[str, Callable] = {}
+SECTIONS |= MOTION | MOTION_MORE
 
 
 def main() -> None:

@@ -155,17 +155,19 @@ def chosen() -> dict[str, Any]:
 
 def audited(report: Report, windows: Windows) -> None:
     """No run on both sides, no first state that is the truth, no truth in a gap."""
-    parts = {p: motion.starts(p, WINDOWS)[:, None].astype(float) for p in motion.PARTS}
+    train, valid, test = (motion.starts(p, WINDOWS)[:, None].astype(float) for p in motion.PARTS)
     frames: Any = motion.film(windows.problem).data
     seen = np.isfinite(frames)
-    model, x = windows.problem.model, np.asarray(motion.starts("test", WINDOWS), float)
+    model, x = windows.problem.model, test[: len(windows), 0]
     heights = []
     for _ in range(motion.TIMES):
         x = model(x)
         heights.append(motion.height(x))
-    truth = np.stack(heights, 1)[: len(windows)]
+    truth = np.stack(heights, 1)
     found = da.audit(
-        **parts,
+        train=train,
+        validation=valid,
+        test=test,
         truth=truth,
         start=np.zeros_like(truth[:, 0]),
         data=np.where(seen, frames, 0.0),

@@ -134,8 +134,8 @@ def sweep(report: Report, quick: bool) -> None:
         "Noise, times and gaps: end-point error, m/s",
         f"{count} test windows. Pictures every 3 steps with errors of 0.05 m, of all points, "
         "unless said otherwise. The networks were trained on errors of 0.03 to 0.3 m, every 2, 3 "
-        "or 5 steps, at 10 to 100 % of the points; B was estimated on whole pictures with 0.05 m. The "
-        "published cost takes R = I, and Tikhonov weights were chosen for 0.05 m.",
+        "or 5 steps, at 10 to 100 % of the points; B was estimated on whole pictures with 0.05 m. "
+        "The published cost takes R = I, and Tikhonov weights were chosen for 0.05 m.",
         ("noise, m", "every", "points seen", "no motion", *ways),
     )
     for settings in SETTINGS:

@@ -106,7 +106,7 @@ def mixed(part: str, count: int, seed: int = 0) -> tuple[Problem, Tensor]:
 
     start = motion.starts(part, count)
     rng = generator(Purpose.CASE, 24, seed)
-    sigma = np.exp(rng.uniform(*np.log(NOISES), count))
+    sigma = np.exp(rng.uniform(np.log(NOISES[0]), np.log(NOISES[1]), count))
     share = np.where(rng.random(count) < 0.5, 1.0, rng.uniform(0.1, 1, count))
     kind = rng.integers(len(GAPS), size=count)
     frames = np.full((count, motion.TIMES, motion.N**2), np.nan, "float32")

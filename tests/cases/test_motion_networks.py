@@ -79,6 +79,7 @@ def test_a_body_of_two_fields_gives_a_velocity_of_that_divergence_without_rotati
 
 
 def test_training_windows_are_of_many_kinds_and_hold_no_truth():
+    problem: Any
     problem, truth = motion_networks.mixed("validation", 24, 5)
     data, sigma = problem.data, problem.observation.noise.variance()[:, 0] ** 0.5
     seen = torch.isfinite(data)
@@ -116,7 +117,7 @@ def test_a_training_goes_on_where_it_was_and_names_are_checked(tmp_path, monkeyp
     p: Any = motion.problem(motion.starts("test", 2))
     found = [motion_networks.answered(m, p) for m in (method, again)]
     assert found[0].shape == (2, 3 * 64**2)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
     with pytest.raises(ValueError, match="one of"):
         motion_networks.train("helt", tmp_path)
     with pytest.raises(ValueError, match="wanted the same times"):
