@@ -60,6 +60,7 @@ from .methods import LETKF as LETKF
 from .methods import MEDLA as MEDLA
 from .methods import OI as OI
 from .methods import RTS as RTS
+from .methods import SDA as SDA
 from .methods import UKF as UKF
 from .methods import Climatology as Climatology
 from .methods import Cost as Cost
@@ -73,6 +74,7 @@ from .methods import EnSF as EnSF
 from .methods import EnSRF as EnSRF
 from .methods import EnVar4D as EnVar4D
 from .methods import ExtendedKF as ExtendedKF
+from .methods import FourDVarNet as FourDVarNet
 from .methods import GaussNewton as GaussNewton
 from .methods import IEnKS as IEnKS
 from .methods import IncrementalCG as IncrementalCG

@@ -290,6 +290,36 @@ def trajectories_by_a_network(u):
     return {"mean": out["mean"] / u.D, "std": out["std"] / u.D}
 
 
+def score_and_solver(u):
+    """Networks as their first weights make them, in the units of the state."""
+    from dalearn.neural import BilinearPrior, LearnedSolver, LocalScore, seeded
+
+    kind = torch.float32 if u.kind == "float32" else torch.float64
+    unit = Normalisation(np.zeros(N), np.ones(N))
+    score = seeded(0, LocalScore, N, 1, width=6, depth=1).to(kind).scaled(unit)
+    solver = seeded(0, lambda: LearnedSolver(BilinearPrior(N, 4), N, 4)).to(kind)
+    solver.scaled(unit, 0.5, K)
+    for net in (score, solver):
+        net.std.mul_(torch.as_tensor(u.D))
+    solver.error.mul_(torch.as_tensor(u.D))
+    return score, solver
+
+
+@entry(da.SDA, slack=(1e-8, 2e-2))  # many steps of a network
+def a_window_drawn_by_its_score(u):
+    score, _ = score_and_solver(u)
+    out = run(problem(u), da.SDA(score, members=4, steps=8, corrections=2))
+    return {"mean": out["mean"] / u.D, "std": out["std"] / u.D}
+
+
+@entry(da.FourDVarNet)
+def a_window_by_a_learned_solver(u):
+    p, (_, solver) = problem(u, local=True), score_and_solver(u)
+    see = da.Observation(da.Subset([0, 2]), da.Diagonal(u(0.25 * u.D[[0, 2]] ** 2)))
+    p = replace(p, observation=see, data=p.data / u(u.E / u.D[[0, 2]]))
+    return {"mean": run(p, da.FourDVarNet(solver, steps=3))["mean"] / u.D}
+
+
 # --- diagnostics ---------------------------------------------------------------------------------
 
 

@@ -127,6 +127,10 @@ PAIRED.scaled(tensor(Z), tensor(Z))
 BODY = da.neural.seeded(0, da.neural.MLP, 24, 3, (4,))
 WINDOW = da.neural.WindowNet(BODY, K, (3,), (3,)).double()
 WINDOW.scaled(tensor(Z.reshape(10, K, 3)), torch.ones(10, K, 3), PRIOR.mean, ones(3))
+SOLVER = da.neural.LearnedSolver(da.neural.BilinearPrior(3, 4), 3, 4).double()
+SOLVER.scaled(da.neural.Normalisation.fit(Z), 1.0, K)
+SCORE = da.neural.LocalScore(3, 1, width=4, depth=1).double()
+SCORE.scaled(da.neural.Normalisation.fit(Z))
 WINDOWS = [da.twin(da.Lorenz63(), SEE, PRIOR, K, seed=s, batch=6) for s in (1, 9)]
 LAW = da.neural.seeded(0, da.neural.NeuralPrior, 5, 3, hidden=(4, 4))
 LAW.scaled(tensor(Z).reshape(8, 5, 3))
@@ -189,6 +193,26 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "reading": {"epochs": 1},
         "progress": False,
     },
+    "FourDVarNet": {"net": SOLVER, "steps": 2},
+    "FourDVarNet.fit": {
+        "net": SOLVER,
+        "train": (Z.reshape(10, K, 3), Z.reshape(10, K, 3)),
+        "validation": (Z.reshape(10, K, 3) + 0.1, Z.reshape(10, K, 3)),
+        "error": 1.0,
+        "steps": 2,
+        "epochs": 1,
+        "progress": False,
+    },
+    "SDA": {"net": SCORE, "members": N, "steps": 2},
+    "SDA.fit": {
+        "net": SCORE,
+        "train": Z.reshape(10, K, 3),
+        "validation": Z.reshape(10, K, 3) + 0.1,
+        "epochs": 1,
+        "progress": False,
+    },
+    "neural.Direct": {"net": net(2, 2)},
+    "neural.LearnedSolver": {"prior": da.neural.BilinearPrior(3, 4), "hidden": 4},
     "Learned4DVar": {"net": WINDOW},
     "Learned4DVar.fit": {
         "net": WINDOW,

@@ -21,6 +21,7 @@ from .latent.ld_ensf import LDEnSF
 from .latent.medla import MEDLA
 from .latent.observed import Encoded
 from .latent.pairs import Leak
+from .learned.fourdvarnet import FourDVarNet
 from .learned.learned_4dvar import Learned4DVar
 from .learned.neural_incremental import NeuralIncremental
 from .particles.bootstrap import ParticleFilter
@@ -30,6 +31,7 @@ from .score.enff import EnFF, enff
 from .score.ensf import EnSF, ensf
 from .score.law import Law
 from .score.reverse_time import Unstable
+from .score.sda import SDA
 from .variational.cost import Cost
 from .variational.envar import EnVar4D
 from .variational.gauss_newton import GaussNewton
@@ -50,6 +52,7 @@ __all__ = [
     "MEDLA",
     "OI",
     "RTS",
+    "SDA",
     "UKF",
     "Climatology",
     "Cost",
@@ -66,6 +69,7 @@ __all__ = [
     "EncoderAlone",
     "ExtendedKF",
     "Found",
+    "FourDVarNet",
     "GaussNewton",
     "IEnKS",
     "IncrementalCG",

@@ -15,6 +15,8 @@
     encoder      histories of observations to codes, by an LSTM
     ldnet        latent dynamics networks: a `reconstruction` at points or in a basis, trained on
                  `subsampled` points, the `last_layer` exactly by ridge regression (`normal`)
+    learned_solver  a learned prior and a learned descent, for windows with data
+    local_score  the noise in pieces of a blurred trajectory, put together to that of all of it
     runs         interpolated runs in the place of a latent dynamics network
     incremental  a learned Gaussian law of trajectories and its analysis by a `banded` solve, on
                  `trajectory_nets`; trained to `reconstruct` them from random `masks`
@@ -45,6 +47,8 @@ from .graph import GraphAutoencoder
 from .incremental import NeuralPrior
 from .last_layer import Refitted, refit, sensitivity, widened
 from .ldnet import LDNet, relative_error
+from .learned_solver import BilinearPrior, Direct, LearnedSolver, ModelPrior
+from .local_score import LocalScore
 from .losses import mean_square
 from .masks import Regular, Scattered
 from .nets import CNN, LSTM, MLP, Normalised, parameters, seeded
@@ -70,6 +74,7 @@ __all__ = [
     "Alternating",
     "AtPoints",
     "Autoencoder",
+    "BilinearPrior",
     "Card",
     "Chosen",
     "CodePrior",
@@ -77,12 +82,16 @@ __all__ = [
     "Coefficients",
     "Committed",
     "Coupled",
+    "Direct",
     "FieldCoder",
     "GraphAutoencoder",
     "Harmonics",
     "HistoryEncoder",
     "InBasis",
     "LDNet",
+    "LearnedSolver",
+    "LocalScore",
+    "ModelPrior",
     "Modes",
     "NeuralPrior",
     "NoisySensors",
