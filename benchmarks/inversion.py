@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from . import inversion_incremental
 from .common import parser, run
 from .inversion_motion import MOTION
 from .inversion_motion_more import MOTION_MORE
 
 SECTIONS: dict[str, Callable] = {}
 SECTIONS |= MOTION | MOTION_MORE
+SECTIONS |= inversion_incremental.SECTIONS
 
 
 def main() -> None:

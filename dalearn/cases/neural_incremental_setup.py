@@ -24,6 +24,7 @@ import numpy as np
 from ..array import Purpose, generator
 from ..models import Lorenz63, Lorenz96, Pendulum, Subcycled
 
+KNOWN = 0, 1, 3, 4, 6, 7  # first times of a family; 2 and 5 are for tests
 PARTS = {"train": 0, "validation": 1, "test": 2}  # each draws its own trajectories
 
 
@@ -44,6 +45,8 @@ class SetUp:
         counts: least and most of the data that a training draws.
         components: that can be seen.
         count: training trajectories.
+        family: spacing and first times of systems that see u1 at regular times, from which a
+            training draws in the place of random ones.
         Q: variances of the model's error that 4D-Var takes where there is none.
     """
 
@@ -59,6 +62,7 @@ class SetUp:
     counts: tuple[int, int]
     components: tuple[int, ...]
     count: int
+    family: tuple[int, tuple[int, ...]] | None = None
     Q: float = 0.0
 
     def trajectories(self, part: str, count: int | None = None, seed: int = 0) -> np.ndarray:
@@ -76,9 +80,11 @@ class SetUp:
         return self.error * (train.std(0) if self.relative else np.ones((self.T, self.n)))
 
     def draw(self) -> Any:
-        """The observing systems of a training: any places, any number in a range."""
-        from ..neural.masks import Scattered
+        """The observing systems of a training: any places, any number in a range, or a family."""
+        from ..neural.masks import Regular, Scattered
 
+        if self.family:
+            return Regular(self.T, self.n, *self.family)
         return Scattered(self.T, self.n, *self.counts, self.components)
 
 
@@ -132,9 +138,10 @@ SETUPS = {
             noise=0.025,
             error=0.05,
             relative=True,
-            counts=(3, 8),
-            components=(0, 1),
+            counts=(4, 4),
+            components=(0,),
             count=60_000,
+            family=(8, KNOWN),
         ),
         SetUp(
             "pendulum",
