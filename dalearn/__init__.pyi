@@ -62,6 +62,7 @@ from .methods import OI as OI
 from .methods import RTS as RTS
 from .methods import SDA as SDA
 from .methods import UKF as UKF
+from .methods import VIVID as VIVID
 from .methods import Climatology as Climatology
 from .methods import Cost as Cost
 from .methods import Cycle as Cycle
@@ -118,6 +119,7 @@ from .models import Windowed as Windowed
 from .models import integrate as integrate
 from .models.integrate import rk4 as rk4
 from .models.integrate import trajectory as trajectory
+from .neural.voronoi import voronoi as voronoi
 from .problem.belief import Ensemble as Ensemble
 from .problem.belief import Gaussian as Gaussian
 from .problem.belief import Point as Point

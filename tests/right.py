@@ -32,6 +32,7 @@ GIVEN: dict[str, Any] = {
     "Learned4DVar.fit.penalty": lambda x: (x * x).sum(-1),
     "Learned4DVar.limits": (-99 * np.ones(3), 99 * np.ones(3)),
     "Latent.model": wrong.half, "MEDLA.model": wrong.half,
+    "VIVID.coder": da.POD.fit(wrong.FIELDS, 2), "VIVID.P": np.ones(3),
     "MEDLA.limits": (-9 * np.ones(3), 9 * np.ones(3)), "disturb": wrong.half,
     "POD.values": np.array([3.0, 2.0, 1.0]), "Problem.times": np.array([0.01, 0.02, 0.03, 0.04]),
     "Problem.truth": wrong.TWIN.truth, "Q": 0.1 * np.ones(3), "ShallowWater.dt": 1.0,

@@ -263,6 +263,34 @@ def codes_of_two_encoders(u):
     return {"mean": out["mean"] / u.D, "std": out["std"] / u.D}
 
 
+class CellsInUnits(torch.nn.Module):
+    """Fields of three cells in units D, a matrix of the image, whose cells are in units e."""
+
+    def __init__(self, A, D, e):
+        super().__init__()
+        self.shape, self.A, self.D, self.e = (1, 3), *(torch.as_tensor(v) for v in (A, D, e))
+        self.one = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, image):
+        return (image[:, 0, 0] / self.e) @ self.A * self.D * self.one
+
+
+@entry(da.VIVID)
+def fields_of_a_network(u):
+    """The first cell shows the first sensor, the others the second."""
+    p = problem(u, local=True)
+    y = to_numpy(p.data).copy()
+    y[1, 0] = u.E[0]  # with a gap there the first cell would be in other units
+    see = replace(p.observation, locations=np.array([[0.0, 0.0], [0.0, 1.9]]))
+    p = replace(p, data=u(y), observation=see)
+    A = np.random.default_rng(3).normal(size=(N, N))
+    net = CellsInUnits(A, u.D, u.E[[0, 1, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # P beside B in other units
+        out = run(p, da.VIVID(net, u(u.D**2), method=da.Var3D("prior"), inflation=2.0))
+    return {"mean": out["mean"] / u.D, "std": out["std"] / u.D}
+
+
 @entry(da.Learned4DVar)
 def windows_to_states(u):
     """A network whose units are those of the data and the prior, trained for a step."""

@@ -155,6 +155,8 @@ def used(made):
     """First use of what a constructor has made: a short run, or one step; and what it gives."""
     if isinstance(made, type):
         return None
+    if isinstance(made, da.VIVID):
+        return da.assimilate(wrong.PLACED, made, progress=False)
     if hasattr(made, "run") and not isinstance(made, da.LDEnSF):  # it wants a joint problem
         known = isinstance(made, (da.KF, da.RTS))
         return da.assimilate(wrong.LINEAR if known else wrong.TWIN, made, progress=False)

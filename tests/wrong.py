@@ -8,6 +8,7 @@ import datetime
 import inspect
 import re
 import tempfile
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +128,20 @@ PAIRED.scaled(tensor(Z), tensor(Z))
 BODY = da.neural.seeded(0, da.neural.MLP, 24, 3, (4,))
 WINDOW = da.neural.WindowNet(BODY, K, (3,), (3,)).double()
 WINDOW.scaled(tensor(Z.reshape(10, K, 3)), torch.ones(10, K, 3), PRIOR.mean, ones(3))
+INVERSE = da.neural.Inverse(net(6, 1), (1, 3)).double()
+INVERSE.net = torch.nn.Sequential(torch.nn.Conv2d(6, 1, 1), torch.nn.Flatten(0, 1)).double()
+INVERSE.settle()
+CELLS = np.array([[0, 0], [0, 1], [0, 2]])
+PLACED = replace(TWIN, observation=da.Observation(da.identity, R, CELLS))
+FIELDS = np.sin(np.arange(60.0)).reshape(2, 10, 3)
+
+
+def sensed(states, rng):
+    """Three sensors in given cells."""
+    where = np.broadcast_to(CELLS, (len(states), 3, 2))
+    return states, where
+
+
 SOLVER = da.neural.LearnedSolver(da.neural.BilinearPrior(3, 4), 3, 4).double()
 SOLVER.scaled(da.neural.Normalisation.fit(Z), 1.0, K)
 SCORE = da.neural.LocalScore(3, 1, width=4, depth=1).double()
@@ -221,6 +236,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "epochs": 1,
         "progress": False,
     },
+    "VIVID": {"net": INVERSE, "P": ones(3)},
+    "VIVID.fit": {
+        "net": INVERSE,
+        "draw": sensed,
+        "train": FIELDS,
+        "validation": FIELDS + 0.1,
+        "epochs": 1,
+        "progress": False,
+    },
+    "voronoi": {"values": ones(3), "positions": CELLS},
+    "neural.Inverse": {"net": torch.nn.Flatten(0, 1)},
+    "neural.ModesNet": {"modes": ones((2, 4, 4))},
+    "neural.MaskedMixer": {"patch": 2},
     "MEDLA": {"method": da.ETKF(5), "net": PAIRED, "R": ones(3), "model": half},
     "MEDLA.fit": {
         "net": PAIRED,
@@ -366,7 +394,7 @@ PACKAGES = (
     "dalearn.widgets",
 )
 # what the package makes and hands out, protocols, and helpers of its own that pages do not call
-PASSED = {
+PASSED = {"SharedCell", 
     "Audit", "Blocks", "Coder", "Cost", "Covariance", "Cycle", "Explanation", "Explorer", "Found",
     "Growing", "Law", "Leak", "Masked", "Method", "NotConverged", "OutOfRange", "PoorFit",
     "Record", "Roughness", "Sensitive", "Split", "Tuning", "Unstable", "Untrained", "Updated",

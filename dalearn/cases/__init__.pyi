@@ -18,6 +18,8 @@ from . import neural_incremental as neural_incremental
 from . import score_filters as score_filters
 from . import shallow_water as shallow_water
 from . import spreading_fires as spreading_fires
+from . import vivid as vivid
+from . import vivid_runs as vivid_runs
 from . import wildfire as wildfire
 from .case import Case as Case
 from .case import Score as Score

@@ -24,6 +24,7 @@ from .latent.pairs import Leak
 from .learned.fourdvarnet import FourDVarNet
 from .learned.learned_4dvar import Learned4DVar
 from .learned.neural_incremental import NeuralIncremental
+from .learned.vivid import VIVID
 from .particles.bootstrap import ParticleFilter
 from .particles.local import LocalParticleFilter, local_particle, transport
 from .particles.resampling import effective_size, reweight, systematic
@@ -54,6 +55,7 @@ __all__ = [
     "RTS",
     "SDA",
     "UKF",
+    "VIVID",
     "Climatology",
     "Cost",
     "Cycle",

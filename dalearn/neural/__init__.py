@@ -25,6 +25,7 @@
                  `losses` what it minimises, `draws` the random numbers of a run, `rollout` an
                  LSTM trained on its own forecasts
     window_net   windows of data and their precisions to states
+    voronoi      images of scattered sensors; `inverse`: networks from such an image to the field
     weights      trained weights in files that hold numbers only, each with a card of its origin
 
 What comes out of it is a `torch.nn.Module`: the model or the operator of a Problem like any other
@@ -45,6 +46,7 @@ from .encoder import HistoryEncoder, NoisySensors
 from .features import SineMLP
 from .graph import GraphAutoencoder
 from .incremental import NeuralPrior
+from .inverse import FoldedUNet, Inverse, MaskedMixer, ModesNet, Plain
 from .last_layer import Refitted, refit, sensitivity, widened
 from .ldnet import LDNet, relative_error
 from .learned_solver import BilinearPrior, Direct, LearnedSolver, ModelPrior
@@ -60,6 +62,7 @@ from .train import Record, fit
 from .two_encoders import TwoEncoders
 from .unet import UNet
 from .vae import VAE, Coupled
+from .voronoi import SharedCell, voronoi
 from .vqvae import VQVAE, Committed
 from .weights import Card, load_weights, read_card, save_weights, shipped
 from .window_net import WindowNet
@@ -84,25 +87,31 @@ __all__ = [
     "Coupled",
     "Direct",
     "FieldCoder",
+    "FoldedUNet",
     "GraphAutoencoder",
     "Harmonics",
     "HistoryEncoder",
     "InBasis",
+    "Inverse",
     "LDNet",
     "LearnedSolver",
     "LocalScore",
+    "MaskedMixer",
     "ModelPrior",
     "Modes",
+    "ModesNet",
     "NeuralPrior",
     "NoisySensors",
     "Normalisation",
     "Normalised",
     "OnClouds",
+    "Plain",
     "Record",
     "Refitted",
     "Regular",
     "RunsNet",
     "Scattered",
+    "SharedCell",
     "SineMLP",
     "Solenoidal",
     "Split",
@@ -124,6 +133,7 @@ __all__ = [
     "sensitivity",
     "shipped",
     "split",
+    "voronoi",
     "widened",
     "windows",
 ]
