@@ -98,7 +98,6 @@ class VIVID:
             raise TypeError(f"method must be one such as Var3D(B), met {shown(self.method)}")
         if self.coder is not None:
             check_coder(self.coder)
-        check_between("inflation", self.inflation, 0, 1e12, open_low=True)
         if not isinstance(self.P, NetworkErrors):
             object.__setattr__(self, "P", as_covariance(self.P, "P", definite=True))
         elif self.coder is not None:
@@ -106,6 +105,7 @@ class VIVID:
                 "with a coder P belongs to the codes: wanted a covariance of dimension "
                 f"{self.coder.r}, met {self.P!r}; see VIVID.measured"
             )
+        check_between("inflation", self.inflation, 0, 1e12, open_low=True)
 
     @classmethod
     @typed
@@ -150,19 +150,9 @@ class VIVID:
         Raises:
             ValueError: states of other shapes, and states that stand in both parts.
         """
-        trained(
-            net,
-            draw,
-            train,
-            validation,
-            epochs=epochs,
-            batch=batch,
-            rate=rate,
-            checkpoint=checkpoint,
-            seed=seed,
-            progress=progress,
-            periodic=periodic,
-        )
+        how = {"checkpoint": checkpoint, "seed": seed, "progress": progress}
+        told = {"epochs": epochs, "batch": batch, "rate": rate, "periodic": periodic}
+        trained(net, draw, train, validation, **told, **how)
         told = {"draws": draws, "seed": seed, "correlated": settings.pop("correlated", True)}
         start = cls(net, NetworkErrors([0.0], [1.0]), periodic=periodic, **settings)
         return start.measured(draw, validation, **told)

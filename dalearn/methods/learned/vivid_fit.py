@@ -35,12 +35,10 @@ def trained(
     epochs: int,
     batch: int,
     rate: float,
-    checkpoint: Any,
-    seed: int,
-    progress: bool,
     periodic: bool,
+    **how: Any,
 ) -> None:
-    """Train `net` in place; see `VIVID.fit`."""
+    """Train `net` in place; see `VIVID.fit`. `how`: checkpoint, seed and progress."""
     import torch
 
     from ...neural.train import adam, cosine, fit
@@ -64,15 +62,13 @@ def trained(
         net,
         (told[0],),
         (told[1],),
-        loss=Reconstruction(draw, periodic, seed),
-        epochs=epochs,
-        batch=batch,
+        loss=Reconstruction(draw, periodic, how["seed"]),
         optimiser=adam(rate),
         schedule=cosine(epochs),
+        epochs=epochs,
         clip=1.0,
-        checkpoint=checkpoint,
-        seed=seed,
-        progress=progress,
+        batch=batch,
+        **how,
     )
     settle = getattr(net, "settle", None)
     if settle is not None:
