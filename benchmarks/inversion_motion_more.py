@@ -5,21 +5,25 @@ As `inversion_motion`, whose methods and settings they take.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+import dalearn as da
 from dalearn import diagnostics
 from dalearn.array import Purpose, generator
 from dalearn.cases import motion, motion_networks, motion_prior, motion_published
+from dalearn.cases import motion_tracer as tracer
 
 from .common import Report
 from .inversion_motion import (
+    CHOSEN_ON,
     COLUMNS,
     FOLDER,
-    WINDOWS,
+    NETWORKS,
     Windows,
     chosen,
     error,
@@ -31,12 +35,13 @@ from .inversion_motion import (
     with_waves,
 )
 
-DEEP = 10
+DEEP, LONGER, EPOCHS, GUESSED = 10, 4, 2000, 25  # windows, those of 3000 epochs, epochs
+TRACED = 20
 
 
 def guesses(report: Report, quick: bool) -> None:
     """The network's answer as a first guess of 4D-Var."""
-    count = 4 if quick else WINDOWS
+    count = 4 if quick else GUESSED
     test = Windows.of("test", count)
     answer = motion_networks.answered(motion_networks.trained("learned"), test.problem)
     best = chosen()["weights"]
@@ -87,19 +92,23 @@ def deep(report: Report, quick: bool) -> None:
         "runs/motion, and read from there.",
         COLUMNS,
     )
-    sizes = {64: 300 if quick else motion_prior.EPOCHS, 16: 300 if quick else motion_prior.EPOCHS}
-    for width, epochs in sizes.items():
-        keep = (1000, 2000) if epochs > 2000 else ()
-        folder = FOLDER / f"deep-{width}-{epochs}"
-        found = [
-            motion_prior.kept(single, i, folder, width=width, epochs=epochs, keep=keep)
-            for i in range(count)
-        ]
-        ms = 1e3 * float(np.mean([f["cpu"] for f in found]))
-        for stop in (*keep, epochs):
-            w = motion.motion(np.stack([f[str(stop)] for f in found]))
-            name = f"deep prior, {stop} epochs" + f", width {width}" * (width != 64)
-            row(report, name, w, test.motion, float(f"{ms * stop / epochs:.3g}"))
+    epochs, half = (200, 100) if quick else (EPOCHS, EPOCHS // 2)
+    folder = FOLDER / f"deep-{epochs}"
+    found = []
+    for i in range(count):
+        last = 3000 if i < LONGER and not quick else epochs
+        keep = (half, epochs) if last > epochs else (half,)
+        found.append(motion_prior.kept(single, i, folder, epochs=last, keep=keep))
+    cpu = [float(f["cpu"]) / max(int(k) for k in f if k != "cpu") for f in found]
+    for stop in (half, epochs):
+        w = motion.motion(np.stack([f[str(stop)] for f in found]))
+        ms = float(f"{1e3 * stop * np.mean(cpu):.3g}")
+        row(report, f"deep prior, {stop} epochs", w, test.motion, ms)
+    longer = [i for i, f in enumerate(found) if "3000" in f]
+    for stop in (str(epochs), "3000") if longer else ():
+        w = motion.motion(np.stack([found[i][stop] for i in longer]))
+        name = f"deep prior, {stop} epochs, windows 0 to {longer[-1]}"
+        row(report, name, w, test.motion[longer], None)
     for name, method in {
         "4D-Var as published": published,
         "4D-Var with B from pictures": with_waves,
@@ -119,8 +128,8 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 
 def sweep(report: Report, quick: bool) -> None:
     """Errors of pictures, times of pictures, and gaps."""
-    count = 3 if quick else 20
-    names = [f"network, {name}" for name in motion_networks.NAMES]
+    count = 3 if quick else 10
+    names = [f"network, {name}" for name in NETWORKS]
     alpha, beta = chosen()["weights"]
     ways: dict[str, Callable] = {
         "4D-Var as published": published,
@@ -128,7 +137,7 @@ def sweep(report: Report, quick: bool) -> None:
             p, alpha=alpha, beta=beta
         ),
         "4D-Var with B from pictures": with_waves,
-        **dict(zip(names, map(network, motion_networks.NAMES), strict=True)),
+        **dict(zip(names, map(network, NETWORKS), strict=True)),
     }
     report.section(
         "Noise, times and gaps: end-point error, m/s",
@@ -149,4 +158,42 @@ def sweep(report: Report, quick: bool) -> None:
         report.row(*told.values(), round(still, 4), *cells)
 
 
+def carried(report: Report, quick: bool) -> None:
+    """The same question with pictures of a tracer."""
+    count = 3 if quick else TRACED
+    weights = (0.01, 0.03, 0.1, 0.3)
+    there = tracer.fields("validation", CHOSEN_ON)
+    trial = tracer.problem(there)
+
+    def off(weight: float) -> float:
+        w = tracer.horn_schunck(trial, weight)
+        return float(diagnostics.end_point_error(w, there[:, 1:]).mean())
+
+    weight = min(weights, key=off)
+    truth = tracer.fields("test", count)
+    problem, w = tracer.problem(truth), truth[:, 1:]
+    report.section(
+        f"Pictures of a tracer: {count} test windows",
+        f"A steady flow without divergence, 32 x 32 points, in units of its speed. Horn and "
+        f"Schunck's weight {weight:g} chosen on {CHOSEN_ON} validation windows. 4D-Var has the "
+        "lengths and deviations of tracer and flow as its background, each field by itself.",
+        COLUMNS[:5],
+    )
+
+    def var(iterations: int) -> Callable:
+        solver = da.LBFGS(iterations, tolerance=1.0)
+        method = da.Var4D(len(problem), B="prior", solver=solver)
+        return lambda p: np.asarray(next(method.run(p, None)).analysis.mean)
+
+    row(report, "no motion", 0 * w, w, 0.0, published=False)
+    begun = time.process_time()
+    found = tracer.horn_schunck(problem, weight)
+    ms = float(f"{1e3 * (time.process_time() - begun) / count:.3g}")
+    row(report, "optical flow, Horn and Schunck", found, w, ms, published=False)
+    for iterations in (30, 150):
+        found, ms = timed(var(iterations), Windows(problem, w))
+        row(report, f"4D-Var, {iterations} iterations", found, w, ms, published=False)
+
+
 MOTION_MORE = {"motion_guess": guesses, "motion_deep": deep, "motion_sweep": sweep}
+MOTION_MORE |= {"motion_tracer": carried}

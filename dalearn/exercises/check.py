@@ -20,6 +20,7 @@ from . import (
     kalman,
     latent,
     learning,
+    motion,
     reduced,
     score,
     sensors,
@@ -38,6 +39,7 @@ exercises: Mapping[str, Judge] = {
     **latent.exercises,
     **reduced.exercises,
     **sensors.exercises,
+    **motion.exercises,
     **generated.exercises,
     **heterogeneous.exercises,
 }

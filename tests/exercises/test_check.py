@@ -231,7 +231,26 @@ def own_share(A):
     return np.diag(A @ np.linalg.solve(A.T @ A, A.T))[:, None]
 
 
+def slow(a, k2, g, depth):
+    """Wave by wave."""
+    b = [
+        x * np.sqrt(g / depth) / np.sqrt(k) if k else 0.0
+        for x, k in zip(a.flat, k2.flat, strict=True)
+    ]
+    return np.reshape(b, a.shape)
+
+
+def turned_by(w, t):
+    """From the directions of both."""
+    apart = np.arctan2(w[1], w[0]) - np.arctan2(t[1], t[0])
+    return abs(np.degrees(np.angle(np.exp(1j * apart)))).mean()
+
+
 RIGHT = {
+    "motion-noise": 3.1e-7,  # 0.05 sqrt(2) / (100 * 9 * 253.4)
+    "motion-waves": slow,
+    "motion-angle": turned_by,
+    "motion-stop": "the stop was the regularisation",
     "pod-floor": left_out,
     "front-modes": 4053,  # (2 / (pi 0.01))^2
     "two-delays": lambda w: [-1, np.sin(2 * w) / np.sin(w)],
@@ -564,6 +583,30 @@ WRONG = [
         "gain of its own",
     ),
     ("window-gain", lambda w, B, y, R: w + B[1] / B[1, 1] * (y - w[1]), "R is missing"),
+    ("motion-noise", 2.193e-7, "both pictures err"),
+    ("motion-noise", 3.1e-5, "by the depth too"),
+    ("motion-noise", 4.385e-7, "in their squares"),
+    ("motion-noise", 7.07e-4, "the time between"),
+    ("motion-noise", 2.79e-6, "nine steps"),
+    ("motion-waves", lambda a, k, g, H: slow(a, k, H, g), "turned"),
+    ("motion-waves", lambda a, k, g, H: slow(a, k + (k == 0), g, H), "nothing moves"),
+    ("motion-waves", lambda a, k, g, H: slow(a, k, g, H) ** 2, "the variance"),
+    ("motion-waves", lambda a, k, g, H: slow(a, k, g, H) ** 2 / a, "take the root"),
+    ("motion-angle", lambda w, t: np.radians(turned_by(w, t)), "not radians"),
+    ("motion-angle", lambda w, t: np.cos(np.radians(turned_by(w, t))), "a cosine"),
+    (
+        "motion-angle",
+        lambda w, t: np.degrees(np.arccos(np.clip((w * t).sum(0), -1, 1))).mean(),
+        "by both lengths",
+    ),
+    (
+        "motion-angle",
+        lambda w, t: np.degrees(np.arccos((w * t).sum() / np.linalg.norm(w) / np.linalg.norm(t))),
+        "of all points together",
+    ),
+    ("motion-stop", "the optimiser diverged", "the cost fell"),
+    ("motion-stop", "single precision was not enough", "in double precision"),
+    ("motion-stop", "the model is wrong", "it is exact here"),
     ("sensors-gain", 0.0025, "left of the background"),
     ("sensors-gain", 400, "not B / R"),
     ("sensors-gain", 0.04, "this is B"),
