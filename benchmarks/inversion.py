@@ -14,10 +14,14 @@ from . import inversion_incremental
 from .common import parser, run
 from .inversion_motion import MOTION
 from .inversion_motion_more import MOTION_MORE
+from .inversion_rivals import RIVALS
+from .inversion_rivals_protocol import PROTOCOL
+from .inversion_rivals_sda import SDA
 
 SECTIONS: dict[str, Callable] = {}
 SECTIONS |= MOTION | MOTION_MORE
 SECTIONS |= inversion_incremental.SECTIONS
+SECTIONS |= RIVALS | SDA | PROTOCOL
 
 
 def main() -> None:

@@ -1,0 +1,139 @@
+"""Part of `benchmarks.inversion`: SDA on Lorenz-63 beside particles.
+
+The published set-up (`cases.lorenz63_sda`), on test chains. The distance of two sets of
+trajectories depends on how many there are: that of two sets of particles, of as many, is the
+least that can be reached.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+import dalearn as da
+from dalearn.cases import lorenz63_sda as case
+from dalearn.diagnostics import crps_ensemble
+
+from .common import Report
+
+SAMPLES, CORRECTIONS, CHAINS = 128, (0, 1, 4, 16), 1
+PUBLISHED = {  # W1 of 1024 samples, means over 64 trajectories, read off a figure, +-5-10 %
+    ("lo", "particles, other seed"): 5.0,
+    ("hi", "particles, other seed"): 6.5,
+    **{("lo", f"SDA, C = {c}"): w for c, w in ((0, 47.0), (1, 13.0), (4, 8.0), (16, 6.0))},
+    **{("hi", f"SDA, C = {c}"): w for c, w in ((0, 27.0), (1, 12.0), (16, 8.0))},
+}
+
+
+@cache
+def truths(count: int) -> np.ndarray:
+    """The first 65 states of so many test chains."""
+    return case.chains()["test"][:count, : case.LENGTH]
+
+
+def audited(report: Report, count: int) -> None:
+    """No chain on two sides, and no window that begins at the truth."""
+    chains, truth = case.chains(), truths(count)
+    problem = case.problem(truth, "lo")
+    first = problem.prior.sample(np.random.default_rng(0), count * 4).reshape(count, 4, 3)
+    data = np.concatenate((np.asarray(problem.data), np.full((count, 65, 2), np.nan)), -1)
+    found = da.audit(
+        **{part: x[:, :65] for part, x in chains.items()},
+        start=first,
+        truth=truth,
+        data=np.nan_to_num(data),
+        seen=np.isfinite(data),
+    ).check()
+    report.after(f"Audit: {'; '.join(found.passed)}; doubts: {len(found.doubts)}.")
+
+
+def distances(report: Report, quick: bool) -> None:
+    """W1 to the particles, log densities and cost, by the number of corrections."""
+    samples, chains = (32, 1) if quick else (SAMPLES, CHAINS)
+    report.section(
+        f"SDA beside particles: {chains} trajectories, {samples} samples of each",
+        "W1, raw units, to a particle smoother of 16 384 (trajectories drawn backwards); mean "
+        "over the trajectories, and each. Published: of 1024 samples, 64 trajectories, read "
+        "off a figure. The network here is narrower (64, not 256). CPU time of one thread.",
+        (
+            *("data", "method", "W1", "each", "published W1", "log p(x | x_1)"),
+            *("log p(y | x)", "CPU s for 64 samples"),
+        ),
+    )
+    for system in case.SYSTEMS:
+        table: dict[str, list[tuple[float, ...]]] = {}
+        for i, x in enumerate(truths(chains)):
+            problem: Any = case.problem(x, system, seed=i).validated()
+            known = case.reference(problem, samples, seed=i)
+
+            def add(
+                name: str, make: Callable, problem=problem, known=known, table=table, system=system
+            ):
+                begun = time.process_time()
+                found = make(problem)
+                seconds = (time.process_time() - begun) * 64 / samples
+                measured = (case.wasserstein(found, known), case.log_prior(found))
+                measured += (case.log_likelihood(found, problem, system), seconds)
+                table.setdefault(name, []).append(measured)
+                print(system, name, measured, flush=True)
+
+            add("particles, other seed", lambda p, i=i: case.reference(p, samples, seed=100 + i))
+            add("particles, ancestors", lambda p, i=i: case.ancestors(p, samples, seed=200 + i))
+            for c in CORRECTIONS[: 2 if quick else None]:
+                method = case.trained(members=samples, corrections=c)
+                add(f"SDA, C = {c}", lambda p, m=method, i=i: m.trajectories(p, seed=i))
+        for name, rows in table.items():
+            w, prior, fit, seconds = (list(v) for v in zip(*rows, strict=True))
+            report.row(
+                *(system, name, round(float(np.mean(w)), 1), ", ".join(f"{v:.1f}" for v in w)),
+                *(PUBLISHED.get((system, name)), round(float(np.mean(prior)), 1)),
+                *(round(float(np.mean(fit)), 1), float(f"{np.mean(seconds):.2g}")),
+            )
+    audited(report, chains)
+
+
+def spread(report: Report, quick: bool) -> None:
+    """Whether samples are as wide as they should be, over more trajectories."""
+    chains, samples = (2, 16) if quick else (8, 64)
+    report.section(
+        f"How sure: {samples} samples on {chains} trajectories, lo",
+        "In units of (8, 9, 8.6), over all 65 states and three components: RMSE of the mean, the "
+        "spread, the share of truths within the middle 90 % of the samples (of so many samples "
+        "89 % would be right), CRPS; means over trajectories and their standard errors.",
+        ("method", "RMSE", "spread", "covered", "CRPS"),
+    )
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for i, x in enumerate(truths(chains)):
+        problem: Any = case.problem(x, "lo", seed=50 + i).validated()
+        enks = da.assimilate(problem, da.EnKS(samples), seed=i, progress=False, keep=("members",))
+        sets = {
+            "particle smoother, 16 384": case.reference(problem, samples, seed=i),
+            "SDA, C = 1": case.trained(members=samples).trajectories(problem, seed=i),
+            "SDA, C = 4": case.trained(members=samples, corrections=4).trajectories(
+                problem, seed=i
+            ),
+            f"EnKS, {samples} members": np.moveaxis(
+                enks["members"].sel(stage="smoothed").values, 1, 0
+            ),
+        }
+        for name, E in sets.items():
+            E, truth = E / case.UNIT, x / case.UNIT
+            low, high = np.quantile(E, (0.05, 0.95), axis=0)
+            crps = crps_ensemble(np.moveaxis(E, 0, -1), truth).mean()
+            rmse = ((E.mean(0) - truth) ** 2).mean() ** 0.5
+            wide = (E.var(0, ddof=1)).mean() ** 0.5
+            inside = ((low <= truth) & (truth <= high)).mean()
+            found.setdefault(name, []).append((rmse, wide, inside, float(crps)))
+            print(name, found[name][-1], flush=True)
+    for name, rows in found.items():
+        values = np.array(rows)
+        error = values.std(0, ddof=1) / len(values) ** 0.5
+        pairs = zip(values.mean(0), error, strict=True)
+        report.row(name, *(f"{m:.3f} +- {e:.3f}" for m, e in pairs))
+
+
+SDA: dict[str, Callable] = {"rivals_sda": distances, "rivals_spread": spread}
