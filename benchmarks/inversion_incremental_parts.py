@@ -186,33 +186,32 @@ def banded(report: Report, quick: bool) -> None:
 
 def bound(report: Report, quick: bool) -> None:
     """Training with links of any size, and with bounded ones."""
-    setup, epochs = SETUPS["lorenz63-05"], 2
-    x = torch.as_tensor(setup.trajectories("train", 2000 if quick else 10_000)).float()
+    setup, steps = SETUPS["lorenz63-05"], 40 if quick else 200
+    x = torch.as_tensor(setup.trajectories("train", 3000)).float()
     std = torch.as_tensor(setup.std(x)).float()
     report.section(
         "Bounded links",
-        f"Training of the banded form for {epochs} epochs of {len(x)} trajectories, without "
-        "clipped gradients, by the largest entry of the factor beside its diagonal.",
-        ("bound", "largest loss of a step", "last", "steps that were not finite"),
+        f"The banded form trained by {steps} steps of Adam at a rate of 0.01, ten times that of "
+        "the shipped networks, 128 trajectories a step, gradients not clipped. Bound: the largest "
+        "entry of the factor beside the diagonal of its column.",
+        ("bound", "largest loss of a step", "steps with a loss above 10", "last loss"),
     )
-    for limit in (1.0, 2.0, 5.0, 1e6):
+    for limit in (0.5, 1.0, 2.0, 1e6):
         net = seeded(0, NeuralPrior, 32, 3, bound=limit).scaled(x)
         loss = Reconstruction(setup.draw(), std)
-        adam, met, bad = torch.optim.Adam(net.parameters(), 3e-3), [], 0
+        adam, met = torch.optim.Adam(net.parameters(), 1e-2), []
         torch.manual_seed(0)
-        for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(256):
-                value = loss(net, x[rows])
-                adam.zero_grad()
-                value.backward()
-                finite = all(bool(p.grad.isfinite().all()) for p in net.parameters())
-                if not math.isfinite(float(value)) or not finite:
-                    bad += 1
-                    continue
-                adam.step()
-                met.append(float(value))
+        for _ in range(steps):
+            value = loss(net, x[torch.randint(len(x), (128,))])
+            met.append(float(value.detach()))
+            if not math.isfinite(met[-1]):
+                break
+            adam.zero_grad()
+            value.backward()
+            adam.step()
         label = "none" if limit > 100 else f"{limit:g}"
-        report.row(label, f"{max(met):.3g}", f"{np.mean(met[-5:]):.3g}", bad)
+        high = sum(v > 10 for v in met)
+        report.row(label, f"{max(met):.3g}", high, f"{met[-1]:.3g}")
 
 
 def lorenz96(report: Report, quick: bool) -> None:

@@ -30,7 +30,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "family": {"draw": FAMILY},
     "family, none": {"draw": FAMILY, "form": "none"},
 }
-SEEDS = {"banded": 2, "none": 2}
+SEEDS = {"banded": 3, "none": 3, "family": 2, "family, none": 2}
 
 # observing systems of the tests on Lorenz-63: none was trained on as it is
 SYSTEMS = {

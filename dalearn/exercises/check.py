@@ -17,6 +17,7 @@ from . import (
     foundations,
     generated,
     heterogeneous,
+    incremental,
     kalman,
     latent,
     learning,
@@ -42,6 +43,7 @@ exercises: Mapping[str, Judge] = {
     **motion.exercises,
     **generated.exercises,
     **heterogeneous.exercises,
+    **incremental.exercises,
 }
 
 

@@ -246,11 +246,19 @@ def turned_by(w, t):
     return abs(np.degrees(np.angle(np.exp(1j * apart)))).mean()
 
 
+def solved_with(mu, L, G, g):
+    return mu + np.linalg.inv(L @ L.T + G) @ (g - G @ mu)
+
+
 RIGHT = {
     "motion-noise": 3.1e-7,  # 0.05 sqrt(2) / (100 * 9 * 253.4)
     "motion-waves": slow,
     "motion-angle": turned_by,
     "motion-stop": "the stop was the regularisation",
+    "incremental-times": len({20 * j % 100 for j in range(10)}),
+    "incremental-level": lambda z, z0, x, k, levels: z + (x - z0) / levels,
+    "incremental-solve": solved_with,
+    "incremental-systems": lambda rows: len({tuple(sorted(r)) for r in rows.tolist()}),
     "pod-floor": left_out,
     "front-modes": 4053,  # (2 / (pi 0.01))^2
     "two-delays": lambda w: [-1, np.sin(2 * w) / np.sin(w)],
@@ -392,6 +400,26 @@ def underflown(logs):
 
 
 WRONG = [
+    ("incremental-times", 10, "comes back"),
+    ("incremental-times", 100, "of the trajectory"),
+    ("incremental-times", 20, "the stride"),
+    ("incremental-level", lambda z, z0, x, k, n: z + (1 - k / (n + 1)) * (x - z0), "printed step"),
+    ("incremental-level", lambda z, z0, x, k, n: z + (x - z) / n, "not x - z"),
+    ("incremental-level", lambda z, z0, x, k, n: z0 + (x - z0) / n, "begin at z"),
+    ("incremental-solve", lambda mu, L, G, g: solved_with(mu, L.T, G, g), "is L L^T"),
+    (
+        "incremental-solve",
+        lambda mu, L, G, g: mu + np.linalg.solve(L @ L.T + G, g),
+        "mu is seen too",
+    ),
+    (
+        "incremental-solve",
+        lambda mu, L, G, g: solved_with(mu, np.linalg.inv(L).T, G, g),
+        "precision already",
+    ),
+    ("incremental-solve", lambda mu, L, G, g: solved_with(mu, L, G, g) - mu, "increment alone"),
+    ("incremental-systems", lambda rows: len({tuple(r) for r in rows.tolist()}), "order"),
+    ("incremental-systems", lambda rows: len(np.unique(rows)), "count the sets"),
     ("one-observation", 1.6, "at the thermometer"),
     ("one-observation", 1, "error of the thermometer"),
     ("one-observation", 0.2, "multiply by the variance"),
