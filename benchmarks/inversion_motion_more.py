@@ -38,7 +38,7 @@ from .inversion_motion import (
     with_waves,
 )
 
-DEEP, LONGER, EPOCHS = (0, 1, 2, 6, 8, 9), 3, 2000  # windows, those of 3000 epochs, epochs
+DEEP, LONGER, EPOCHS = tuple(range(10)), 3, 2000  # windows, those of 3000 epochs, epochs
 GUESSED = 25
 TRACED = 20
 
