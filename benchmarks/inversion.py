@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import inversion_incremental
+from . import inversion_incremental, inversion_vivid
 from .common import parser, run
 from .inversion_motion import MOTION
 from .inversion_motion_more import MOTION_MORE
@@ -22,6 +22,7 @@ SECTIONS: dict[str, Callable] = {}
 SECTIONS |= MOTION | MOTION_MORE
 SECTIONS |= inversion_incremental.SECTIONS
 SECTIONS |= RIVALS | SDA | PROTOCOL
+SECTIONS |= inversion_vivid.SECTIONS
 
 
 def main() -> None:

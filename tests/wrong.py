@@ -247,7 +247,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
     "voronoi": {"values": ones(3), "positions": CELLS},
     "neural.Inverse": {"net": torch.nn.Flatten(0, 1)},
-    "neural.ModesNet": {"modes": ones((2, 4, 4))},
     "neural.MaskedMixer": {"patch": 2},
     "MEDLA": {"method": da.ETKF(5), "net": PAIRED, "R": ones(3), "model": half},
     "MEDLA.fit": {

@@ -5,7 +5,6 @@
     plain   convolutions as published, 8 channels in the place of 48
     unet    a U-Net on blocks of 2 x 2 cells
     masked  a masked autoencoder, which reads the sensors and not the cells around them
-    modes   a perceptron that gives coefficients of the first 100 modes of the training runs
 
 All are trained on the same four runs (`vivid_runs`), with 20 to 260 sensors drawn anew for each
 state, half of the times with noise up to 0.3 of the data's standard deviation. Frames of two runs
@@ -31,10 +30,10 @@ if TYPE_CHECKING:
     from ..neural.inverse import Inverse
 
 COMMAND = "python -m dalearn.cases.vivid"
-NAMES = ("modes", "unet", "masked", "plain")
+NAMES = ("unet", "masked", "plain")
 MODES, MIXED = 100, 0.7
-EPOCHS = {"modes": 12, "unet": 8, "masked": 8, "plain": 2}
-RATES = {"unet": 4e-3, "plain": 2e-3, "masked": 3e-3, "modes": 2e-3}
+EPOCHS = {"unet": 8, "masked": 8, "plain": 2}
+RATES = {"unet": 4e-3, "masked": 3e-3, "plain": 2e-3}
 DATA = (
     "ShallowWater.vivid, runs of discs (R, h) = (4, .1), (4, .15), (5, .1), (5, .15), every 20 "
     "steps from 500 to 10000; validation (4.5, .125), (5.5, .175)"
@@ -54,10 +53,7 @@ def network(name: str, seed: int = 0) -> Inverse:
     from ..neural import inverse
     from ..neural.nets import seeded
 
-    if name == "modes":
-        V = case.N * pod().modes.reshape(-1, *case.SHAPE)
-        net = seeded(seed, inverse.ModesNet, V)
-    elif name == "masked":
+    if name == "masked":
         net = seeded(seed, inverse.MaskedMixer, case.SHAPE)
     elif name == "plain":
         net = seeded(seed, inverse.Plain, 8)

@@ -46,7 +46,7 @@ from .encoder import HistoryEncoder, NoisySensors
 from .features import SineMLP
 from .graph import GraphAutoencoder
 from .incremental import NeuralPrior
-from .inverse import FoldedUNet, Inverse, MaskedMixer, ModesNet, Plain
+from .inverse import FoldedUNet, Inverse, MaskedMixer, Plain
 from .last_layer import Refitted, refit, sensitivity, widened
 from .ldnet import LDNet, relative_error
 from .learned_solver import BilinearPrior, Direct, LearnedSolver, ModelPrior
@@ -99,7 +99,6 @@ __all__ = [
     "MaskedMixer",
     "ModelPrior",
     "Modes",
-    "ModesNet",
     "NeuralPrior",
     "NoisySensors",
     "Normalisation",

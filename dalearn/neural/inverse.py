@@ -7,9 +7,8 @@ s makes the estimate grow as it must: a field twice as large gives an estimate t
 beyond what was trained on. `place` are sines and cosines of rows and columns, which tell a
 convolution where it is.
 
-Four networks N: convolutions as VIVID published them (`Plain`), a U-Net (`FoldedUNet`), a
-perceptron that gives coefficients of modes (`ModesNet`), and a masked autoencoder (`MaskedMixer`),
-which sees patches with a sensor in them and fills in the others.
+Three networks N: convolutions as VIVID published them (`Plain`), a U-Net (`FoldedUNet`), and a
+masked autoencoder (`MaskedMixer`), which sees patches with a sensor in them and fills in the rest.
 
 Cheng, Liu, Guo and Arcucci, Efficient deep data assimilation with sparse observations and
 time-varying sensors, J. Comput. Phys. 496, 2024 (VIVID); He et al., Masked autoencoders are
@@ -18,14 +17,11 @@ scalable vision learners, CVPR 2022; Tolstikhin et al., MLP-Mixer, NeurIPS 2021.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..array import Array, as_floats, check_between, to_numpy, typed
+from ..array import check_between, typed
 from .nets import check_sizes
 from .unet import UNet
 
@@ -119,40 +115,6 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)[:, 0]
-
-
-@typed
-class ModesNet(nn.Module):
-    """A perceptron from the image to coefficients of given modes, as in VIVID-POD.
-
-    Shapes: `(b, 6, rows, columns) -> (b, rows, columns)`, with even rows and columns: it reads
-    means over 2 x 2 cells. The modes are not among its weights: they are known already.
-
-    Args:
-        modes: fields `(r, rows, columns)`, orthogonal and of size 1.
-        hidden: width of the layers between.
-
-    Raises:
-        ValueError: modes of another shape.
-    """
-
-    def __init__(self, modes: Array, hidden: int = 160):
-        super().__init__()
-        check_sizes("ModesNet", hidden=hidden)
-        V = to_numpy(as_floats(modes, "modes")).astype(np.float32)
-        if V.ndim != 3 or V.shape[1] % 2 or V.shape[2] % 2:
-            raise ValueError(f"modes must be (r, rows, columns), both even, met shape {V.shape}")
-        r, inputs = len(V), V[0].size // 2
-        self.register_buffer("modes", torch.from_numpy(V), persistent=False)
-        layers: list[Any] = []
-        for width in (hidden, hidden, hidden):
-            layers += [nn.Linear(inputs, width), nn.SiLU()]
-            inputs = width
-        self.layers = nn.Sequential(*layers, nn.Linear(inputs, r))
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = self.layers(F.avg_pool2d(x[:, :2], 2).flatten(1))
-        return torch.einsum("br,rhw->bhw", z, self.get_buffer("modes").to(z))
 
 
 @typed
