@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import inversion_incremental, inversion_vivid
+from . import inversion_incremental, inversion_learned, inversion_vivid
 from .common import parser, run
 from .inversion_motion import MOTION
 from .inversion_motion_more import MOTION_MORE
@@ -23,6 +23,7 @@ SECTIONS |= MOTION | MOTION_MORE
 SECTIONS |= inversion_incremental.SECTIONS
 SECTIONS |= RIVALS | SDA | PROTOCOL
 SECTIONS |= inversion_vivid.SECTIONS
+SECTIONS |= inversion_learned.SECTIONS
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from . import fire_maps as fire_maps
 from . import generated_fires as generated_fires
 from . import ld_ensf as ld_ensf
 from . import ldnet_adr as ldnet_adr
+from . import learned_4dvar as learned_4dvar
+from . import learned_4dvar_networks as learned_4dvar_networks
 from . import lorenz63 as lorenz63
 from . import medla as medla
 from . import medla_burgers as medla_burgers

@@ -26,6 +26,7 @@ from . import (
     score,
     sensors,
     variational,
+    windows,
 )
 from .numbers import Feedback, Judge, not_yet, quote, unsolved
 
@@ -44,6 +45,7 @@ exercises: Mapping[str, Judge] = {
     **generated.exercises,
     **heterogeneous.exercises,
     **incremental.exercises,
+    **windows.exercises,
 }
 
 

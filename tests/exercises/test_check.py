@@ -250,6 +250,12 @@ def solved_with(mu, L, G, g):
     return mu + np.linalg.inv(L @ L.T + G) @ (g - G @ mu)
 
 
+def costs_one_by_one(Y, seen, sigma, X):
+    """A loop over windows, what was not seen left out."""
+    pairs = zip(Y, seen, X, strict=True)
+    return np.array([((y - x)[s > 0] ** 2).sum() / (2 * sigma**2) for y, s, x in pairs])
+
+
 RIGHT = {
     "motion-noise": 3.1e-7,  # 0.05 sqrt(2) / (100 * 9 * 253.4)
     "motion-waves": slow,
@@ -259,6 +265,10 @@ RIGHT = {
     "incremental-level": lambda z, z0, x, k, levels: z + (x - z0) / levels,
     "incremental-solve": solved_with,
     "incremental-systems": lambda rows: len({tuple(sorted(r)) for r in rows.tolist()}),
+    "windows-share": 1 - 4 / 5,
+    "windows-cost": costs_one_by_one,
+    "windows-trust": lambda V, R, seen: seen / (1 + R / V),
+    "windows-hidden": lambda Y, B, R: np.linalg.solve(B + R, Y.T).T @ B,
     "pod-floor": left_out,
     "front-modes": 4053,  # (2 / (pi 0.01))^2
     "two-delays": lambda w: [-1, np.sin(2 * w) / np.sin(w)],
@@ -635,6 +645,25 @@ WRONG = [
     ("motion-stop", "the optimiser diverged", "the cost fell"),
     ("motion-stop", "single precision was not enough", "in double precision"),
     ("motion-stop", "the model is wrong", "it is exact here"),
+    ("windows-share", 1, "error of the answer y"),
+    ("windows-share", 0.8, "error of g y"),
+    ("windows-share", 0.25, "R / B"),
+    ("windows-cost", lambda Y, s, q, X: costs_one_by_one(Y, s + 1, q, X), "not seen count"),
+    ("windows-cost", lambda *a: 2 * costs_one_by_one(*a), "half is missing"),
+    (
+        "windows-cost",
+        lambda Y, s, q, X: costs_one_by_one(Y, s, q, X) / s.sum((1, 2)),
+        "not the mean",
+    ),
+    ("windows-cost", lambda Y, s, q, X: costs_one_by_one(Y, s, q**0.5, X), "sigma squared"),
+    ("windows-cost", lambda *a: costs_one_by_one(*a).mean(), "one cost a window"),
+    ("windows-trust", lambda V, R, s: s * R / (V + R), "share of the error"),
+    ("windows-trust", lambda V, R, s: V / (V + R), "must be 0"),
+    ("windows-trust", lambda V, R, s: s / R, "has a unit"),
+    ("windows-trust", lambda V, R, s: s / (1 + (R / V) ** 0.5), "not standard deviations"),
+    ("windows-hidden", lambda Y, B, R: Y, "fits their errors"),
+    ("windows-hidden", lambda Y, B, R: np.linalg.solve(B + R, Y.T).T @ R, "changed places"),
+    ("windows-hidden", lambda Y, B, R: Y @ (B @ np.linalg.inv(B + R)), "for rows"),
     ("sensors-gain", 0.0025, "left of the background"),
     ("sensors-gain", 400, "not B / R"),
     ("sensors-gain", 0.04, "this is B"),

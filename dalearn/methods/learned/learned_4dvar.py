@@ -8,9 +8,10 @@ evaluation. Over all functions the minimum would be 4D-Var itself, without a bac
 of limited size, asked for one answer to all windows, finds a smoother one. Masks and errors are
 inputs, so that data with gaps of any kind teach it.
 
-A. Filoche and D. Béréziat, Learning 4DVAR inversion directly from observations, ICCS 2023. With
-`consistency`, M. Zinchenko and D. S. Greenberg, Combined optimization of dynamics and assimilation
-with end-to-end learning on sparse observations, 2024.
+A. Filoche, J. Brajard, A. Charantonis and D. Béréziat, Learning 4DVAR inversion directly from
+observations, ICCS 2023. With `consistency`, V. Zinchenko and D. S. Greenberg,
+Combined optimization of dynamics and assimilation with end-to-end learning on sparse observations,
+2024.
 """
 
 from __future__ import annotations
@@ -233,7 +234,7 @@ class Learned4DVar:
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle for each observation time.
 
-        The forecast is the prior's mean, or where `at > 0` the last answer, carried by the model.
+        The forecast is the prior, or where `at > 0` the last answer, carried by the model.
 
         Args:
             problem: the problem; its prior is not used, but for the first forecast.
@@ -262,19 +263,24 @@ class Learned4DVar:
             xp = array_namespace(problem.like)
             x, std = self.estimate(problem)
             E = self._drawn(x[..., None, :], std, rng)
-            shape = (*problem.batch, 1, problem.n)
-            last = xp.broadcast_to(problem.prior.mean[..., None, :], shape)
+            last = problem.prior.mean[..., None, :]
+            if self.members:
+                last = problem.prior.sample(rng, self.members)
+            last = xp.broadcast_to(last, (*problem.batch, *last.shape[-2:]))
         for k in range(len(problem)):
             with no_grad(problem.like):
                 forecast = problem.forecast(last, k)
                 if self.at:
-                    now = E[..., k, :, :]
-                    last = xp.mean(now, axis=-2, keepdims=True)
+                    now = last = E[..., k, :, :]
                 else:
-                    last = forecast
-                    now = E = problem.forecast(E, k)
-                before = Point(forecast[..., 0, :])
-            yield Cycle(before, Ensemble(now) if self.members else Point(now[..., 0, :]))
+                    last, now = forecast, problem.forecast(E, k)
+                    E = now
+            yield Cycle(self._belief(forecast), self._belief(now))
+
+    def _belief(self, E: Array) -> Point | Ensemble:
+        if self.members:
+            return Ensemble.unchecked(E)
+        return Point(E[..., 0, :])
 
     def _drawn(self, x: Array, std: Array | None, rng: Any) -> Array:
         """Members `(..., N, n)` of means `(..., 1, n)`; N = 1 without a spread."""
