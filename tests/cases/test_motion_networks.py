@@ -9,6 +9,7 @@ import torch
 
 from dalearn import diagnostics
 from dalearn.cases import motion, motion_networks, motion_rivals, motion_waves
+from dalearn.neural import read_card, shipped
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,13 @@ def test_a_training_goes_on_where_it_was_and_names_are_checked(tmp_path, monkeyp
         motion_networks.train("helt", tmp_path)
     with pytest.raises(ValueError, match="wanted the same times"):
         next(method.run(replace(p, prior=motion_networks.units()).to(torch.zeros(1)), None))
+
+
+def test_the_shipped_network_is_as_good_on_the_validation_runs_as_its_card_says(starts):
+    card = read_card(shipped("motion-learned"))
+    told = card.metric["end-point error, m/s, published windows"]
+    p: Any = motion.problem(starts)
+    w = motion.motion(motion_networks.answered(motion_networks.trained(), p))
+    error = diagnostics.end_point_error(w, motion.motion(p.truth)[:, 0])
+    spread = error.std() / len(error) ** 0.5
+    assert abs(error.mean() - told) < 4 * spread  # 24 of the card's 80 runs
