@@ -1,0 +1,55 @@
+"""The tables of the chapter on learned 4D-Var are those of the benchmarks, digit by digit."""
+
+import pytest
+import tables
+
+PAGE = tables.page("inversion/learned-4d-var")
+METHODS = [
+    "kriging", "EnKS of 100", "4D-Var", "4D-Var without a background", "4D-Var, quasi-static",
+    "learned", "learned with a background", "supervised",
+]  # fmt: skip
+STARTS = {
+    "climatology": "4D-Var",
+    "grown": "4D-Var, quasi-static",
+    "learned": "4D-Var from learned",
+}
+
+
+def windows():
+    """What each method says of each setting."""
+    found = {}
+    for times, seen, sigma, method, *rest in tables.sections("inversion-learned_windows")[0]:
+        found[str(times), seen.replace("%", " %"), f"{sigma:g}", method] = rest
+    return found
+
+
+def test_errors_of_windows():
+    found, shown = windows(), tables.rows(PAGE, "l4-windows")
+    assert len(shown) == 10
+    for times, seen, sigma, *cells in shown:
+        for cell, method in zip(cells, METHODS, strict=True):
+            tables.agree(cell.strip("*"), found[times, seen, sigma, method][0])
+
+
+def test_first_guesses():
+    found, shown = windows(), tables.rows(PAGE, "l4-guess")
+    assert len(shown) >= 9
+    for times, seen, start, *cells in shown:
+        error, *_, iterations, minima = found[times, seen, "1", STARTS[start]]
+        for cell, value in zip(cells, (iterations, minima, error), strict=True):
+            tables.agree(cell, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "labels"),
+    [("l4-costs", "learned_costs", 1), ("l4-posterior", "learned_posterior", 3),
+     ("l4-coda", "learned_coda", 1)],
+)  # fmt: skip
+def test_a_table_is_that_of_the_benchmark(name, section, labels):
+    rows = tables.sections(f"inversion-{section}")[0]
+    found = {tuple(str(v).replace("%", " %") for v in row[:labels]): row[labels:] for row in rows}
+    shown = tables.rows(PAGE, name)
+    assert len(shown) == len(found)
+    for row in shown:
+        for cell, value in zip(row[labels:], found[tuple(row[:labels])], strict=False):
+            tables.agree(cell, value)
