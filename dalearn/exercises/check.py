@@ -26,6 +26,7 @@ from . import (
     score,
     sensors,
     variational,
+    vivid,
     windows,
 )
 from .numbers import Feedback, Judge, not_yet, quote, unsolved
@@ -46,6 +47,7 @@ exercises: Mapping[str, Judge] = {
     **heterogeneous.exercises,
     **incremental.exercises,
     **windows.exercises,
+    **vivid.exercises,
 }
 
 

@@ -246,6 +246,14 @@ def turned_by(w, t):
     return abs(np.degrees(np.angle(np.exp(1j * apart)))).mean()
 
 
+def in_cells(values, at, cells, sign=1):
+    """The nearest sensor's number, cell by cell."""
+    found = np.empty(cells.shape[:2])
+    for i in np.ndindex(*found.shape):
+        found[i] = values[np.argmin(sign * ((cells[i] - at) ** 2).sum(-1))]
+    return found
+
+
 def solved_with(mu, L, G, g):
     return mu + np.linalg.inv(L @ L.T + G) @ (g - G @ mu)
 
@@ -269,6 +277,8 @@ RIGHT = {
     "windows-cost": costs_one_by_one,
     "windows-trust": lambda V, R, seen: seen / (1 + R / V),
     "windows-hidden": lambda Y, B, R: np.linalg.solve(B + R, Y.T).T @ B,
+    "vivid-voices": (2 / 0.5 + 1 / 0.25) / (1 + 2 + 4),
+    "vivid-image": in_cells,
     "pod-floor": left_out,
     "front-modes": 4053,  # (2 / (pi 0.01))^2
     "two-delays": lambda w: [-1, np.sin(2 * w) / np.sin(w)],
@@ -410,6 +420,11 @@ def underflown(logs):
 
 
 WRONG = [
+    ("vivid-voices", 1.0, "plain mean"),
+    ("vivid-voices", 1 / 1.75, "variances as weights"),
+    ("vivid-voices", 4 / 3, "background counts"),
+    ("vivid-image", lambda v, at, c: in_cells(v, at, c, -1), "farthest"),
+    ("vivid-image", lambda v, at, c: in_cells(v, at[:, ::-1], c), "rows come first"),
     ("incremental-times", 10, "comes back"),
     ("incremental-times", 100, "of the trajectory"),
     ("incremental-times", 20, "the stride"),
