@@ -34,3 +34,10 @@ def test_the_figures_of_the_text():
     assert f"takes {tables.sections('inversion-vivid_voronoi')[0][1][2]:.0f} ms" in PAGE
     few = {r[0]: r for r in tables.sections("inversion-vivid")[1]}
     assert float(re.findall(r"[+-]\d\.\d+", few["VIVID, 3 P"][6])[2]) < 0
+    more = tables.sections("inversion-vivid_more")
+    for rows, said in zip(more, ("better by 0.084", "worse by 0.006"), strict=True):
+        (line,) = (r for r in rows if r[0] == "VIVID, 3 P")
+        size = float(re.findall(r"[+-]\d\.\d+", line[6])[0])
+        word = "worse" if size > 0 else "better"
+        assert said == f"{word} by {abs(size):.3f}"
+        assert said.split(" by ")[1] in PAGE
