@@ -63,8 +63,8 @@ class TestSet:
 
     def rows(self, count: int) -> TestSet:
         """The first trajectories."""
-        parts = (v[:count] for v in (self.physical, self.truth, self.mask, self.y))
-        return TestSet(*parts, Seen(*(v[:count] for v in self.seen)), self.std)
+        x, truth, mask, y = (v[:count] for v in (self.physical, self.truth, self.mask, self.y))
+        return TestSet(x, truth, mask, y, Seen(*(v[:count] for v in self.seen)), self.std)
 
 
 def drawn(name: str, net: Any, draw: Any, count: int, seed: int = 0) -> TestSet:

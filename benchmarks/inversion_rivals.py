@@ -125,7 +125,7 @@ def methods(seen: str) -> dict[str, Method]:
 
 def audited(report: Report, problem: Any) -> None:
     """No run on two sides, no window that begins at the truth, no truth in a gap."""
-    parts = {part: case.windows(part)[:, 0] for part in ("train", "validation")}
+    parts: dict[str, Any] = {part: case.windows(part)[:, 0] for part in ("train", "validation")}
     data, truth = np.asarray(problem.data), problem.truth
     found = da.audit(
         **parts,

@@ -41,8 +41,9 @@ def audited(report: Report, count: int) -> None:
     problem = case.problem(truth, "lo")
     first = problem.prior.sample(np.random.default_rng(0), count * 4).reshape(count, 4, 3)
     data = np.concatenate((np.asarray(problem.data), np.full((count, 65, 2), np.nan)), -1)
+    parts: dict[str, Any] = {part: x[:, :65] for part, x in chains.items()}
     found = da.audit(
-        **{part: x[:, :65] for part, x in chains.items()},
+        **parts,
         start=first,
         truth=truth,
         data=np.nan_to_num(data),

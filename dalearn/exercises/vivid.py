@@ -18,7 +18,7 @@ def nearest(values, at, cells, *, far=False, turned=False):
 
 
 AT = np.array([[0.2, 4.1], [3.3, 0.9], [2.1, 2.8], [4.4, 4.6]])
-CELLS = np.stack(np.indices((5, 6)), -1)
+CELLS = np.moveaxis(np.indices((5, 6)), 0, -1)
 IMAGES = [(draw(4), AT, CELLS), (draw(3), AT[1:], CELLS[:, :5])]
 
 # A table, laid out by hand: a mistake, then its hint.
