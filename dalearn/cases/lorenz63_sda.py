@@ -16,6 +16,7 @@ A. Doucet and M. West, J. Am. Stat. Assoc. 99, 2004.
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +50,7 @@ class Seen(NamedTuple):
 SYSTEMS = {"lo": Seen(8, 0.05), "hi": Seen(1, 0.25)}
 
 
+@cache
 def chains() -> dict[str, np.ndarray]:
     """The chains `(S, 1024, 3)` of training, validation and test, in raw units."""
     rng = generator(Purpose.CASE, 65, 0)

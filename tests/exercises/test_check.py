@@ -191,6 +191,16 @@ def second(z, t):
     return np.mean([np.outer(e, e) for e in z - t], axis=0)
 
 
+def drawn_to(y, x, e, mu, sigma, R, gamma):
+    """By differences of the log density of the data."""
+    x = (x - sigma * e) / mu
+
+    def fit(x):
+        return stats.norm(x, (R + gamma * sigma**2 / mu**2) ** 0.5).logpdf(y)
+
+    return (fit(x + 1e-5) - fit(x - 1e-5)) / 2e-5
+
+
 def of_trained_runs(train, test):
     runs = {int(run) for run, _ in train}
     return sum(int(run) in runs for run, _ in test) / len(test)
@@ -283,6 +293,8 @@ RIGHT = {
     "front-modes": 4053,  # (2 / (pi 0.01))^2
     "two-delays": lambda w: [-1, np.sin(2 * w) / np.sin(w)],
     "any-order": cloud_mean,
+    "rivals-growth": 1.405,
+    "rivals-pull": drawn_to,
     "sensors-gain": 0.04 / 0.0401,
     "sensors-blue": analysed,
     "sensors-errors": second,
@@ -679,6 +691,13 @@ WRONG = [
     ("windows-hidden", lambda Y, B, R: Y, "fits their errors"),
     ("windows-hidden", lambda Y, B, R: np.linalg.solve(B + R, Y.T).T @ R, "changed places"),
     ("windows-hidden", lambda Y, B, R: Y @ (B @ np.linalg.inv(B + R)), "for rows"),
+    ("rivals-growth", 0.34, "this is the exponent"),
+    ("rivals-growth", 0.375, "time units"),
+    ("rivals-growth", math.exp(0.906 * 15), "0.025 time units long"),
+    ("rivals-pull", lambda y, x, e, m, s, R, g: (y - x) / (R + g * s * s / m / m), "behind"),
+    ("rivals-pull", lambda y, x, e, m, s, R, g: (y - (x - s * e) / m) / R, "errs too"),
+    ("rivals-pull", lambda y, x, e, m, s, R, g: (y - (x - s * e) / m) / (R + g * s / m), "square"),
+    ("rivals-pull", lambda *a: -drawn_to(*a), "turned"),
     ("sensors-gain", 0.0025, "left of the background"),
     ("sensors-gain", 400, "not B / R"),
     ("sensors-gain", 0.04, "this is B"),

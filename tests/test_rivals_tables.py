@@ -1,0 +1,81 @@
+"""The tables of the chapter on learned solvers say what the committed benchmarks say."""
+
+import pytest
+import tables
+from tables import agree, sections
+
+PAGE = tables.page("inversion/learned-solvers")
+
+
+def rows(name):
+    return tables.rows(PAGE.replace("\\|", "/"), name)
+
+
+def starting(found, label):
+    """The row whose first cell begins as the label does, without its settings."""
+    key = label.split(",")[0].removesuffix(" from the climatology")
+    whole = [r for r in found if r[0].startswith(key) and " instead of " not in r[0]]
+    if "wrong" in label or "true model" in label:
+        whole = [r for r in whole if ("wrong" in r[0]) == ("wrong" in label)]
+    assert len(whole) == 1, (label, whole)
+    return whole[0]
+
+
+def test_methods_on_windows():
+    (every,), (alone,) = sections("inversion-rivals"), sections("inversion-rivals_x")
+    table = rows("rivals-all")
+    assert len(table) == 8
+    for label, error, there, of_x, ms in table:
+        here, other = starting(every, label), starting(alone, label)
+        for cell, value in ((error, here[1]), (there, here[2]), (of_x, other[1]), (ms, here[5])):
+            agree(cell, value)
+
+
+def test_samples_beside_particles():
+    known = {(r[0], r[1]): r for r in sections("inversion-rivals_sda")[0]}
+    for label, low, high, prior, seconds in rows("rivals-sda"):
+        lo, hi = known["lo", label], known["hi", label]
+        agree(low, lo[2])
+        agree(high, hi[2])
+        assert float(prior) == lo[5]
+        agree(seconds, lo[7])
+
+
+def test_how_sure():
+    known = {r[0]: r for r in sections("inversion-rivals_spread")[0]}
+    for label, *cells in rows("rivals-spread"):
+        assert cells == known[label][1:]
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "right", "wrong"),
+    [
+        ("begins at the truth", 0, "from the climatology", "from the truth"),
+        ("gaps hold the truth", 1, "as observed", "leaked"),
+        ("one run on both sides", 2, "by run", "leaked"),
+    ],
+)
+def test_protocols(kind, number, right, wrong):
+    found = sections("inversion-rivals_protocol")[number]
+    for label, method, bad, good in rows("rivals-protocol"):
+        if label != kind:
+            continue
+        key = method.split(",")[0].removeprefix("nearest ")
+        for protocol, cell in ((wrong, bad), (right, good)):
+            (row,) = [r for r in found if r[0] == protocol and r[1].startswith(key)]
+            assert float(cell) == float(row[2])
+            assert (row[3] == "passed") == (protocol == right)
+
+
+def test_published_and_ours():
+    (every,) = sections("inversion-rivals")
+    known = {(r[0], r[1]): r for r in sections("inversion-rivals_sda")[0]}
+    first, lo, hi, bare = (row[1:3] for row in rows("rivals-reproduction"))
+    here = starting(every, "4DVarNet")
+    agree(first[0], here[6])
+    assert here[1].startswith(first[1])
+    for told, key in ((lo, ("lo", "SDA, C = 16")), (hi, ("hi", "SDA, C = 16"))):
+        agree(told[0], known[key][4])
+        agree(told[1], known[key][2])
+    for told, number in ((bare[0], 4), (bare[1], 2)):
+        agree(told, " ".join(str(known[s, "SDA, C = 0"][number]) for s in ("lo", "hi")))
