@@ -64,6 +64,23 @@ def toc_pages():
     return [toc["root"], *(entry["file"] for entry in chapters + sections)]
 
 
+def test_the_glossary_has_every_term_that_a_page_links():
+    blocks = re.findall(
+        r"^:::\{glossary\}\n(.*?)^:::", (BOOK / "glossary.md").read_text("utf8"), re.M | re.S
+    )
+    known = {
+        w.strip().lower() for b in blocks for w in b.splitlines() if w.strip() and w[0] != " "
+    }
+    assert len(known) > 100
+    unknown = {}
+    for name in toc_pages():
+        for text in re.findall(r"\{term\}`([^`]+)`", (BOOK / f"{name}.md").read_text("utf8")):
+            term = re.sub(r"\s+", " ", re.sub(r"^.*<(.*)>$", r"\1", text, flags=re.S)).lower()
+            if term not in known:
+                unknown.setdefault(name, []).append(term)
+    assert not unknown
+
+
 def test_the_readme_and_the_first_page_list_every_chapter():
     toc = yaml.safe_load((BOOK / "_toc.yml").read_text("utf8"))
     chapters = [c["file"] for p in toc["parts"] if p.get("numbered") for c in p["chapters"]]
