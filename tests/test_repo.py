@@ -128,6 +128,12 @@ def test_no_minified_or_built_file_is_tracked():
     assert not bad
 
 
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their names alone."""
+    names = [p.name for p in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_types_are_shipped():
     """py.typed tells type checkers to read the package's annotations (PEP 561)."""
     build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["hatch"]["build"]
