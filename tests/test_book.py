@@ -81,16 +81,6 @@ def test_the_glossary_has_every_term_that_a_page_links():
     assert not unknown
 
 
-def test_the_readme_and_the_first_page_list_every_chapter():
-    toc = yaml.safe_load((BOOK / "_toc.yml").read_text("utf8"))
-    chapters = [c["file"] for p in toc["parts"] if p.get("numbered") for c in p["chapters"]]
-    readme = (BOOK.parent / "README.md").read_text("utf8")
-    listed = re.findall(r"^\| (\d+) \| \[[^]]+\]\(book/(\S+)\.md\)", readme, re.M)
-    assert listed == [(str(k), name) for k, name in enumerate(chapters, 1)]
-    cards = re.findall(r"^:link: (\S+)$", (BOOK / "intro.md").read_text("utf8"), re.M)
-    assert not set(chapters) - set(cards)
-
-
 def test_toc_and_folder_hold_the_same_pages():
     listed = [BOOK / f"{name}.md" for name in toc_pages()]
     assert len(listed) == len(set(listed))

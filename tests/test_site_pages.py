@@ -30,6 +30,11 @@ def test_readme_counts_the_chapters_as_the_site_does():
     assert counted == {page: k for k, page in enumerate(numbered_pages(), start=1)}
 
 
+def test_the_first_page_has_a_card_for_every_chapter():
+    cards = re.findall(r"^:link: (\S+)$", (BOOK / "intro.md").read_text("utf8"), re.M)
+    assert not set(numbered_pages()) - set(cards)
+
+
 def test_pages_for_those_who_come_from_elsewhere_have_no_number():
     coming = [page for page in toc_pages() if "coming-from" in page]
     assert coming

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..array import Purpose, generator
+from ..array import Purpose, generator, torch_seed
 from ..models import Lorenz63
 from ..run.simulate import simulate
 
@@ -195,14 +195,14 @@ def train(folder: str | Path, k: int = 4, *, progress: bool = True) -> dict[str,
     import torch
 
     from ..methods.score.window import pieces
+    from ..neural.draws import Draws
     from ..neural.local_score import denoising
     from ..neural.weights import Card, save_weights
 
     folder = Path(folder)
     net = fitted(k, checkpoint=folder / f"{k}.checkpoint", progress=progress).net.half().float()
     runs = chains()["validation"].astype("float32")
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
+    with Draws(torch_seed(Purpose.CASE, 0), []).turn(), torch.no_grad():
         value = float(denoising(net, pieces(runs, 2 * k + 1, net.mean)))
     told = {"mean square error of the noise": round(value, 5)}
     card = Card(COMMAND, DATA, 0, told, notes=f"k = {k}; metric: on the validation chains")
