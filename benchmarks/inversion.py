@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from . import inversion_incremental, inversion_learned, inversion_vivid
 from .common import parser, run
+from .inversion_learned_more import LEARNED_MORE
 from .inversion_motion import MOTION
 from .inversion_motion_more import MOTION_MORE
 from .inversion_rivals import RIVALS
@@ -23,7 +24,7 @@ SECTIONS |= MOTION | MOTION_MORE
 SECTIONS |= inversion_incremental.SECTIONS
 SECTIONS |= RIVALS | SDA | PROTOCOL
 SECTIONS |= inversion_vivid.SECTIONS
-SECTIONS |= inversion_learned.SECTIONS
+SECTIONS |= inversion_learned.SECTIONS | LEARNED_MORE
 
 
 def main() -> None:

@@ -37,6 +37,10 @@ SETTINGS = [  # observations, share seen, sigma
 ]  # fmt: skip
 COUNT, CODA_COUNT, MEMBERS = 40, 200, 100
 LOST = 0.5
+COLUMNS = [
+    "times", "seen", "sigma", "method", "first", "median", "lost", "last", "last median",
+    "iterations", "local minima",
+]  # fmt: skip
 
 
 def drawn(count: int, part: int, **told: Any) -> tuple[Any, np.ndarray]:
@@ -111,6 +115,24 @@ def answers(problem: Any, x0: np.ndarray) -> dict[str, Answer]:
     }
 
 
+def rows_of(report: Report, times: int, share: float, sigma: float, count: int) -> da.Problem:
+    """Rows of all methods in one setting, whose windows come back."""
+    problem, x0 = tested(times, share, sigma, count)
+    found = answers(problem, x0)
+    own = [a for n, a in found.items() if a.cost is not None and "without" not in n]
+    best = np.nanmin([a.cost for a in own], axis=0)
+    for name, a in found.items():
+        e, end = errors(a.first, problem.truth[:, 0]), errors(a.last, problem.truth[:, -1])
+        solved = a.cost is not None
+        same = solved and "without" not in name
+        report.row(
+            times, f"{share:.0%}", sigma, name, told(e), median(e), lost(e), told(end),
+            median(end), round(float(a.iterations.mean()), 1) if solved else "-",
+            f"{(~(a.cost < best + 1)).mean():.0%}" if same else "-",
+        )  # fmt: skip
+    return problem
+
+
 def windows(report: Report, quick: bool) -> None:
     """Where a learned inversion beats 4D-Var with and without a background, and where not."""
     report.section(
@@ -121,23 +143,10 @@ def windows(report: Report, quick: bool) -> None:
         "(quasi-static: over all stages). Local minima: windows whose cost, with the background, "
         "is higher by 1 than the lowest that any start has found. 4D-Var from the truth is no "
         "method: it shows the cost's minimum nearby.",
-        ["times", "seen", "sigma", "method", "first", "median", "lost", "last", "last median",
-         "iterations", "local minima"],
-    )  # fmt: skip
-    for times, share, sigma in SETTINGS[:1] if quick else SETTINGS:
-        problem, x0 = tested(times, share, sigma, 8 if quick else COUNT)
-        found = answers(problem, x0)
-        own = [a for n, a in found.items() if a.cost is not None and "without" not in n]
-        best = np.nanmin([a.cost for a in own], axis=0)
-        for name, a in found.items():
-            e, end = errors(a.first, problem.truth[:, 0]), errors(a.last, problem.truth[:, -1])
-            solved = a.cost is not None
-            same = solved and "without" not in name
-            report.row(
-                times, f"{share:.0%}", sigma, name, told(e), median(e), lost(e), told(end),
-                median(end), round(float(a.iterations.mean()), 1) if solved else "-",
-                f"{(~(a.cost < best + 1)).mean():.0%}" if same else "-",
-            )  # fmt: skip
+        COLUMNS,
+    )
+    for told_ in SETTINGS[:1] if quick else SETTINGS:
+        problem = rows_of(report, *told_, 8 if quick else COUNT)
     audited(report, problem)
 
 
@@ -198,6 +207,7 @@ def costs(report: Report, quick: bool) -> None:
                 p, x0 = drawn(200, case.TEST, times=times, share=share, sigma=1.0, seed=4)
                 row.append(told(errors(method.estimate(p)[0], x0)))
         report.row(kind, *row)
+    audited(report, p)
 
 
 def covered(E: np.ndarray, truth: np.ndarray) -> tuple[Any, ...]:
@@ -271,6 +281,7 @@ def cost(report: Report, quick: bool) -> None:
         each = [1e3 * float(np.median(v)) / count for v in seconds.values()]
         middle, span = ratio(seconds["4D-Var"], seconds["learned"], 0)
         report.row(times, round(each[0], 2), round(each[1], 3), middle, span)
+    audited(report, problem)
 
 
 SECTIONS = {

@@ -75,8 +75,8 @@ def fitted(
     told: dict[str, Any] = {"epochs": epochs, "batch": BATCH, "rate": RATE, "seed": seed}
     shape: dict[str, Any] = {}
     if name == "coda":
-        shape = SHAPE
         told |= {"at": CODA["at"], "reach": CODA["reach"], "consistency": 0.5}
+        shape = SHAPE if settings.get("consistency", 0.5) else SHAPE | {"times": CODA["times"]}
     else:
         told |= {"reach": REACH}
     (train, x), (valid, z) = (

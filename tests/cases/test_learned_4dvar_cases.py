@@ -79,3 +79,15 @@ def test_a_training_of_a_minute_learns_without_truth():
     method = nets.fitted("sweep", count=600, epochs=2, rate=3e-3)
     p, x0 = case.windows(50, case.VALIDATION, times=10, share=1.0, sigma=1.0, seed=6)
     assert error(method.estimate(p)[0], x0) < 0.75 * error(case.climatology().mean, x0)
+
+
+def test_coda_trains_without_its_consistency():
+    p, _ = case.windows(20, case.VALIDATION, times=51, share=0.25, sigma=1.0, dt=0.01, seed=6)
+    found = [
+        nets.fitted("coda", count=600, epochs=1, consistency=a).estimate(p)[0] for a in (0.5, 0.0)
+    ]
+    truth = p.truth[:, case.CODA["at"] - 1]
+    for x in found:
+        x = x[:, case.CODA["at"] - 1]
+        assert error(x, truth) < 0.95 * error(case.climatology().mean, truth)
+    assert np.abs(found[0] - found[1]).max() > 0.01  # another loss
