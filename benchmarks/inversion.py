@@ -15,12 +15,14 @@ from .common import parser, run
 from .inversion_learned_more import LEARNED_MORE
 from .inversion_motion import MOTION
 from .inversion_motion_more import MOTION_MORE
+from .inversion_motion_seeds import SEEDED
+from .inversion_motion_tracer import TRACER
 from .inversion_rivals import RIVALS
 from .inversion_rivals_protocol import PROTOCOL
 from .inversion_rivals_sda import SDA
 
 SECTIONS: dict[str, Callable] = {}
-SECTIONS |= MOTION | MOTION_MORE
+SECTIONS |= MOTION | MOTION_MORE | SEEDED | TRACER
 SECTIONS |= inversion_incremental.SECTIONS
 SECTIONS |= RIVALS | SDA | PROTOCOL
 SECTIONS |= inversion_vivid.SECTIONS

@@ -5,7 +5,6 @@ As `inversion_motion`, whose methods and settings they take.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,34 +12,32 @@ from typing import Any
 import numpy as np
 import torch
 
-import dalearn as da
 from dalearn import diagnostics
-from dalearn.array import Purpose, generator
 from dalearn.cases import motion, motion_networks, motion_prior, motion_published
 from dalearn.cases import motion_rivals as rivals
-from dalearn.cases import motion_tracer as tracer
 
 from .common import Report
 from .inversion_motion import (
-    CHOSEN_ON,
     COLUMNS,
     FOLDER,
     NETWORKS,
     WINDOWS,
     Windows,
+    audit,
+    audited,
     chosen,
     error,
     mean,
     network,
     published,
     row,
+    signed,
     timed,
     with_waves,
 )
 
 DEEP, LONGER, EPOCHS = tuple(range(10)), 3, 2000  # windows, those of 3000 epochs, epochs
 GUESSED = 25
-TRACED = 20
 
 
 def guesses(report: Report, quick: bool) -> None:
@@ -72,16 +69,19 @@ def guesses(report: Report, quick: bool) -> None:
             errors[start] = diagnostics.end_point_error(w, test.motion)
             apart = errors[start] - errors["water at rest"]
             its = float(np.mean([f.iterations for f in found]))
-            told = None if start == "water at rest" else _signed(apart)
+            told = None if start == "water at rest" else signed(apart)
             report.row(name, start, mean(errors[start]), round(its, 1), told)
     row_of = diagnostics.end_point_error(motion.motion(answer), test.motion)
     report.row("none: the network alone", "-", mean(row_of), 0, None)
+    audited(report, audit(test, motion.height(answer.reshape(count, 3, motion.N, motion.N))))
 
 
-def _signed(values: np.ndarray) -> str:
-    pick = generator(Purpose.TEST, 62).integers(len(values), size=(4000, len(values)))
-    low, high = np.quantile(values[pick].mean(-1), (0.025, 0.975))
-    return f"{values.mean():+.4f} ({low:+.4f} to {high:+.4f})"
+def deep_prior(windows: Any, i: int, quick: bool) -> dict[str, Any]:
+    """The deep prior of one test window, after half the epochs, all, and for some 3000."""
+    epochs, half = (200, 100) if quick else (EPOCHS, EPOCHS // 2)
+    last = 3000 if i < LONGER and not quick else epochs
+    keep = (half, epochs) if last > epochs else (half,)
+    return motion_prior.kept(windows, i, FOLDER / f"deep-{epochs}", epochs=last, keep=keep)
 
 
 def deep(report: Report, quick: bool) -> None:
@@ -100,12 +100,7 @@ def deep(report: Report, quick: bool) -> None:
         COLUMNS,
     )
     epochs, half = (200, 100) if quick else (EPOCHS, EPOCHS // 2)
-    folder = FOLDER / f"deep-{epochs}"
-    found = []
-    for i in which:
-        last = 3000 if i < LONGER and not quick else epochs
-        keep = (half, epochs) if last > epochs else (half,)
-        found.append(motion_prior.kept(single, i, folder, epochs=last, keep=keep))
+    found = [deep_prior(single, i, quick) for i in which]
     cpu = [float(f["cpu"]) / max(int(k) for k in f if k != "cpu") for f in found]
     for stop in (half, epochs):
         w = motion.motion(np.stack([f[str(stop)] for f in found]))
@@ -123,13 +118,14 @@ def deep(report: Report, quick: bool) -> None:
     }.items():
         w, ms = timed(method, test)
         row(report, name, w, test.motion, ms)
+    audited(report, audit(test))
 
 
 SETTINGS: tuple[dict[str, Any], ...] = (
-    *({"noise": s} for s in (0.01, 0.05, 0.2)),
-    *({"every": 5}, {"kept": 0.5}, {"kept": 0.1}),
+    *({"noise": s} for s in (0.01, 0.05, 0.2, 0.5)),
+    *({"every": 2}, {"every": 5}, {"kept": 0.5}, {"kept": 0.1}),
 )
-SWEPT, SMOOTH = 8, 1.0  # windows; the Gaussian that section `motion` chooses for 0.05 m, cells
+SWEPT, SMOOTH = 20, 1.0  # windows; the Gaussian that section `motion` chooses for 0.05 m, cells
 
 
 def sweep(report: Report, quick: bool) -> None:
@@ -150,52 +146,17 @@ def sweep(report: Report, quick: bool) -> None:
             *("4D-Var as published", "then smoothed", *ways),
         ),
     )
+    audits = []
     for settings in SETTINGS:
         test = Windows.of("test", count, **settings)
+        audits.append(audit(test))
         w = timed(published, test)[0]
         found = [w, rivals.smoothed(w, SMOOTH), *(timed(m, test)[0] for m in ways.values())]
         cells = [mean(diagnostics.end_point_error(w, test.motion)) for w in found]
         still = error(test, 0 * test.motion)
         told = {"noise": motion.NOISE, "every": motion.EVERY, "kept": 1.0} | settings
         report.row(*told.values(), round(still, 4), *cells)
-
-
-def carried(report: Report, quick: bool) -> None:
-    """The same question with pictures of a tracer."""
-    count = 3 if quick else TRACED
-    weights = (0.01, 0.03, 0.1, 0.3)
-    there = tracer.fields("validation", CHOSEN_ON)
-    trial = tracer.problem(there)
-
-    def off(weight: float) -> float:
-        w = tracer.horn_schunck(trial, weight)
-        return float(diagnostics.end_point_error(w, there[:, 1:]).mean())
-
-    weight = min(weights, key=off)
-    truth = tracer.fields("test", count)
-    problem, w = tracer.problem(truth), truth[:, 1:]
-    report.section(
-        f"Pictures of a tracer: {count} test windows",
-        f"A steady flow without divergence, 32 x 32 points, in units of its speed. Horn and "
-        f"Schunck's weight {weight:g} chosen on {CHOSEN_ON} validation windows. 4D-Var has the "
-        "lengths and deviations of tracer and flow as its background, each field by itself.",
-        COLUMNS[:5],
-    )
-
-    def var(iterations: int) -> Callable:
-        solver = da.LBFGS(iterations, tolerance=1.0)
-        method = da.Var4D(len(problem), B="prior", solver=solver)
-        return lambda p: np.asarray(next(method.run(p, None)).analysis.mean)
-
-    row(report, "no motion", 0 * w, w, 0.0, published=False)
-    begun = time.process_time()
-    found = tracer.horn_schunck(problem, weight)
-    ms = float(f"{1e3 * (time.process_time() - begun) / count:.3g}")
-    row(report, "optical flow, Horn and Schunck", found, w, ms, published=False)
-    for iterations in (30, 150):
-        found, ms = timed(var(iterations), Windows(problem, w))
-        row(report, f"4D-Var, {iterations} iterations", found, w, ms, published=False)
+    audited(report, *audits)
 
 
 MOTION_MORE = {"motion_guess": guesses, "motion_deep": deep, "motion_sweep": sweep}
-MOTION_MORE |= {"motion_tracer": carried}

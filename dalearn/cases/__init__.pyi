@@ -16,6 +16,7 @@ from . import motion_prior as motion_prior
 from . import motion_published as motion_published
 from . import motion_rivals as motion_rivals
 from . import motion_tracer as motion_tracer
+from . import motion_tracer_network as motion_tracer_network
 from . import motion_waves as motion_waves
 from . import neural_incremental as neural_incremental
 from . import score_filters as score_filters

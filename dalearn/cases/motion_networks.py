@@ -147,8 +147,17 @@ def implied() -> Waves:
     return spectrum(motion.problem(motion.starts("train", TRAIN), seed=2))
 
 
-def train(name: str, folder: str | Path, *, epochs: int = EPOCHS, progress: bool = True) -> Any:
+def train(
+    name: str,
+    folder: str | Path,
+    *,
+    epochs: int = EPOCHS,
+    seed: int = 0,
+    progress: bool = True,
+) -> Any:
     """Train one of the networks; weights and a checkpoint go to the folder.
+
+    The seed is of the first weights and of the training; the windows are the same.
 
     Called again after a kill it goes on where it was.
     """
@@ -158,6 +167,7 @@ def train(name: str, folder: str | Path, *, epochs: int = EPOCHS, progress: bool
         raise ValueError(f"name must be one of {NAMES}, met {name!r}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    file = f"{name}-{seed}" if seed else name
     here, there = mixed("train", TRAIN, 0), mixed("validation", VALIDATION, 1)
     ways: dict[str, dict[str, Any]] = {
         "learned": {"penalty": Background(implied())},
@@ -165,23 +175,26 @@ def train(name: str, folder: str | Path, *, epochs: int = EPOCHS, progress: bool
         "supervised": {"truth": (here[1], there[1])},
     }
     method = Learned4DVar.fit(
-        network(),
+        network(seed),
         here[0],
         there[0],
         epochs=epochs,
         batch=BATCH,
         rate=RATE,
-        checkpoint=folder / f"{name}.checkpoint",
+        checkpoint=folder / f"{file}.checkpoint",
+        seed=seed,
         progress=progress,
         **ways[name],
     )
     metric = {"end-point error, m/s, published windows": error_of(method)}
-    card = Card(COMMAND, DATA, 0, metric, notes=f"metric: on {VALIDATION} validation runs")
-    save_weights(method.net, folder / f"motion-{name}.safetensors", card)
+    card = Card(COMMAND, DATA, seed, metric, notes=f"metric: on {VALIDATION} validation runs")
+    save_weights(method.net, folder / f"motion-{file}.safetensors", card)
     return method
 
 
-def trained(name: str = "learned", folder: str | Path = "runs/motion") -> Learned4DVar:
+def trained(
+    name: str = "learned", folder: str | Path = "runs/motion", seed: int = 0
+) -> Learned4DVar:
     """The method with its weights: "learned" comes with the package, others are in a folder.
 
     What is not there yet is trained and kept there, which takes minutes.
@@ -189,11 +202,11 @@ def trained(name: str = "learned", folder: str | Path = "runs/motion") -> Learne
     from ..neural.weights import load_weights, shipped
 
     net = network()
-    path = Path(folder) / f"motion-{name}.safetensors"
-    if name == NAMES[0]:
+    path = Path(folder) / f"motion-{name}{f'-{seed}' * bool(seed)}.safetensors"
+    if name == NAMES[0] and not seed:
         path = shipped("motion-learned")
     elif not path.exists():
-        train(name, folder, progress=False)
+        train(name, folder, seed=seed, progress=False)
     load_weights(net, path)
     return Learned4DVar(net)
 
@@ -225,12 +238,14 @@ def main() -> None:
     ask.add_argument("--out", default="runs/motion", help="folder of weights and checkpoints")
     ask.add_argument("--only", choices=NAMES, help="one of them")
     ask.add_argument("--epochs", type=int, default=EPOCHS)
+    ask.add_argument("--seed", type=int, default=0, help="of the first weights, the training")
     ask.add_argument("--threads", type=int, default=1, help="1: the same bits on any machine")
     given = ask.parse_args()
     torch.set_num_threads(given.threads)
     for name in [given.only] if given.only else NAMES:
-        train(name, given.out, epochs=given.epochs)
-        print(name, read_card(Path(given.out) / f"motion-{name}.safetensors").metric)
+        train(name, given.out, epochs=given.epochs, seed=given.seed)
+        file = f"{name}-{given.seed}" if given.seed else name
+        print(name, read_card(Path(given.out) / f"motion-{file}.safetensors").metric)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dalearn import diagnostics
 from dalearn.cases import motion_tracer
+from dalearn.cases import motion_tracer_network as network
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +64,52 @@ def test_optical_flow_beats_no_motion(states):
         motion_tracer.horn_schunck(p, 0.0)
     with pytest.raises(ValueError, match="one of"):
         motion_tracer.fields("tests", 1)
+
+
+# --- the network ---------------------------------------------------------------------------------
+
+
+def test_optical_flow_in_squares_finds_a_uniform_motion_in_cells():
+    n, w = 32, (0.3, -0.2)
+    x, y = torch.meshgrid(*2 * (2 * torch.pi * torch.arange(n) / n,), indexing="xy")
+    steps = torch.arange(4)[:, None, None]
+    cell = 2 * torch.pi / n
+    right, up = (x - w[0] * cell * steps, y - w[1] * cell * steps)
+    q = 20 * (torch.sin(right) + torch.cos(up) + torch.sin(right + up))
+    seen = torch.cat((q, 0 * q + 1))[None]
+    flows = network.told(seen)[0, -4:]
+    assert flows.shape == (4, n, n)
+    for i, part in enumerate(flows):
+        assert abs(float(part.median()) - w[i % 2]) < 0.03
+
+
+def test_no_wave_that_the_prior_forbids_passes():
+    n = motion_tracer.N
+    net = network.smooth(Noise(), n)
+    out = torch.fft.rfft2(net(torch.zeros(2, 8, n, n)))
+    power = (abs(out) ** 2).mean(0)
+    flow, pattern = power[1:, 0].mean(0), power[0, 0]
+    assert (flow[6:] < 1e-3 * flow[1:4].mean()).all()
+    assert (pattern[6:8] > 100 * flow[6:8]).all()  # the tracer has shorter waves
+
+
+class Noise(torch.nn.Module):
+    """White noise in place of an answer."""
+
+    def forward(self, seen):
+        dice = torch.Generator().manual_seed(3)
+        return torch.randn(len(seen), 3, *seen.shape[-2:], generator=dice)
+
+
+def test_a_training_sees_no_flow_goes_on_where_it_was_and_has_a_card(tmp_path, monkeypatch):
+    for name, value in (("TRAIN", 6), ("VALIDATION", 3), ("BATCH", 3), ("WIDTHS", (4, 4))):
+        monkeypatch.setattr(network, name, value)
+    assert network.windows("train", 6, 1).truth is None
+    method = network.train(tmp_path, epochs=1, seed=2, progress=False)
+    loaded, card = network.trained(tmp_path, 2)
+    p = motion_tracer.problem(motion_tracer.fields("test", 2))
+    found = [network.answered(m, p) for m in (method, loaded)]
+    assert found[0].shape == (2, 2, 32, 32)
+    np.testing.assert_array_equal(found[0], found[1])
+    assert card.seed == 2
+    assert set(card.metric) == {"end-point error", "CPU seconds of the training"}
