@@ -15,6 +15,12 @@ STARTS = {
 }
 
 
+def label(value):
+    """As a page shows it."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return "\u2013" if text == "-" else text.replace("%", " %")
+
+
 def windows():
     """What each method says of each setting."""
     found = {}
@@ -43,13 +49,24 @@ def test_first_guesses():
 @pytest.mark.parametrize(
     ("name", "section", "labels"),
     [("l4-costs", "learned_costs", 1), ("l4-posterior", "learned_posterior", 3),
-     ("l4-coda", "learned_coda", 1)],
+     ("l4-coda", "learned_coda", 1), ("l4-coda-more", "learned_coda_more", 2)],
 )  # fmt: skip
 def test_a_table_is_that_of_the_benchmark(name, section, labels):
     rows = tables.sections(f"inversion-{section}")[0]
-    found = {tuple(str(v).replace("%", " %") for v in row[:labels]): row[labels:] for row in rows}
+    found = {tuple(map(label, row[:labels])): row[labels:] for row in rows}
     shown = tables.rows(PAGE, name)
     assert len(shown) == len(found)
     for row in shown:
         for cell, value in zip(row[labels:], found[tuple(row[:labels])], strict=False):
             tables.agree(cell, value)
+
+
+def test_consistency_and_filter_in_codas_windows():
+    rows = tables.sections("inversion-learned_coda_more")[0]
+    found = {(m, str(seed)): tables.numbers(e) for m, seed, e, *_ in rows}
+    with_, *without = [found["alpha = 0.5", "0"], *(found["alpha = 0", s] for s in "01")]
+    for mean, half in without:  # beyond the intervals, and beyond what seeds differ by
+        assert mean - half > sum(with_)
+        assert mean - with_[0] > 5 * abs(without[0][0] - without[1][0])
+    mean, half = found["LETKF", "-"]
+    assert abs(mean - with_[0]) < half + with_[1]
