@@ -118,7 +118,8 @@ def _ahead(problem: Problem, x: Array, lead: int, first: int) -> Array:
     """Forecasts over `lead` intervals, valid at observations first, ..., K - 1."""
     K = len(problem)
     x = x[..., first - lead : K - lead, :]
-    if len({problem.steps_to(k) for k in range(1, K)}) == 1:  # all starts as members of one call
+    counts = {problem.steps_to(k) for k in range(1, K)}
+    if len(counts) == 1 and problem.inputs is None:  # all starts as members of one call
         for _ in range(lead):
             x = problem.forecast(x, 1)
         return x

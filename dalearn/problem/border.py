@@ -85,6 +85,22 @@ class OnState:
         return self.f(z[..., : self.n])
 
 
+@dataclass(frozen=True, eq=False)
+class Driven:
+    """A model `(x, u)`, or `(x, u, rng)`, with the input of one step, as a function of `x`.
+
+    Args:
+        f: the model, of vectors.
+        u: what it is told beside the state.
+    """
+
+    f: Callable[..., Array]
+    u: Array
+
+    def __call__(self, x: Array, *rng: Any) -> Array:
+        return self.f(x, self.u, *rng)
+
+
 def unwrapped(f: Any) -> Any:
     """The function that a user gave: out of the border, the joint state and the history around it.
 
@@ -94,7 +110,7 @@ def unwrapped(f: Any) -> Any:
     Returns:
         The innermost operator.
     """
-    while isinstance(f, (Border, OnState, Latest)):
+    while isinstance(f, (Border, Driven, OnState, Latest)):
         f = f.operator if isinstance(f, Latest) else f.f
     return f
 

@@ -24,6 +24,7 @@ from ..array import (
     streams,
 )
 from .border import unwrapped
+from .inputs import driven
 from .stateful import Numbers
 
 FAILURES = (ValueError, TypeError, IndexError, AttributeError, RuntimeError)
@@ -31,14 +32,27 @@ MANY = 32  # calls of a function that keeps what it gives: buffers that it may u
 
 
 def check_model(problem: Any, name: str) -> None:
-    """`check_call` for the problem's model, stochastic or not."""
+    """`check_call` for the problem's model, stochastic or not, with its first input if any."""
+    told = problem.inputs is not None
+    if told and 0 in problem.inputs.shape:  # no step at all
+        return
+    step = driven(problem.carry, problem.inputs, 0, 1)[0]
+    try:
+        _check_step(step, problem, name)
+    except TypeError as error:
+        if "positional argument" in str(error):
+            error.add_note(TOLD)
+        raise
+
+
+def _check_step(step: Any, problem: Any, name: str) -> None:
     if not problem.stochastic:
-        return check_call(problem.step, problem, name, problem.n)
+        return check_call(step, problem, name, problem.n)
     _check_module(problem.model, problem.like, name)
     rng = streams(Purpose.ASSIMILATION, 0, problem.batch)  # thrown away: a run has its own
     a, b, c = _states(problem)
     rows = array_namespace(problem.like).concat((a, b), axis=-2)
-    calls = Calls(lambda x: problem.carry(x, rng), problem, name, problem.n)
+    calls = Calls(lambda x: step(x, rng), problem, name, problem.n)
     with no_grad(rows):
         out = calls(rows)
         calls.check_finite(out[..., :1, :])
@@ -92,10 +106,16 @@ def check_call(f: Operator, problem: Any, name: str, width: int) -> None:
             raise ValueError(f"{name} counts in {acting} and will give another value {REPEAT}")
 
 
+TOLD = (
+    "a model is called as model(x); with Problem(inputs=u), a row of u for each step, as model(x, "
+    'u_s); with inputs="time" as model(x, t); a stochastic one with rng as its last argument'
+)
+
 REPEAT = (
-    "for the same state when it is called again; wanted a pure function and no randomness: put a "
-    "clock or a counter into the state, as a component that each step moves on (module.eval()? a "
-    "stochastic model says so, stochastic = True, and is called with rng)"
+    "for the same state when it is called again; wanted a pure function and no randomness: give "
+    'what changes with time as inputs= (inputs="time": the time), or put a counter into the '
+    "state, as a component that each step moves on (module.eval()? a stochastic model says so, "
+    "stochastic = True, and is called with rng)"
 )
 
 

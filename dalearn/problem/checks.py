@@ -8,6 +8,7 @@ import numpy as np
 
 from ..array import array_namespace, broadcasts, shown
 from .calls import check_call, check_model
+from .inputs import check_inputs
 from .states import check_state
 
 
@@ -49,11 +50,11 @@ def check_problem(problem: Any) -> None:
             f"truth has shape {tuple(truth.shape)}, wanted (..., {K}, {n}) with leading axes that "
             f"broadcast to the batch {batch}"
         )
-    if problem.noise is not None and problem.noise.n != n:
-        raise ValueError(
-            f"the model noise has dimension {problem.noise.n}, wanted the state's {n}"
-        )
-    _check_batch("model noise", problem.noise, batch)
+    for Q in problem.noise if isinstance(problem.noise, tuple) else (problem.noise,):
+        if Q is not None and Q.n != n:
+            raise ValueError(f"the model noise has dimension {Q.n}, wanted the state's {n}")
+        _check_batch("model noise", Q, batch)
+    check_inputs(problem)
     len(problem.time)  # a model.dt that is no number shows here, not after the run
     check_model(problem, "the model")
     xp, known = array_namespace(like), {}
@@ -97,15 +98,35 @@ def check_kind(name: str, value: Any, *kinds: type) -> None:
 
 
 def one_each(steps: Any, K: int) -> list[int]:
-    """`steps`, a positive integer or one per observation, as K integers; else ValueError."""
+    """`steps`, one positive integer or K that may be 0, as K integers; else ValueError."""
     counts = np.asarray(steps)
     if (
         np.ma.is_masked(steps)
         or counts.dtype.kind not in "iu"
         or counts.shape not in ((), (K,))
-        or ((counts < 1) | (counts > 10**8)).any()
+        or ((counts < (counts.ndim == 0)) | (counts > 10**8)).any()
     ):
         raise ValueError(
-            f"steps must be a positive integer or one per observation ({K} of them), met {steps!r}"
+            f"steps must be a positive integer, or one per observation ({K} of them; 0 for data "
+            f"at the same time as those before, or as the prior), met {steps!r}"
         )
     return np.broadcast_to(counts, (K,)).tolist()
+
+
+def check_certain(problem: Any) -> None:
+    """Raise TypeError for a stochastic model, where its steps are wanted without `rng`."""
+    if problem.stochastic:
+        raise TypeError(
+            f"{type(problem.model).__name__} is stochastic: without rng it has no forecast and "
+            "no derivative, which this method wants; use an ensemble method"
+        )
+
+
+def check_still(problem: Any) -> None:
+    """Raise TypeError unless the model has one step, the same at all times, without `rng`."""
+    check_certain(problem)
+    if problem.inputs is not None:
+        raise TypeError(
+            f"{type(problem.model).__name__} is told inputs, so that its steps differ; wanted a "
+            "method that takes them one by one (problem.stepping), or a model without inputs"
+        )

@@ -65,11 +65,11 @@ class Joint:
         }
         return At(self.model, theta)
 
-    def __call__(self, z: Array, *rng: Any) -> Array:
+    def __call__(self, z: Array, *more: Any) -> Array:  # its input, if it is told one, and rng
         x, step = z[..., : self.n], self.at(z)
         if self.field:  # what is swept over experiments, and not estimated, also goes to members
             step = Border(step, self.field, tuple(z.shape[:-2]))
-        return array_namespace(z).concat((step(x, *rng), z[..., self.n :]), axis=-1)
+        return array_namespace(z).concat((step(x, *more), z[..., self.n :]), axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,8 @@ class At:
     model: Any
     theta: dict[str, Array]
 
-    def __call__(self, x: Array, *rng: Any) -> Array:
-        return _with(self.model, self.theta)(x, *rng)
+    def __call__(self, x: Array, *more: Any) -> Array:
+        return _with(self.model, self.theta)(x, *more)
 
 
 def quoted(names: Any) -> str:

@@ -68,7 +68,10 @@ class ProblemLike(Protocol):
 
 
 class Stepwise(ProblemLike, Protocol):
-    """A problem that also gives its model step by step, for methods that linearize each step."""
+    """A problem that also gives its model step by step, for methods that linearize each step.
+
+    Where steps or their errors differ in time it has `stepping(k)` and `noise_at(k)` beside.
+    """
 
     @property
     def noise(self) -> Covariance | None:
@@ -85,20 +88,52 @@ class Stepwise(ProblemLike, Protocol):
         ...
 
 
-def stepwise(problem: ProblemLike, method: str) -> Stepwise:
+def stepping(problem: Any, k: int) -> list[Callable[[Array], Array]]:
+    """The steps of the model from observation k - 1 (the start for k = 0) to k, without noise.
+
+    Args:
+        problem: a Stepwise problem.
+        k: which observation.
+
+    Returns:
+        Functions of states `(..., N, n)`; one and the same where the model has no inputs.
+    """
+    own = getattr(problem, "stepping", None)
+    return [problem.step] * problem.steps_to(k) if own is None else own(k)
+
+
+def noise_at(problem: Any, k: int) -> Covariance | None:
+    """Q of the steps of `stepping(problem, k)`; None for none."""
+    own = getattr(problem, "noise_at", None)
+    return problem.noise if own is None else own(k)
+
+
+def one_or_all(parts: list[Any]) -> Any:
+    """The one thing that a list holds again and again, else the list."""
+    return parts[0] if all(part is parts[0] for part in parts) else parts
+
+
+def stepwise(problem: ProblemLike, method: str, *, alike: bool = False) -> Stepwise:
     """The problem, which has to give its model step by step.
 
     Args:
         problem: what the method was given.
         method: the method's name, for the message.
+        alike: whether all steps have to be the same, and to have the same noise.
 
     Returns:
         The same problem.
 
     Raises:
-        TypeError: when it has no `step`, `steps_to` or `noise`, or its model is stochastic.
+        TypeError: when it has no `step`, `steps_to` or `noise`, or its model is stochastic, or
+            told inputs where all steps have to be alike.
     """
-    lacks = [name for name in ("step", "steps_to", "noise") if not hasattr(problem, name)]
+    if alike:
+        check_alike(problem, method)
+    names = ("stepping", "steps_to") if hasattr(problem, "stepping") else STEPWISE
+    if getattr(problem, "stochastic", False):
+        getattr(problem, "step", None)  # says so
+    lacks = [name for name in names if not hasattr(problem, name)]
     if lacks:
         raise TypeError(
             f"{method} wants a problem that gives its model step by step, met a "
@@ -106,6 +141,19 @@ def stepwise(problem: ProblemLike, method: str) -> Stepwise:
             "dalearn.problem.like.Stepwise"
         )
     return cast(Stepwise, problem)
+
+
+STEPWISE = "step", "steps_to", "noise"
+
+
+def check_alike(problem: Any, method: str) -> None:
+    """Raise TypeError where the model is told inputs, or its noise differs from time to time."""
+    told = getattr(problem, "inputs", None) is not None
+    if told or isinstance(getattr(problem, "noise", None), tuple):
+        raise TypeError(
+            f"{method} wants a model whose steps are all alike, met "
+            + ("one that is told inputs" if told else "a noise of its own for each interval")
+        )
 
 
 def in_library(problem: P, like: Array) -> P:

@@ -111,10 +111,10 @@ def with_parameters(
     if problem.truth is not None:
         whole = concatenated(problem.truth, true_parameters(problem, model, truth))
     Q = _covariance(noise, p)
-    if Q is not None or problem.noise is not None:
-        still = Diagonal(np.zeros(problem.n)), Diagonal(np.zeros(p))
-        pair = zip((problem.noise, Q), still, strict=True)
-        Q = beside(*(convert_tree(zero if Q is None else Q, problem.like) for Q, zero in pair))
+    if isinstance(problem.noise, tuple):
+        Q = tuple(_beside(own, Q, problem, p) for own in problem.noise)
+    else:
+        Q = _beside(problem.noise, Q, problem, p)
     return replace(
         problem,
         model=model,
@@ -208,6 +208,15 @@ def _covariance(noise: Any, p: int) -> Covariance | None:
             f"the noise of the parameters has dimension {noise.n}, wanted {p}: one variance each"
         )
     return noise
+
+
+def _beside(Q: Covariance | None, more: Covariance | None, problem: Problem, p: int) -> Any:
+    """The noise of the state beside that of the parameters, zeros for one that is None."""
+    if Q is None and more is None:
+        return None
+    still = Diagonal(np.zeros(problem.n)), Diagonal(np.zeros(p))
+    pair = zip((Q, more), still, strict=True)
+    return beside(*(convert_tree(zero if Q is None else Q, problem.like) for Q, zero in pair))
 
 
 def _beliefs(problem: Problem, theta: Belief, seed: Any) -> Belief:

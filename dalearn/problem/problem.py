@@ -22,17 +22,17 @@ from ..array import (
     Recall,
     array_namespace,
     as_floats,
-    batch_index,
     convert_tree,
     is_array,
     normal,
     to_numpy,
 )
 from ..covariances.base import Covariance
-from ..covariances.given import as_covariance
 from .belief import Belief, Ensemble, Gaussian, Point
-from .border import Border, pick_parameters
-from .checks import check_kind, check_problem, one_each
+from .border import Border
+from .checks import check_certain, check_kind, check_problem, check_still, one_each
+from .experiment import experiment
+from .inputs import as_inputs, as_noise, driven
 from .observe import Moving, Observation
 from .times import labelled, times_of
 
@@ -46,18 +46,24 @@ class Problem:
     Args:
         model: one time step, pure: `(..., n) -> (..., n)`, or `(b, *shape) -> (b, *shape)` when
             `shape` is given. A dataclass, a plain function, a `torch.nn.Module` (torch problems).
-            A stochastic one has `stochastic = True` and is called as `model(x, rng)`.
+            A stochastic one has `stochastic = True` and is called as `model(x, rng)`; one with
+            `inputs` as `model(x, u)` or `model(x, u, rng)`.
         observation: an Observation, or Moving.
         prior: Point, Gaussian or Ensemble for the state before the first model step. Its array
             decides library, dtype and device for everything else.
         data: `(..., K, m)`, NaN where nothing was observed; no observation at time 0.
-        steps: model steps before each observation, an int or one per observation.
+        steps: model steps before each observation, an int or one per observation; 0 for data at
+            the prior's own time, and for further data at the same time.
         noise: Q, the covariance of the error added after every model step, or None; also a
-            matrix, a vector of variances, or one number, the variance of each component.
+            matrix, a vector of variances, or one number, the variance of each component; or a
+            list of K covariances, one for the steps before each observation.
         shape: the shape of one field, such as (2, 64, 64), or () for plain vectors.
         truth: `(..., K, n)` when it is known (twin experiments), for scores only.
         times: `(K,)` in the model's units, or dates, those with a zone as UTC; the labels of the
             data, or from `steps` and the model's `dt`, unless given.
+        inputs: what the model is told at each of its S steps beside the state: an array `(S,)` or
+            `(..., S, p)`, row s for the step from s to s + 1; or "time", the time at which the
+            step begins, in the model's units since the prior. None: nothing.
 
     Raises:
         TypeError: for parts of another kind.
@@ -69,10 +75,11 @@ class Problem:
     prior: Belief
     data: Array
     steps: int | Sequence[int] = 1
-    noise: Covariance | None = None
+    noise: Any = None
     shape: tuple[int, ...] = ()
     truth: Array | None = None
     times: Any = None
+    inputs: Any = None
     _counts: list[int] = field(init=False, repr=False)  # model steps before each observation
     _seen: Array = field(init=False, repr=False)  # where data are not NaN
     _gaps: Recall = field(init=False, repr=False, default_factory=Recall)  # masks met before
@@ -90,11 +97,12 @@ class Problem:
                 f"data must have axes (..., K times, m), met shape {tuple(self.data.shape)}; "
                 "for one observed number use data[:, None]"
             )
-        object.__setattr__(self, "noise", as_covariance(self.noise, "the model noise", self.n))
+        object.__setattr__(self, "noise", as_noise(self.noise, self.n, self.data.shape[-2]))
         check_kind("shape", self.shape, tuple, list)
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "_counts", one_each(self.steps, self.data.shape[-2]))
         object.__setattr__(self, "steps", self.steps if np.ndim(self.steps) else self._counts[0])
+        object.__setattr__(self, "inputs", as_inputs(self.inputs, self._counts, self.model))
         object.__setattr__(self, "times", times_of(self.times, given, self.truth, self._counts))
         if self.truth is not None:
             truth = as_floats(self.truth, "the truth", axes=("time", "x"), gaps=True)
@@ -106,8 +114,6 @@ class Problem:
         axes = tuple(i for i in range(seen.ndim) if i != seen.ndim - 2)
         object.__setattr__(self, "_seen", seen)
         object.__setattr__(self, "_complete", to_numpy(xp.all(seen, axis=axes)))
-
-    # --- what it is ---------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return self.data.shape[-2]
@@ -143,27 +149,7 @@ class Problem:
         if not self.batch:
             raise IndexError("this problem is a single experiment; it has no batch axis to index")
 
-        def pick(x, core):  # an array with batch axes in front of `core` axes
-            return x[batch_index(b, tuple(x.shape[:-core]), self.batch)]
-
-        def covariance(c):
-            return c[batch_index(b, c.batch, self.batch)] if c.batch else c
-
-        def seen(o):
-            return replace(o, noise=covariance(o.noise)) if o.noise.batch else o
-
-        obs = self.observation
-        return replace(
-            self,
-            prior=self.prior[batch_index(b, tuple(self.prior.mean.shape[:-1]), self.batch)],
-            observation=replace(obs, observations=[seen(o) for o in obs.observations])
-            if isinstance(obs, Moving)
-            else seen(obs),
-            data=pick(self.data, 2),
-            noise=self.noise if self.noise is None else covariance(self.noise),
-            truth=None if self.truth is None else pick(self.truth, 2),
-            model=pick_parameters(self.model, b, self.batch, self.n),
-        )
+        return replace(self, **experiment(self, b))
 
     def expand(self, batch: tuple[int, ...]) -> Problem:
         """The same experiment over further batch axes put in front: for sweeps of settings."""
@@ -195,21 +181,35 @@ class Problem:
 
     @property
     def step(self) -> Operator:
-        """One model step without noise, on vectors `(..., members, n)`.
+        """One model step without noise, on vectors `(..., members, n)`, the same at all times.
 
-        Raises TypeError for a stochastic model, which has no such step.
+        Raises TypeError for a stochastic model, and one with inputs, which have no such step.
         """
-        if self.stochastic:
-            raise TypeError(
-                f"{type(self.model).__name__} is stochastic: without rng it has no forecast and "
-                "no derivative, which this method wants; use an ensemble method"
-            )
+        check_still(self)
         return self.carry
+
+    def stepping(self, k: int, rng: Any = None) -> list[Operator]:
+        """The model's steps to observation k, each with its input, on vectors, without noise.
+
+        Raises TypeError for a stochastic model without `rng`.
+        """
+        if rng is None:
+            check_certain(self)
+        return driven(self.carry, self.inputs, self._begins[k], self._counts[k])
+
+    def noise_at(self, k: int) -> Covariance | None:
+        """Q of the model steps to observation k."""
+        return self.noise[k] if isinstance(self.noise, tuple) else self.noise
 
     @cached_property
     def carry(self) -> Model:
-        """One call of the model, on vectors: of `x`, and of `rng` where it is stochastic."""
+        """One call of the model, on vectors: of `x`, its input if any, and `rng` if stochastic."""
         return Border(self.model, self.shape, self.batch) if self.shape else self.model
+
+    @cached_property
+    def _begins(self) -> list[int]:
+        """The number of model steps before each interval."""
+        return np.cumsum([0, *self._counts]).tolist()
 
     def steps_to(self, k: int) -> int:
         """The number of model steps before observation k."""
@@ -221,14 +221,14 @@ class Problem:
         A stochastic model draws from `rng` too; without one, TypeError.
         """
         drawn = (rng,) if self.stochastic and rng is not None else ()
-        step = self.carry if drawn else self.step
+        steps, Q = self.stepping(k, *drawn), self.noise_at(k)
         if drawn and tuple(x.shape[:-2]) != getattr(rng, "batch", ()):
             lead = np.broadcast_shapes(tuple(x.shape[:-2]), getattr(rng, "batch", ()))
             x = array_namespace(x).broadcast_to(x, (*lead, *x.shape[-2:]))  # each its own numbers
-        for _ in range(self._counts[k]):
+        for step in steps:
             x = step(x, *drawn)
-            if rng is not None and self.noise is not None:
-                x = x + self.noise.color(normal(rng, (x.shape[-2], self.noise.controls), x))
+            if rng is not None and Q is not None:
+                x = x + Q.color(normal(rng, (x.shape[-2], Q.controls), x))
         return x
 
     def at(self, k: int) -> tuple[Observation, Array]:

@@ -39,6 +39,7 @@ def twin(
     *,
     steps: int | Sequence[int] = 1,
     noise: Any = None,
+    inputs: Any = None,
     truth_model: Model | None = None,
     truth_prior: Belief | None = None,
     truth_view: Operator | None = None,
@@ -57,6 +58,7 @@ def twin(
         cycles: the number of observation times K.
         steps: model steps before each observation, an int or one per observation.
         noise: Q, as in Problem.
+        inputs: what the model, and nature's, is told at each step, as in Problem.
         truth_model: nature's model, which takes the same `steps` (see Subcycled and repeated). The
             noise Q is then the assimilating model's alone: it stands for what that model lacks.
         truth_prior: the belief over nature's own state `(..., n_nature)`.
@@ -81,7 +83,8 @@ def twin(
     for name, number in (("cycles", cycles), *(("batch", b) for b in batch)):
         check_count(name, number)
     blank = np.full((*batch, cycles, getattr(observation, "m", 1)), np.nan)
-    problem = Problem(model, observation, prior, blank, steps, noise, shape).validated()
+    problem = Problem(model, observation, prior, blank, steps, noise, shape, inputs=inputs)
+    problem = problem.validated()
     batch, like = problem.batch, problem.like
     rng = streams(Purpose.TWIN, seed, batch)
     nature, view = _nature(problem, truth_model, truth_prior, truth_view)

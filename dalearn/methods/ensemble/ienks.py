@@ -42,7 +42,7 @@ from ...array import (
     typed,
 )
 from ...problem.belief import Ensemble
-from ...problem.like import ProblemLike, Stepwise, stepwise
+from ...problem.like import ProblemLike, Stepwise, noise_at, stepping, stepwise
 from ...problem.observe import Observation
 from ..base import Cycle
 from .checks import blind, unless
@@ -61,10 +61,10 @@ def path(problem: Stepwise, z: Array, window: list[int]) -> list[Array]:
     n, used = problem.n, problem.n
     states = [z[..., :n]]
     for k in window:
-        x = states[-1]
-        for _ in range(problem.steps_to(k)):
-            x = problem.step(x)
-            if problem.noise is not None:
+        x, noisy = states[-1], noise_at(problem, k) is not None
+        for step in stepping(problem, k):
+            x = step(x)
+            if noisy:
                 x, used = x + z[..., used : used + n], used + n
         states.append(x)
     return states
@@ -72,7 +72,7 @@ def path(problem: Stepwise, z: Array, window: list[int]) -> list[Array]:
 
 def drawn(problem: Stepwise, k: int, rng: Any, x: Array) -> list[Array]:
     """The noise `(..., N, n)` of each step to observation k; none without a Q."""
-    Q, steps = problem.noise, problem.steps_to(k)
+    Q, steps = noise_at(problem, k), problem.steps_to(k)
     return [] if Q is None else [Q.color(normal(rng, x.shape[-2:], x)) for _ in range(steps)]
 
 
@@ -113,8 +113,9 @@ class Lag:
 
     def _advance(self, x: Array) -> None:
         """Begin one observation later, where the states are `x`."""
-        n, Q = self.problem.n, self.problem.noise
-        used = n if Q is None else n * (1 + self.problem.steps_to(self.window[0]))
+        n, first = self.problem.n, self.window[0]
+        quiet = noise_at(self.problem, first) is None
+        used = n if quiet else n * (1 + self.problem.steps_to(first))
         self.z = array_namespace(x).concat((x, self.z[..., used:]), axis=-1)
         self.window = self.window[1:]
 

@@ -36,7 +36,7 @@ from ...array.derivative import linearize, with_derivative
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
-from ...problem.like import ProblemLike, Stepwise, stepwise
+from ...problem.like import ProblemLike, Stepwise, noise_at, stepping, stepwise
 from ..base import Cycle, start, tangent
 from .affine import Affine
 from .square_root import Gain, gain, join, settled, variance
@@ -147,19 +147,20 @@ def filtered(
     """
     with no_grad(problem.like):
         x, X = start(problem)
-        Q = None if problem.noise is None else problem.noise.rows()
-        recall, like, step = Recall(), problem.like, problem.step
+        recall, rows, like = Recall(), Recall(), problem.like
     for k in range(len(problem)):
         with no_grad(like):
             matrices: list[Array] = []
-            for _ in range(problem.steps_to(k)):
+            for step in stepping(problem, k):
                 x, M = model(step, x, X)
                 matrices.append(M)
+            Q = noise_at(problem, k)
+            Q = None if Q is None else rows(None, (Q,), Q.rows)
             observe, y = problem.at(k)
             R = observe.noise
             h, H = operator(observe.operator, x, X)
             taught = partial(_taught, X, matrices, Q, H, R, factor)
-            interval, before, found, after = recall(X, (*matrices, H, R), taught)
+            interval, before, found, after = recall(X, (*matrices, Q, H, R), taught)
             forecast = Gaussian.unchecked(x, before)
             x, score = found.update(x, R.whiten((y - h)[..., None, :]))
             X = after.values

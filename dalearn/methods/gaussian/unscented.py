@@ -42,7 +42,7 @@ from ...array.derivative import with_derivative
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
-from ...problem.like import ProblemLike, stepwise
+from ...problem.like import ProblemLike, noise_at, stepping, stepwise
 from ...problem.observe import is_linear
 from ..base import Cycle, log_density, start
 from .kalman import inflated
@@ -224,17 +224,17 @@ class UKF:
         reach, bend = self.alpha * (n + self.kappa) ** 0.5, self.beta - self.alpha**2
         with no_grad(problem.like):
             x, X = start(problem)
-            Q = None if problem.noise is None else problem.noise.rows()
             factor = lift(self.inflation, problem.like, problem.batch, "inflation")
         for k in range(len(problem)):
             with no_grad(problem.like):
+                steps, Q = stepping(problem, k), noise_at(problem, k)
                 F = _around(x, _turned(X), reach)
-                for i in range(problem.steps_to(k)):
+                for i, step in enumerate(steps):
                     F = _around(x, _turned(X), reach) if i and Q is not None else F
-                    F = problem.step(F)
-                    if Q is not None or i + 1 == problem.steps_to(k):
+                    F = step(F)
+                    if Q is not None or i + 1 == len(steps):
                         x, X = unscented(F, reach, bend)
-                        X = X if Q is None else join(X, Q, -2)
+                        X = X if Q is None else join(X, Q.rows(), -2)
                 forecast = Gaussian.unchecked(x, Rows(X))
                 observe, y = problem.at(k)
                 R = observe.noise

@@ -174,7 +174,8 @@ def counted(problem: ProblemLike, first: int, every: int) -> tuple[int, ...]:
     Raises:
         ValueError: for observations between the states of the network.
     """
-    times = np.cumsum([stepwise(problem, "LDEnSF").steps_to(k) for k in range(len(problem))])
+    steps_to = stepwise(problem, "LDEnSF", alike=True).steps_to
+    times = np.cumsum([steps_to(k) for k in range(len(problem))])
     steps, rest = np.divmod(times - first, every)
     if rest.any() or steps[0] < 0:
         raise ValueError(

@@ -16,7 +16,7 @@ from ...array import Array, convert_tree, is_tensor, no_grad, root, triangle, wh
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Belief, Ensemble, Gaussian
-from ...problem.like import ProblemLike, in_library
+from ...problem.like import ProblemLike, in_library, noise_at, stepping
 from ...problem.observe import Observation
 from ..base import Cycle
 from .observed import Decoded, Encoded
@@ -65,19 +65,17 @@ class LatentProblem:
         """Codes `(..., N, r)` at observation k - 1, carried to observation k."""
         return self.dynamics.forecast(x, k, rng)
 
-    @property
-    def step(self) -> Callable[[Array], Array]:
-        """One step of the latent model without noise."""
-        return self.dynamics.step
+    def stepping(self, k: int) -> list[Callable[[Array], Array]]:
+        """The steps of the latent model to observation k, without noise."""
+        return stepping(self.dynamics, k)
+
+    def noise_at(self, k: int) -> Covariance | None:
+        """The covariance of the latent model's error after each of these steps, None for none."""
+        return noise_at(self.dynamics, k)
 
     def steps_to(self, k: int) -> int:
         """The number of steps of the latent model before observation k."""
         return self.dynamics.steps_to(k)
-
-    @property
-    def noise(self) -> Covariance | None:
-        """The covariance of the latent model's error after each step, None for none."""
-        return self.dynamics.noise
 
     @property
     def stochastic(self) -> bool:

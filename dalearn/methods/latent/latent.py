@@ -147,6 +147,11 @@ class Latent:
             _check_reach(coder, belief, self.floor)
         dynamics = Through(problem, coder)
         if self.model is not None:
+            if getattr(problem, "inputs", None) is not None:
+                raise TypeError(
+                    "Latent(model=) has a model of codes alone, met a problem whose model is told "
+                    "inputs; wanted model=None, encode o forecast o decode"
+                )
             dynamics = self._dynamics(self.model, prior, batch, len(problem))
         observe = None
         if isinstance(self.observe, Encoded):

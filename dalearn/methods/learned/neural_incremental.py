@@ -156,7 +156,7 @@ class NeuralIncremental:
         Returns:
             The cycles.
         """
-        problem, net = stepwise(problem, "NeuralIncremental"), self.net
+        problem, net = stepwise(problem, "NeuralIncremental", alike=True), self.net
         times, total = [], 0
         for k in range(len(problem)):
             total += problem.steps_to(k)

@@ -69,7 +69,7 @@ def check_window(problem: ProblemLike, net: Any, steps: int | Sequence[int], at:
         steps: the model steps that the network was trained with.
         at: where in its window the state lies.
     """
-    model, K = stepwise(problem, "Learned4DVar"), len(problem)
+    model, K = stepwise(problem, "Learned4DVar", alike=True), len(problem)
     m = problem.at(0)[1].shape[-1]
     if (m, problem.n) != (net.m, net.n):
         raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...array import as_floats, check_between, is_module, shown, to_numpy
-from ...problem.like import ProblemLike
+from ...problem.like import ProblemLike, check_alike
 from ...problem.observe import Observation
 
 
@@ -34,7 +34,13 @@ def places(problem: ProblemLike, every: int, method: str, least: int = 1) -> lis
             f"{method} wants a problem that counts its model steps, met a "
             f"{type(problem).__name__} without steps_to"
         )
+    check_alike(problem, method)
     ends = np.cumsum([count(k) for k in range(len(problem))])
+    if ends[0] < every:
+        raise ValueError(
+            f"observation 0 comes after {ends[0]} model steps, wanted at least every = {every}: "
+            f"{method} knows no state before"
+        )
     if (ends % every).any():
         k = int(np.flatnonzero(ends % every)[0])
         raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ...array import Array, Jacobian, array_namespace, convert_tree, is_tensor
 from ...covariances.base import Covariance
-from ...problem.like import ProblemLike, Stepwise
+from ...problem.like import ProblemLike, Stepwise, one_or_all, stepping
 from ..base import differentiated
 
 TANGENT_NUMBERS = 1 << 22  # of the tangents of several steps that are made at once
@@ -130,34 +130,37 @@ class Trajectory:
         """The states `(..., 1, n)` at the start and after each model step."""
         states = [self.start(v)]
         for k in range(self.window.first, self.window.end):
-            states += self._interval(states[-1], self.problem.steps_to(k))
+            states += self._interval(states[-1], stepping(self.problem, k))
         return states
 
-    def _interval(self, x: Array, steps: int) -> list[Array]:
+    def _interval(self, x: Array, steps: list[Any]) -> list[Array]:
         def run(x: Array) -> list[Array]:
             states = []
-            for _ in range(steps):
-                x = self.problem.step(x)
+            for step in steps:
+                x = step(x)
                 states.append(x)
             return states
 
-        if not (self.checkpoint and is_tensor(x) and x.requires_grad):
+        if not (steps and self.checkpoint and is_tensor(x) and x.requires_grad):
             return run(x)
         from torch.utils.checkpoint import checkpoint
 
         last = checkpoint(lambda x: run(x)[-1], x, use_reentrant=False)
-        return [last] * steps  # only `rows` asks for states between observations
+        return [last] * len(steps)  # only `rows` asks for states between observations
 
     def rows(self, states: list[Array], one: Array, jacobian: Jacobian) -> list[Array]:
         """dx_k/dv as rows `(..., c, n)` at the observations.
 
-        Times stand on the axis of members: one call of `jacobian` gives all steps' tangents.
+        Times stand on the axis of members: where the steps are alike, one call of `jacobian` gives
+        the tangents of many.
         """
-        xp, rows = array_namespace(one), [self.root.color(one)]
+        xp, rows, w = array_namespace(one), [self.root.color(one)], self.window
+        steps = [step for k in range(w.first, w.end) for step in stepping(self.problem, k)]
         size = max(1, TANGENT_NUMBERS // (states[0].shape[-1] * math.prod(states[0].shape)))
-        for s in range(0, len(states) - 1, size):
-            at = states[s : min(s + size, len(states) - 1)]
-            J = differentiated(jacobian, self.problem.step, xp.concat(at, axis=-2))[1]
+        size = size if steps and one_or_all(steps) is steps[0] else 1
+        for s in range(0, len(steps), size):
+            at = states[s : min(s + size, len(steps))]
+            J = differentiated(jacobian, steps[s], xp.concat(at, axis=-2))[1]
             for i in range(len(at)):
                 rows.append(rows[-1] @ J[..., i, :, :].mT)
         return self.seen(rows)

@@ -39,7 +39,7 @@ from ...array.derivative import linearize
 from ...covariances.base import Covariance
 from ...covariances.given import as_covariance
 from ...covariances.roots import Rows
-from ...problem.like import ProblemLike, Stepwise, stepwise
+from ...problem.like import ProblemLike, Stepwise, noise_at, one_or_all, stepping, stepwise
 from ..background import as_background, background, check_batch
 from ..base import Cycle, start
 from ..ensemble.checks import unseen, where_seen
@@ -116,7 +116,6 @@ class WeakVar4D:
         problem = stepwise(problem, "WeakVar4D")
         K, place, last, failed = len(problem), 0, None, 0
         with no_grad(problem.like):
-            Q = self._model_error(problem)
             factor = lift(self.factor, problem.like, problem.batch, "factor")
             x, P = self._background(problem)
             P, start = factor * P, self._first_guess(problem)
@@ -124,9 +123,11 @@ class WeakVar4D:
             with no_grad(problem.like):
                 times = range(first, min(first + (self.window or K), K))
                 ends = np.cumsum([problem.steps_to(k) for k in times]).tolist()
-                free = forecast_chain(problem.step, x, P, Q, ends[-1], self.jacobian)
+                steps, noise = self._steps(problem, times)
+                free = forecast_chain(steps, x, P, noise, self.jacobian)
                 seen = [(t, *problem.at(k)) for k, t in zip(times, ends, strict=True)]
-                cost = WeakCost(problem.step, x, P if self.background else None, Q, seen)
+                told = one_or_all(steps), x, P if self.background else None, one_or_all(noise)
+                cost = WeakCost(*told, seen)
                 later = place + ends[-1]
                 guess = free.states if start is None else start[..., place : later + 1, :]
                 options = self.iterations, self.tolerance, self.damping, self.jacobian
@@ -163,9 +164,24 @@ class WeakVar4D:
             )
         return x, P
 
-    def _model_error(self, problem: Stepwise) -> Covariance:
-        """Q, from the settings or the problem."""
-        Q = problem.noise if self.Q is None else convert_tree(self.Q, problem.like)
+    def _steps(self, problem: Stepwise, times: range) -> tuple[list[Any], list[Covariance]]:
+        """The model's steps in a window, and the covariance of the error of each."""
+        steps, noise = [], []
+        given = None if self.Q is None else convert_tree(self.Q, problem.like)
+        for k in times:
+            here = stepping(problem, k)
+            Q = self._model_error(problem, noise_at(problem, k) if given is None else given)
+            steps += here
+            noise += [Q] * len(here)
+        if not steps:
+            raise ValueError(
+                f"WeakVar4D wants a model step in every window, met none before the observations "
+                f"{times[0]} to {times[-1]}; wanted a longer window="
+            )
+        return steps, noise
+
+    def _model_error(self, problem: Stepwise, Q: Covariance | None) -> Covariance:
+        """Q of an interval, which has to have an inverse."""
         if Q is None or Q.n != problem.n:
             met = "none" if Q is None else f"dimension {Q.n}"
             raise ValueError(

@@ -27,6 +27,24 @@ def _value(f: Callable, x: Array) -> tuple[Array, Any]:
     return f(x), None
 
 
+def along(evaluate: Callable, step: Any, X: Array) -> tuple[Array, Any]:
+    """`evaluate(step, X)` for states `(..., T, n)`: value and Jacobian of each step at its state.
+
+    Args:
+        evaluate: a Jacobian, or a function that gives None for it.
+        step: one function, or a list of T.
+        X: the states.
+
+    Returns:
+        Values `(..., T, n)`, and matrices `(..., T, n, n)` or None.
+    """
+    if callable(step):
+        return evaluate(step, X)
+    xp = array_namespace(X)
+    f, M = zip(*(evaluate(s, X[..., t : t + 1, :]) for t, s in enumerate(step)), strict=True)
+    return xp.concat(f, axis=-2), None if M[0] is None else xp.concat(M, axis=-3)
+
+
 @dataclass(frozen=True, eq=False)
 class WeakCost:
     """J of trajectories `X (..., T + 1, n)`: call it.
@@ -34,18 +52,18 @@ class WeakCost:
     J(X) = |x_0 - x|^2_B / 2 + sum_t |x_{t+1} - M(x_t)|^2_Q / 2 + sum_k |y_k - H(x_k)|^2_R / 2.
 
     Args:
-        step: one model step, of states `(..., T, n)`.
+        step: one model step, of states `(..., T, n)`; or a list of T, where they differ in time.
         x: the background `(..., n)` at the start.
         B: covariance of its errors `(..., n, n)`, or None for no such term.
-        Q: covariance of the model's error at each step.
+        Q: covariance of the model's error at each step, or a list of T.
         seen: a triple `(t, observe, y (..., m))` for each observation: its place in X, an
             Observation, and finite data (gaps masked, as Problem.at does).
     """
 
-    step: Callable
+    step: Callable | Sequence[Callable]
     x: Array
     B: Array | None
-    Q: Covariance
+    Q: Covariance | Sequence[Covariance]
     seen: Sequence[tuple]
 
     def __call__(self, X: Array) -> Array:
@@ -73,19 +91,23 @@ class WeakCost:
     def rows(self, X: Array, jacobian: Jacobian = linearize) -> tuple[Any, Array, Array, dict]:
         """The rows of J, whose A is J^T J: of the background `(n, n)`, or None, and of the model.
 
-        Those of the model at step t are W x_{t+1} - F_t x_t with W `(n, n)`, F `(..., T, n, n)`;
-        those of the data a dict, for each time t a list of `(..., m, n)`.
+        Those of the model at step t are W_t x_{t+1} - F_t x_t with W `(..., T or 1, n, n)` and F
+        `(..., T, n, n)`; those of the data a dict, for each time t a list of `(..., m, n)`.
         """
         _, _, M, data = self._misfits(X, jacobian)
         F, W = self._whitened(M)
         found: dict[int, list[Array]] = {}
         for t, _, G in data:
             found.setdefault(t, []).append(G.mT)
-        return None if self.B is None else self._root[0], W[..., 0, :, :].mT, F.mT, found
+        return None if self.B is None else self._root[0], W.mT, F.mT, found
 
     def _whitened(self, M: Array) -> tuple[Array, Array]:
-        """M^T Q^-T/2 `(..., T, n, n)` and Q^-T/2 `(..., 1, n, n)`."""
+        """M^T Q^-T/2 `(..., T, n, n)` and Q^-T/2 `(..., T or 1, n, n)`."""
         xp, n = array_namespace(M), M.shape[-1]
+        if not isinstance(self.Q, Covariance):
+            F = [Q.whiten(M[..., t, :, :].mT) for t, Q in enumerate(self.Q)]
+            W = [Q.whiten(eye(n, M)) + 0 * rows for Q, rows in zip(self.Q, F, strict=True)]
+            return xp.stack(F, axis=-3), xp.stack(W, axis=-3)
         F = xp.reshape(M.mT, (*M.shape[:-3], M.shape[-3] * n, n))
         F = xp.reshape(self.Q.whiten(F), M.shape)
         return F, self.Q.whiten(eye(n, M))[..., None, :, :]
@@ -97,7 +119,7 @@ class WeakCost:
         """
         T, (F, W) = e.shape[-2], self._whitened(M)
         here, below, after = F @ F.mT, -(W @ F.mT), W @ W.mT
-        g, pull = -(F @ e[..., None])[..., 0], e @ W[..., 0, :, :].mT
+        g, pull = -(F @ e[..., None])[..., 0], (e[..., None, :] @ W.mT)[..., 0, :]
         after = after + 0 * here
         blocks = [here[..., t, :, :] for t in range(T)] + [0 * here[..., 0, :, :]]
         slopes = [g[..., t, :] for t in range(T)] + [0 * g[..., 0, :]]
@@ -110,6 +132,12 @@ class WeakCost:
     def _root(self) -> tuple[Array, Any]:  # L^-1 of B = L L^T
         return inverse_root(self.B)
 
+    def _whiten(self, e: Array) -> Array:
+        if isinstance(self.Q, Covariance):
+            return self.Q.whiten(e)
+        rows = [Q.whiten(e[..., t : t + 1, :]) for t, Q in enumerate(self.Q)]
+        return array_namespace(e).concat(rows, axis=-2)
+
     def _misfits(self, X: Array, evaluate: Callable) -> tuple[Array, Array, Any, list]:
         """Whitened: background `(..., 1, n)`, model `(..., T, n)` and M, and data with H^T."""
         n, T = self.x.shape[-1], max([1, *(t for t, _, _ in self.seen)])
@@ -118,8 +146,8 @@ class WeakCost:
                 f"met a trajectory of shape {tuple(X.shape)}, wanted (..., T + 1, {n}): a start "
                 f"and T model steps, T at least {T} to reach the last observation"
             )
-        f, M = evaluate(self.step, X[..., :-1, :])
-        e = self.Q.whiten(X[..., 1:, :] - f)
+        f, M = along(evaluate, self.step, X[..., :-1, :])
+        e = self._whiten(X[..., 1:, :] - f)
         b, data, groups = 0 * e[..., :1, :], [], {}
         if self.B is not None:
             root, ok = self._root

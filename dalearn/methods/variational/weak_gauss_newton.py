@@ -13,7 +13,8 @@ of Blanke, Fablet and Lelarge, Neural incremental data assimilation, arXiv, 2024
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ...array import Array, Jacobian, array_namespace, eye, no_grad, typed, where_ok
@@ -22,8 +23,9 @@ from ...array.tridiagonal import block_cholesky
 from ...covariances.base import Covariance
 from ...covariances.matrices import Dense
 from ...problem.belief import Gaussian
+from ...problem.like import one_or_all
 from ..base import differentiated
-from .weak_cost import WeakCost
+from .weak_cost import WeakCost, along
 from .weak_root import factored
 
 HALVINGS = 12  # of a step that raises the cost, at most
@@ -49,20 +51,26 @@ class Chain(NamedTuple):
 
 
 def forecast_chain(
-    step: Callable, x: Array, P: Array, Q: Covariance, steps: int, jacobian: Jacobian = linearize
+    steps: Sequence[Callable],
+    x: Array,
+    P: Array,
+    noise: Sequence[Covariance],
+    jacobian: Jacobian = linearize,
 ) -> Chain:
     """The mean `x (..., n)` run through the model, its covariance `P` through the tangent model.
 
-    P_{t+1} = M_t P_t M_t^T + Q, over `steps` of them: what is known without data.
+    P_{t+1} = M_t P_t M_t^T + Q_t, over the `steps`, each with its noise: what is known without
+    data.
     """
     xp, states = array_namespace(x), [x[..., None, :]]
-    for _ in range(steps):
+    for step in steps:
         states.append(step(states[-1]))
-    X, noise, spreads, between = xp.concat(states, axis=-2), Q.matrix(), [P], []
-    J = differentiated(jacobian, step, X[..., :-1, :])[1]
-    for t in range(steps):
+    X, spreads, between = xp.concat(states, axis=-2), [P], []
+    J = along(partial(differentiated, jacobian), one_or_all(list(steps)), X[..., :-1, :])[1]
+    matrices = {id(Q): Q.matrix() for Q in noise}
+    for t, Q in enumerate(noise):
         between.append(J[..., t, :, :] @ spreads[-1])
-        spreads.append(between[-1] @ J[..., t, :, :].mT + noise)
+        spreads.append(between[-1] @ J[..., t, :, :].mT + matrices[id(Q)])
     spreads[0] = spreads[-1] * 0 + spreads[0]  # batch axes that Q alone has
     return Chain(X, xp.stack(spreads, axis=-3), xp.stack(between, axis=-3), {})
 

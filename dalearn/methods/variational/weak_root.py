@@ -71,7 +71,8 @@ def triangular(cost: WeakCost, X: Array, jacobian: Jacobian) -> BlockCholesky:
             sides = [
                 xp.concat((h, xp.zeros_like(h)), axis=-1) if h.shape[-1] == n else h for h in here
             ]
-            here = [*sides, wide(xp.concat((-F[..., t, :, :], W + 0 * F[..., t, :, :]), axis=-1))]
+            after = W[..., min(t, W.shape[-3] - 1), :, :] + 0 * F[..., t, :, :]
+            here = [*sides, wide(xp.concat((-F[..., t, :, :], after), axis=-1))]
         rows = xp.concat(here, axis=-2)
         good = xp.all(xp.isfinite(rows), axis=(-2, -1))
         R = xp.linalg.qr(xp.where(good[..., None, None], rows, xp.ones_like(rows)))[1]
