@@ -18,13 +18,14 @@ from .inversion_motion_more import MOTION_MORE
 from .inversion_motion_seeds import SEEDED
 from .inversion_motion_tracer import TRACER
 from .inversion_rivals import RIVALS
+from .inversion_rivals_prior import PRIORS
 from .inversion_rivals_protocol import PROTOCOL
 from .inversion_rivals_sda import SDA
 
 SECTIONS: dict[str, Callable] = {}
 SECTIONS |= MOTION | MOTION_MORE | SEEDED | TRACER
 SECTIONS |= inversion_incremental.SECTIONS
-SECTIONS |= RIVALS | SDA | PROTOCOL
+SECTIONS |= RIVALS | PRIORS | SDA | PROTOCOL
 SECTIONS |= inversion_vivid.SECTIONS
 SECTIONS |= inversion_learned.SECTIONS | LEARNED_MORE
 

@@ -1,5 +1,8 @@
 """The tables of the chapter on learned solvers say what the committed benchmarks say."""
 
+import json
+import re
+
 import pytest
 import tables
 from tables import agree, sections
@@ -29,6 +32,21 @@ def test_methods_on_windows():
         here, other = starting(every, label), starting(alone, label)
         for cell, value in ((error, here[1]), (there, here[2]), (of_x, other[1]), (ms, here[5])):
             agree(cell, value)
+
+
+def test_priors():
+    found = json.loads((tables.RESULTS / "inversion-rivals_prior.json").read_text("utf8"))
+    (section,) = found["sections"]
+    known = {r[0]: r for r in section["rows"]}
+    for label, steps, least, J, lowest in rows("rivals-prior"):
+        prior = label if label == "true model" else f"{label} prior"
+        ten, best = known[f"{prior}, 10 steps"], known[f"{prior}, its cost minimised"]
+        assert (steps, least, J, lowest) == (ten[1], best[1], ten[5], best[5])
+    paired, weights = section["after"][:2]
+    assert "mean 0.140 (0.123 to 0.157)" in paired
+    assert "0.140 (0.123 to 0.157) larger" in PAGE
+    assert re.findall(r"\d\.\d+", weights) == ["0.281", "2.734", "0.21"]
+    assert "$w_o = 0.281$ and $w_p = 2.734$: weak 4D-Var with $Q = 0.21" in PAGE
 
 
 def test_samples_beside_particles():

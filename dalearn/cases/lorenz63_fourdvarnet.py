@@ -151,7 +151,7 @@ def rmse(method: FourDVarNet, x: np.ndarray, y: np.ndarray) -> float:
     return float(((found - x) ** 2).mean() ** 0.5)
 
 
-EPOCHS = {"all": 4, "x": 2, "model": 2, "direct": 12, "direct-x": 12}
+EPOCHS = {"all": 4, "x": 2, "model": 4, "direct": 12, "direct-x": 12}
 
 
 def train(

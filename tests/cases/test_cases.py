@@ -135,6 +135,7 @@ WEIGHTS = {
     "fourdvarnet-all": "98a6f00d7370f83c02a6d8cbc6ea6afa6a6c1e7f7f0055d6b02ab9946adc8a80",
     "fourdvarnet-direct": "9a78b2ac30db0af60eb9e03fa67a6ea5e9ff163d71bcafca978cfd16e34c2c77",
     "fourdvarnet-direct-x": "29a2b90a6b5bfb4947d066a532a85f46a23ec92d741d0cb964186fbd407002be",
+    "fourdvarnet-model": "94cdfb5e05248b49a015bb11d0b8686b8212c95d2a2a171f8e3a53e39fefc4e4",
     "fourdvarnet-x": "7e63d9a133e69ca8a5b595136c8e69643f35dc0c85d6351edc533dbb6d6ae2b0",
     "ldnet-adr": "db723ea4accbb77ce59d4059307f3f063b2a09cbd5b91ed0a4167dee1e96b523",
     "learned-4dvar-coda": "a8ba1cc8396d5a0c22847483e245bf8456356993ec8866417020bf68f6a1876d",

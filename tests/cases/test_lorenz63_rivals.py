@@ -39,11 +39,12 @@ def test_data_are_every_eighth_state_with_errors_of_variance_two():
         assert abs(np.nanvar(y - x) - 2) < 0.1  # of 10 000 numbers and more: 2 (2 / 10^4)^1/2
 
 
-def test_shipped_solvers_reach_what_their_card_says():
+@pytest.mark.parametrize("name", ["all", "model"])
+def test_shipped_solvers_reach_what_their_card_says(name):
     x = fourdvarnet.windows("validation").reshape(-1, 200, 3)
     y = fourdvarnet.observed(x, "all", 1)
-    method = fourdvarnet.trained("all")
-    card = da.neural.read_card(da.neural.shipped("fourdvarnet-all"))
+    method = fourdvarnet.trained(name)
+    card = da.neural.read_card(da.neural.shipped(f"fourdvarnet-{name}"))
     assert abs(fourdvarnet.rmse(method, x, y) - card.metric["RMSE"]) < 2e-3
 
 
