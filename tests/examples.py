@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pod_networks
+import torch
 
 import dalearn as da
-from dalearn.array import array_namespace
+from dalearn.array import array_namespace, to_numpy
 from dalearn.cases import sakov2008, sakov2012
 from dalearn.covariances import Blocks, Updated, kernels
 from dalearn.models import Extended, reconstruction_error
@@ -283,6 +284,55 @@ class Both:
 TURNED = da.POD(np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0], np.ones(3))
 EVERYWHERE = da.Localization.line(3, np.inf, da.boxcar)  # every observation counts fully
 
+
+class Cells(torch.nn.Module):
+    """An inverse operator: what the image of a row of three cells shows is the state there."""
+
+    shape = (1, 3)
+
+    def __init__(self):
+        super().__init__()
+        self.one = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, image):
+        return image[:, 0, 0] * self.one
+
+
+class Rowed:
+    """A problem like another one, whose sensors stand in a row of cells, as they lie on a line."""
+
+    def __init__(self, problem):
+        self._problem = problem
+
+    def __len__(self):
+        return len(self._problem)
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._problem, name)
+
+    def at(self, k):
+        observe, y = self._problem.at(k)
+        line = observe.locations
+        along = np.arange(y.shape[-1]) if line is None else to_numpy(line)[:, 0]
+        cells = np.stack((np.zeros(len(along)), along), -1)
+        return replace(observe, locations=cells), y
+
+    def to(self, like):
+        return Rowed(self._problem.to(like))
+
+
+@dataclass(frozen=True, eq=False)
+class InARow:
+    """A method for sensors of a plane, on problems whose sensors lie on a line."""
+
+    method: Any
+
+    def run(self, problem, rng):
+        yield from self.method.run(Rowed(problem), rng)
+
+
 # ExtendedKF: 1.9 a cycle is DAPPER's factor for this set-up, 180 on variances per time unit.
 METHODS = (
     MethodExample(da.KF(), exact=True, linear_only=True, needs=STEPS),
@@ -395,6 +445,16 @@ METHODS = (
         matched=False,  # an encoder takes the data of a time whole
         fixed=True,
     ),
+    MethodExample(
+        InARow(da.VIVID(Cells(), 4 * np.ones(3), method=da.Var3D())),
+        local=True,
+        needs=TRUTH,
+        tracks=InARow(da.VIVID(Cells(), 4 * np.ones(3), method=da.Var3D(factor=0.1))),
+        fixed=True,
+    ),
+    # Learned4DVar, NeuralIncremental, FourDVarNet and SDA analyse a window at once, of a length
+    # that their networks know, and where nothing is seen they do not fall back on the forecast:
+    # the part of this contract that is theirs is in tests/methods/learned/test_windows.py
 )
 
 

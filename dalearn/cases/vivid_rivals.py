@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,27 +128,34 @@ def both(
     return analysed(replace(first, method=method, inflation=factor), problem)
 
 
-def in_modes(problem: Problem, count: int, *, with_network: bool) -> Estimate:
-    """3D-Var, or VIVID, of the coefficients of 100 modes: B of the background's errors there."""
+def in_modes(
+    problem: Problem,
+    count: int,
+    *,
+    with_network: bool,
+    factor: float = 1.0,
+    runs: tuple[int, ...] = (0, 1),
+) -> Estimate:
+    """3D-Var, or VIVID, of the coefficients of 100 modes: B of the background's errors there.
+
+    VIVID has `factor` times the P of these coefficients on these validation `runs`.
+    """
     pod = vivid.pod()
     B = vivid_runs.background_errors(_truth(problem))
     root = np.asarray(pod.modes) @ B.color(np.eye(B.controls)).T
     method = Var3D(root @ root.T, solver=SOLVER)
     if not with_network:
         return analysed(Latent(method, pod), problem)
-    return analysed(replace(_pod_vivid(count), method=method), problem)
+    first = _pod_vivid(count, runs)
+    return analysed(replace(first, method=method, inflation=factor), problem)
 
 
-_KNOWN: dict[int, VIVID] = {}
-
-
-def _pod_vivid(count: int) -> VIVID:
-    if count not in _KNOWN:
-        states = vivid_runs.runs("validation")[:, ::8]
-        start = VIVID(vivid.trained(), np.ones(vivid_runs.N**2))
-        draw = vivid.drawn(count)
-        _KNOWN[count] = start.measured(draw, states, draws=4, coder=vivid.pod(), seed=1)
-    return _KNOWN[count]
+@cache
+def _pod_vivid(count: int, runs: tuple[int, ...]) -> VIVID:
+    states = vivid_runs.runs("validation")[list(runs), ::8]
+    start = VIVID(vivid.trained(), np.ones(vivid_runs.N**2))
+    draws = 8 // len(runs)
+    return start.measured(vivid.drawn(count), states, draws=draws, coder=vivid.pod(), seed=1)
 
 
 def _truth(problem: Problem) -> np.ndarray:

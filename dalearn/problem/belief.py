@@ -139,6 +139,12 @@ class Point:
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", as_state(self.x, "the point", axes=1))
 
+    @classmethod
+    def unchecked(cls, x: Array) -> Point:
+        """A belief made by a method: NaN is allowed, it marks a diverged experiment."""
+        (self := object.__new__(cls)).__dict__.update(x=x)
+        return self
+
     @property
     def mean(self) -> Array:
         return self.x

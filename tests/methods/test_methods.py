@@ -10,7 +10,7 @@ from lengths import full
 import dalearn as da
 
 # torch inside: other kernels for other sizes
-TORCH = (da.KF, da.ExtendedKF, da.RTS, da.Var3D, da.Var4D, da.WeakVar4D)
+TORCH = (da.KF, da.ExtendedKF, da.RTS, da.Var3D, da.Var4D, da.WeakVar4D, da.VIVID)
 pytestmark = pytest.mark.filterwarnings("ignore::dalearn.NotConverged")  # hard windows among them
 each = pytest.mark.parametrize("example", METHODS, ids=str)
 

@@ -38,4 +38,4 @@ class EncoderAlone:
                     z = problem.dynamics.from_start(z, k)
                 if seen is not None:  # a number of the code that is missing
                     z = array_namespace(z).where(seen, z, forecast)
-            yield Cycle(Point(forecast), Point(z))
+            yield Cycle(Point.unchecked(forecast), Point.unchecked(z))

@@ -163,8 +163,8 @@ class FourDVarNet:
         for k, i in enumerate(at):
             with no_grad(problem.like):
                 b = problem.forecast(b[..., None, :], k)[..., 0, :]
-                found = Point(x[..., i, :])
-            yield Cycle(Point(b), found, {"smoothed": found})
+                found = Point.unchecked(x[..., i, :])
+            yield Cycle(Point.unchecked(b), found, {"smoothed": found})
 
     def trajectory(self, problem: ProblemLike) -> Array:
         """The states of the whole window, between the observations too.

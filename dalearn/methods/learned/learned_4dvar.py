@@ -280,7 +280,7 @@ class Learned4DVar:
     def _belief(self, E: Array) -> Point | Ensemble:
         if self.members:
             return Ensemble.unchecked(E)
-        return Point(E[..., 0, :])
+        return Point.unchecked(E[..., 0, :])
 
     def _drawn(self, x: Array, std: Array | None, rng: Any) -> Array:
         """Members `(..., N, n)` of means `(..., 1, n)`; N = 1 without a spread."""
