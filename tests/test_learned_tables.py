@@ -70,3 +70,31 @@ def test_consistency_and_filter_in_codas_windows():
         assert mean - with_[0] > 5 * abs(without[0][0] - without[1][0])
     mean, half = found["LETKF", "-"]
     assert abs(mean - with_[0]) < half + with_[1]
+
+
+def test_the_deep_prior():
+    found, shown = tables.sections("inversion-learned_prior")[0], tables.rows(PAGE, "l4-prior")
+    assert len(shown) == len(found)
+    for (*named, error, middle, lost, stop), row in zip(shown, found, strict=True):
+        times, share, _, kind, e, m, away, _, step, cpu = row
+        assert named == [str(times), label(share), kind]
+        for cell, value in ((error, e), (middle, m), (lost, away), (stop, step)):
+            tables.agree(cell, value)
+        assert cpu < 0.3
+
+
+def test_the_deep_prior_is_no_better_than_the_descent_or_a_window_that_grows():
+    others = windows()
+    rows = {}
+    for times, share, _, kind, e, *_ in tables.sections("inversion-learned_prior")[0]:
+        rows[times, share, kind] = tables.numbers(e)
+    for (times, share, kind), (mean, half) in rows.items():
+        setting = str(times), label(share), "1"
+        grown, none = (
+            tables.numbers(others[*setting, f"4D-Var{name}"][0])
+            for name in (", quasi-static", " without a background")
+        )
+        assert grown[0] < mean + half
+        assert mean < none[0] + half  # no worse than Gauss-Newton without a background
+        other = rows[times, share, "descent" if kind == "deep prior" else "deep prior"]
+        assert abs(mean - other[0]) < half + other[1]  # the intervals touch
