@@ -98,3 +98,24 @@ def test_the_deep_prior_is_no_better_than_the_descent_or_a_window_that_grows():
         assert mean < none[0] + half  # no worse than Gauss-Newton without a background
         other = rows[times, share, "descent" if kind == "deep prior" else "deep prior"]
         assert abs(mean - other[0]) < half + other[1]  # the intervals touch
+
+
+def test_the_last_observation():
+    others, shown = windows(), tables.rows(PAGE, "l4-last")
+    found = tables.sections("inversion-learned_letkf")[0]
+    assert len(shown) == len(found)
+    methods = "kriging", "EnKS of 100", "4D-Var", "4D-Var, quasi-static", "learned"
+    for (*named, filtered, a, b, c, d, e), row in zip(shown, found, strict=True):
+        times, share, sigma, _, last, *_ = row
+        assert named == [str(times), label(share), f"{sigma:g}"]
+        tables.agree(filtered, last)
+        for cell, method in zip((a, b, c, d, e), methods, strict=True):
+            tables.agree(cell, others[*named, method][3])
+    first = [tables.numbers(row[3])[0] for row in found]
+    low, high = (f"{v:.1f}" for v in (min(first), max(first)))
+    assert f"errs by {low} to {high}" in PAGE
+
+
+def test_the_cost_of_a_window():
+    ten, twenty = (row[3] for row in tables.sections("inversion-learned_cost")[0])
+    assert f"a factor of {ten:g} with 10 times and {twenty:g} with 20 times" in PAGE
