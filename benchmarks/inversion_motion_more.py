@@ -111,6 +111,7 @@ def deep(report: Report, quick: bool) -> None:
         w = motion.motion(np.stack([found[i][stop] for i in longer]))
         name = f"deep prior, {stop} epochs, the first {len(longer)} windows"
         row(report, name, w, test.motion[longer], None)
+    motion_networks.implied()  # not in the time of a window
     for name, method in {
         "4D-Var as published": published,
         "4D-Var with B from pictures": with_waves,

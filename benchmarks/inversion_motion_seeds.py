@@ -29,8 +29,8 @@ from .inversion_motion import (
 from .inversion_motion_more import EPOCHS as LONG
 from .inversion_motion_more import deep_prior
 
-SMALL, TRIED_ON, EPOCHS = (8, 16, 32), 3, (500, 1000, 2000)  # widths, windows, epochs
-DEEP = 6
+SMALL, TRIED_ON, EPOCHS = (16, 32), 2, (500, 1000, 2000)  # widths, windows, epochs
+DEEP = 3
 SEEDS = 0, 1
 
 

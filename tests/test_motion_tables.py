@@ -1,5 +1,8 @@
 """The tables of the chapter on motion from images are those of the benchmarks, digit by digit."""
 
+import json
+import re
+
 import pytest
 import tables
 
@@ -25,3 +28,35 @@ def test_a_table_is_that_of_the_benchmark(name, columns):
         for cell, value in zip(cells[:columns], row[:columns], strict=True):
             number = f"{value:g}" if isinstance(value, float) else str(value)
             assert cell == ("" if value is None else number)
+
+
+def errors(cells):
+    """The means of cells such as "0.0046 (0.0043-0.0050)"."""
+    return [tables.numbers(cell)[0] for cell in cells]
+
+
+def test_sentences_on_other_noise_and_times_are_those_of_the_sweep():
+    (found,) = tables.sections("inversion-motion_sweep")
+    rows = {tuple(row[:3]): errors(row[4:]) for row in found}
+    assert len(rows) == len(found) == 8
+    for (noise, _, _), (_, _, var, learned, supervised) in rows.items():
+        assert (var < min(learned, supervised)) == (noise <= 0.2)
+    far, near = rows[0.05, 3, 1.0][0], rows[0.05, 2, 1.0][0]
+    assert 0.3 < near / far < 0.4  # a third
+
+
+def test_sentences_on_the_network_of_the_tracer_are_those_of_its_table():
+    path = tables.RESULTS / "inversion-motion_tracer.json"
+    (section,) = json.loads(path.read_text("utf8"))["sections"]
+    found = {row[0]: row for row in section["rows"]}
+    names = (
+        "network, trained on pictures",
+        "optical flow, Horn and Schunck",
+        "4D-Var, 150 iterations",
+    )
+    net, flow, var = errors(found[name][1] for name in names)
+    assert 0.7 < net / flow < 0.8  # a quarter less
+    assert 1.8 < net / var < 2.2  # twice as much
+    assert found[names[2]][4] > 500 * found[names[0]][4]
+    (seconds,) = re.findall(r"in (\d+) s of CPU time", section["note"])
+    assert f"in {seconds} s of CPU time" in PAGE

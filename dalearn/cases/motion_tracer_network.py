@@ -8,8 +8,8 @@ allows. It is trained by `Learned4DVar.fit`, by the cost of 4D-Var with that pri
     min over weights   sum over windows   sum_k |R^-1/2 (y_k - H M_k(x))|^2 / 2 + |B^-1/2 x|^2 / 2
 
 Beside the pictures the U-Net is told what optical flow makes of them in small squares (B. D. Lucas
-and T. Kanade, An iterative image registration technique, IJCAI 1981): from pictures alone, in the
-same time of training, it learned far less.
+and T. Kanade, An iterative image registration technique, IJCAI 1981), so that it need not learn
+to divide a change by a slope.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from ..methods.learned.learned_4dvar import Learned4DVar
 from ..problem.problem import Problem
 from . import motion_tracer as tracer
-from .motion import intervals
+from .motion import intervals, motion
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -150,12 +150,11 @@ def train(
 
 
 def answered(method: Learned4DVar, problem: Problem) -> np.ndarray:
-    """The flows that a network gives for windows, `(b, 2, n, n)`."""
+    """The states at the first picture that a network gives for windows, `(b, 3 n^2)`."""
     import torch
 
     given = problem.to(torch.zeros(1))
-    x = next(method.run(given, None)).analysis.mean.numpy()
-    return x.reshape(len(x), *problem.shape)[:, 1:].astype(float)
+    return next(method.run(given, None)).analysis.mean.numpy()
 
 
 def error_of(method: Learned4DVar) -> float:
@@ -163,7 +162,7 @@ def error_of(method: Learned4DVar) -> float:
     from ..diagnostics.motion import end_point_error
 
     truth = tracer.fields("validation", VALIDATION)
-    found = answered(method, tracer.problem(truth, seed=2))
+    found = motion(answered(method, tracer.problem(truth, seed=2)))
     return round(float(end_point_error(found, truth[:, 1:]).mean()), 5)
 
 

@@ -119,6 +119,11 @@ def test_a_training_goes_on_where_it_was_and_names_are_checked(tmp_path, monkeyp
     found = [motion_networks.answered(m, p) for m in (method, again)]
     assert found[0].shape == (2, 3 * 64**2)
     np.testing.assert_array_equal(found[0], found[1])
+    other = motion_networks.train("held", tmp_path, epochs=1, seed=1, progress=False)
+    loaded = motion_networks.trained("held", tmp_path, 1)
+    found += [motion_networks.answered(m, p) for m in (other, loaded)]
+    np.testing.assert_array_equal(found[2], found[3])
+    assert abs(found[2] - found[0]).max() > 0
     with pytest.raises(ValueError, match="one of"):
         motion_networks.train("helt", tmp_path)
     with pytest.raises(ValueError, match="wanted the same times"):

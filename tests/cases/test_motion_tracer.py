@@ -109,7 +109,7 @@ def test_a_training_sees_no_flow_goes_on_where_it_was_and_has_a_card(tmp_path, m
     loaded, card = network.trained(tmp_path, 2)
     p = motion_tracer.problem(motion_tracer.fields("test", 2))
     found = [network.answered(m, p) for m in (method, loaded)]
-    assert found[0].shape == (2, 2, 32, 32)
+    assert found[0].shape == (2, 3 * 32**2)
     np.testing.assert_array_equal(found[0], found[1])
     assert card.seed == 2
     assert set(card.metric) == {"end-point error", "CPU seconds of the training"}
