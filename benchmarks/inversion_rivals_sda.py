@@ -9,24 +9,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 import dalearn as da
+from dalearn.array import Purpose, generator
 from dalearn.cases import lorenz63_sda as case
 from dalearn.diagnostics import crps_ensemble
 
 from .common import Report
 
 SAMPLES, CORRECTIONS, CHAINS = 128, (0, 1, 4, 16), 1
+MORE = (2, 8)  # other corrections, on the same trajectory
+FEWER = 64  # samples, where the start of the particles is looked at
+OTHERS = (1, 2)  # other trajectories, with 16
+FALL = ((0, 47.0), (1, 13.0), (2, 10.0), (4, 8.0), (8, 7.0), (16, 6.0))
 PUBLISHED = {  # W1 of 1024 samples, means over 64 trajectories, read off a figure, +-5-10 %
     ("lo", "particles, other seed"): 5.0,
     ("hi", "particles, other seed"): 6.5,
-    **{("lo", f"SDA, C = {c}"): w for c, w in ((0, 47.0), (1, 13.0), (4, 8.0), (16, 6.0))},
+    **{("lo", f"SDA, C = {c}"): w for c, w in FALL},
     **{("hi", f"SDA, C = {c}"): w for c, w in ((0, 27.0), (1, 12.0), (16, 8.0))},
 }
+COLUMNS = (
+    *("data", "method", "W1", "each", "published W1", "log p(x | x_1)"),
+    *("log p(y | x)", "CPU s for 64 samples"),
+)
 
 
 @cache
@@ -52,6 +62,51 @@ def audited(report: Report, count: int) -> None:
     report.after(f"Audit: {'; '.join(found.passed)}; doubts: {len(found.doubts)}.")
 
 
+def compared(
+    report: Report, methods: dict[str, Callable], which: tuple[int, ...], samples: int
+) -> None:
+    """Rows of W1 to particles, log densities and cost, means over trajectories.
+
+    Args:
+        report: to it.
+        methods: by name, `(problem, seed) -> trajectories`.
+        which: numbers of the trajectories.
+        samples: of each.
+    """
+    for system in case.SYSTEMS:
+        table: dict[str, list[tuple[float, ...]]] = {}
+        for i in which:
+            problem: Any = case.problem(truths(i + 1)[i], system, seed=i).validated()
+            known = case.reference(problem, samples, seed=i)
+            for name, method in methods.items():
+                begun = time.process_time()
+                found = method(problem, i)
+                seconds = (time.process_time() - begun) * 64 / samples
+                measured = (case.wasserstein(found, known), case.log_prior(found))
+                measured += (case.log_likelihood(found, problem, system), seconds)
+                table.setdefault(name, []).append(measured)
+                print(system, i, name, measured, flush=True)
+        for name, rows in table.items():
+            w, prior, fit, seconds = (list(v) for v in zip(*rows, strict=True))
+            report.row(
+                *(system, name, round(float(np.mean(w)), 1), ", ".join(f"{v:.1f}" for v in w)),
+                *(PUBLISHED.get((system, name)), round(float(np.mean(prior)), 1)),
+                *(round(float(np.mean(fit)), 1), float(f"{np.mean(seconds):.2g}")),
+            )
+    audited(report, max(which) + 1)
+
+
+def particles(samples: int) -> dict[str, Callable]:
+    """The reference with another seed: the least distance that as many samples can have."""
+    return {"particles, other seed": lambda p, i: case.reference(p, samples, seed=100 + i)}
+
+
+def drawn(corrections: int, samples: int) -> Callable:
+    """Samples of SDA, `(problem, seed) -> trajectories`."""
+    method = case.trained(members=samples, corrections=corrections)
+    return lambda problem, seed: method.trajectories(problem, seed=seed)
+
+
 def distances(report: Report, quick: bool) -> None:
     """W1 to the particles, log densities and cost, by the number of corrections."""
     samples, chains = (32, 1) if quick else (SAMPLES, CHAINS)
@@ -60,41 +115,85 @@ def distances(report: Report, quick: bool) -> None:
         "W1, raw units, to a particle smoother of 16 384 (trajectories drawn backwards); mean "
         "over the trajectories, and each. Published: of 1024 samples, 64 trajectories, read "
         "off a figure. The network here is narrower (64, not 256). CPU time of one thread.",
-        (
-            *("data", "method", "W1", "each", "published W1", "log p(x | x_1)"),
-            *("log p(y | x)", "CPU s for 64 samples"),
-        ),
+        COLUMNS,
+    )
+    methods = particles(samples)
+    methods["particles, ancestors"] = lambda p, i: case.ancestors(p, samples, seed=200 + i)
+    for c in CORRECTIONS[: 2 if quick else None]:
+        methods[f"SDA, C = {c}"] = drawn(c, samples)
+    compared(report, methods, tuple(range(chains)), samples)
+
+
+def further(report: Report, quick: bool) -> None:
+    """Numbers of corrections between those of `distances`."""
+    samples = 32 if quick else SAMPLES
+    report.section(
+        f"SDA, other corrections: the first trajectory, {samples} samples",
+        "As rivals_sda, of the same trajectory, data and seeds.",
+        COLUMNS,
+    )
+    methods = {f"SDA, C = {c}": drawn(c, samples) for c in MORE[: 1 if quick else None]}
+    compared(report, methods, (0,), samples)
+
+
+def chained(report: Report, quick: bool) -> None:
+    """Other trajectories, as many corrections as were published."""
+    samples, c = (32, 1) if quick else (SAMPLES, max(CORRECTIONS))
+    report.section(
+        f"SDA, other trajectories: {len(OTHERS)}, {samples} samples of each",
+        "As rivals_sda, of the test chains behind the first.",
+        COLUMNS,
+    )
+    methods = particles(samples) | {f"SDA, C = {c}": drawn(c, samples)}
+    compared(report, methods, OTHERS, samples)
+
+
+def climate(problem: Any) -> Any:
+    """The problem with states of the validation chains as the particles' first ensemble."""
+    rows = case.chains()["validation"].reshape(-1, 3)
+    who = generator(Purpose.TEST, 67).choice(len(rows), case.PARTICLES, replace=False)
+    return replace(problem, prior=da.Ensemble(rows[who]))
+
+
+def starts(report: Report, quick: bool) -> None:
+    """Whether the first state of the reference is one that the network knows."""
+    samples, c = (32, 1) if quick else (FEWER, max(CORRECTIONS))
+    report.section(
+        f"Where particles begin: the second trajectory, hi, {samples} samples",
+        "The reference of rivals_sda begins with the Gaussian of the climate's mean and "
+        "covariance. That of the climate itself begins with states of the validation chains. SDA "
+        "learned its first state from such chains. W1, raw units.",
+        ("method", "W1 to particles from the Gaussian", "W1 to particles from the climate"),
+    )
+    problem: Any = case.problem(truths(2)[1], "hi", seed=1).validated()
+    posed = problem, climate(problem)
+    known = [case.reference(p, samples, seed=1) for p in posed]
+    sets = {
+        "particles from the Gaussian, other seed": case.reference(problem, samples, seed=101),
+        "particles from the climate, other seed": case.reference(posed[1], samples, seed=101),
+        f"SDA, C = {c}": drawn(c, samples)(problem, 1),
+    }
+    for name, found in sets.items():
+        report.row(name, *(round(case.wasserstein(found, to), 1) for to in known))
+    audited(report, 2)
+
+
+def firsts(report: Report, quick: bool) -> None:
+    """How far the two references are apart, by trajectory."""
+    samples = 32 if quick else FEWER
+    report.section(
+        f"Two references: {samples} samples of each",
+        "W1, raw units, of particles from the Gaussian to those from the climate, another seed.",
+        ("data", *(f"trajectory {i}" for i in (0, *OTHERS))),
     )
     for system in case.SYSTEMS:
-        table: dict[str, list[tuple[float, ...]]] = {}
-        for i, x in enumerate(truths(chains)):
-            problem: Any = case.problem(x, system, seed=i).validated()
-            known = case.reference(problem, samples, seed=i)
-
-            def add(
-                name: str, make: Callable, problem=problem, known=known, table=table, system=system
-            ):
-                begun = time.process_time()
-                found = make(problem)
-                seconds = (time.process_time() - begun) * 64 / samples
-                measured = (case.wasserstein(found, known), case.log_prior(found))
-                measured += (case.log_likelihood(found, problem, system), seconds)
-                table.setdefault(name, []).append(measured)
-                print(system, name, measured, flush=True)
-
-            add("particles, other seed", lambda p, i=i: case.reference(p, samples, seed=100 + i))
-            add("particles, ancestors", lambda p, i=i: case.ancestors(p, samples, seed=200 + i))
-            for c in CORRECTIONS[: 2 if quick else None]:
-                method = case.trained(members=samples, corrections=c)
-                add(f"SDA, C = {c}", lambda p, m=method, i=i: m.trajectories(p, seed=i))
-        for name, rows in table.items():
-            w, prior, fit, seconds = (list(v) for v in zip(*rows, strict=True))
-            report.row(
-                *(system, name, round(float(np.mean(w)), 1), ", ".join(f"{v:.1f}" for v in w)),
-                *(PUBLISHED.get((system, name)), round(float(np.mean(prior)), 1)),
-                *(round(float(np.mean(fit)), 1), float(f"{np.mean(seconds):.2g}")),
-            )
-    audited(report, chains)
+        cells = []
+        for i in (0, *OTHERS):
+            problem: Any = case.problem(truths(i + 1)[i], system, seed=i).validated()
+            a = case.reference(problem, samples, seed=i)
+            b = case.reference(climate(problem), samples, seed=100 + i)
+            cells.append(round(case.wasserstein(a, b), 1))
+        report.row(system, *cells)
 
 
 def spread(report: Report, quick: bool) -> None:
@@ -137,4 +236,11 @@ def spread(report: Report, quick: bool) -> None:
         report.row(name, *(f"{m:.3f} +- {e:.3f}" for m, e in pairs))
 
 
-SDA: dict[str, Callable] = {"rivals_sda": distances, "rivals_spread": spread}
+SDA: dict[str, Callable] = {
+    "rivals_sda": distances,
+    "rivals_chains": chained,
+    "rivals_further": further,
+    "rivals_starts": starts,
+    "rivals_firsts": firsts,
+    "rivals_spread": spread,
+}

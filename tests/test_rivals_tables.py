@@ -50,13 +50,44 @@ def test_priors():
 
 
 def test_samples_beside_particles():
-    known = {(r[0], r[1]): r for r in sections("inversion-rivals_sda")[0]}
+    both = sections("inversion-rivals_sda")[0] + sections("inversion-rivals_further")[0]
+    known = {(r[0], r[1]): r for r in both}
+    assert len(rows("rivals-sda")) == 7
     for label, low, high, prior, seconds in rows("rivals-sda"):
         lo, hi = known["lo", label], known["hi", label]
         agree(low, lo[2])
         agree(high, hi[2])
         assert float(prior) == lo[5]
         agree(seconds, lo[7])
+
+
+def each(system, method):
+    """W1 of the three trajectories."""
+    found = sections("inversion-rivals_sda")[0] + sections("inversion-rivals_chains")[0]
+    return [w for r in found if r[:2] == [system, method] for w in map(float, r[3].split(", "))]
+
+
+def test_three_trajectories():
+    names = "particles, other seed", "SDA, C = 16"
+    columns = [each(system, name) for system in ("lo", "hi") for name in names]
+    shown = [[float(cell) for cell in cells] for _, *cells in rows("rivals-chains")]
+    assert shown == [list(row) for row in zip(*columns, strict=True)]
+    least, lo, other, hi = (sum(column) / 3 for column in columns)
+    assert f"SDA is {lo:.1f} from the particles (lo), {lo / least:.1f} times" in PAGE
+    assert f"With hi it is {hi:.1f}, twice the least" in PAGE
+    assert 1.8 < hi / other < 2.2
+
+
+def test_where_particles_begin():
+    (found,), (apart,) = sections("inversion-rivals_starts"), sections("inversion-rivals_firsts")
+    shown = rows("rivals-starts")
+    assert len(shown) == 3
+    for row, wanted in zip(shown, found, strict=True):
+        assert row == [wanted[0], *(f"{w:.1f}" for w in wanted[1:])]
+    least, sda = found[1][2], found[2]
+    assert f"are {sda[2]} from SDA, not {sda[1]}: {sda[2] / least:.1f} times" in PAGE
+    for _, *cells in apart:
+        assert ", ".join(f"{w:.1f}" for w in cells) in PAGE
 
 
 def test_how_sure():
@@ -88,12 +119,13 @@ def test_protocols(kind, number, right, wrong):
 def test_published_and_ours():
     (every,) = sections("inversion-rivals")
     known = {(r[0], r[1]): r for r in sections("inversion-rivals_sda")[0]}
+    worse = (each("lo", "SDA, C = 16"), 6.0), (each("hi", "SDA, C = 16"), 8.0)
     first, lo, hi, bare = (row[1:3] for row in rows("rivals-reproduction"))
     here = starting(every, "4DVarNet")
     agree(first[0], here[6])
     assert here[1].startswith(first[1])
-    for told, key in ((lo, ("lo", "SDA, C = 16")), (hi, ("hi", "SDA, C = 16"))):
-        agree(told[0], known[key][4])
-        agree(told[1], known[key][2])
+    for told, (ours, published) in zip((lo, hi), worse, strict=True):
+        assert float(told[0]) == published
+        assert told[1] == f"{sum(ours) / 3:.1f}"
     for told, number in ((bare[0], 4), (bare[1], 2)):
         agree(told, " ".join(str(known[s, "SDA, C = 0"][number]) for s in ("lo", "hi")))
