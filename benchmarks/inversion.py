@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import inversion_incremental, inversion_learned, inversion_vivid
+from . import inversion_incremental, inversion_learned, inversion_vivid, inversion_vivid_more
 from .common import parser, run
 from .inversion_learned_more import LEARNED_MORE
 from .inversion_motion import MOTION
@@ -26,7 +26,7 @@ SECTIONS: dict[str, Callable] = {}
 SECTIONS |= MOTION | MOTION_MORE | SEEDED | TRACER
 SECTIONS |= inversion_incremental.SECTIONS
 SECTIONS |= RIVALS | PRIORS | SDA | PROTOCOL
-SECTIONS |= inversion_vivid.SECTIONS
+SECTIONS |= inversion_vivid.SECTIONS | inversion_vivid_more.SECTIONS
 SECTIONS |= inversion_learned.SECTIONS | LEARNED_MORE
 
 

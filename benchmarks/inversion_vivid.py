@@ -45,14 +45,19 @@ def all_ways(count: int, noise: float = 0.0) -> dict[str, Way]:
 
 
 def drawn(
-    table: dict[str, Way], count: int, draws: int, step: int = STEP, noise: float = 0.0
+    table: dict[str, Way],
+    count: int,
+    draws: int,
+    step: int = STEP,
+    noise: float = 0.0,
+    place: Callable = case.sensors,
 ) -> dict[str, np.ndarray]:
-    """Error, SSIM and iterations of each way and draw, `(draws, 3)`."""
+    """Error, SSIM and iterations of each way and draw, `(draws, 3)`; `place(count, rng)`."""
     truth = case.runs("test")[0, case.frame(step)]
     found: dict[str, list[Any]] = {name: [] for name in table}
     for d in range(draws):
         seed = FIRST + d
-        where = case.sensors(count, generator(Purpose.TEST, 41, seed))
+        where = place(count, generator(Purpose.TEST, 41, seed))
         problem = case.problem(truth, where, noise=noise, seed=seed)
         for name, way in table.items():
             x, iterations = way(problem)
@@ -68,8 +73,8 @@ def middle(values: np.ndarray, f: Any = np.mean, sign: str = "") -> str:
     return f"{f(values):{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
 
 
-def rows(report: Report, found: dict[str, np.ndarray]) -> None:
-    """A row for each way."""
+def rows(report: Report, found: dict[str, np.ndarray], *before: Any) -> None:
+    """A row for each way, which begins with `before`."""
     base = found["3D-Var"][:, 0]
     for name, v in found.items():
         e = v[:, 0]
@@ -77,7 +82,7 @@ def rows(report: Report, found: dict[str, np.ndarray]) -> None:
         steps = None if np.isnan(v[:, 2]).all() else round(float(np.nanmean(v[:, 2])))
         failed = f"{int((e > FAILED).sum())} of {len(e)}"
         ssim = round(float(v[:, 1].mean()), 3)
-        report.row(name, middle(e), middle(e, np.median), ssim, failed, steps, apart)
+        report.row(*before, name, middle(e), middle(e, np.median), ssim, failed, steps, apart)
 
 
 def note(draws: int, noise: str = "no noise") -> str:

@@ -2,8 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 import tables
+
+from benchmarks import inversion_vivid_more as others
 
 PAGE = tables.page("inversion/vivid")
 PLACES = {
@@ -41,3 +44,27 @@ def test_the_figures_of_the_text():
         word = "worse" if size > 0 else "better"
         assert said == f"{word} by {abs(size):.3f}"
         assert said.split(" by ")[1] in PAGE
+
+
+def test_modes_and_interpolation():
+    """Mean and failures of each number of sensors."""
+    choice, found, _ = tables.sections("inversion-vivid_others")
+    known = {(r[0], r[1]): r for r in found}
+    shown = tables.rows(PAGE, "vivid-modes")
+    assert len(shown) == 7
+    for name, *cells in shown:
+        for count, cell in zip((25, 50, 100, 200), cells, strict=True):
+            row = known[count, name]
+            assert cell == f"{row[2]}; {row[5].split()[0]}"
+    best = np.mean([r[1:] for r in choice], axis=0).argmin()
+    assert others.FACTORS[best] == others.IN_MODES  # chosen on the validation runs
+
+
+def test_units_of_b():
+    found = tables.sections("inversion-vivid_others")[2]
+    known = {(r[0], r[1]): [float(c[:5]) for c in r[2:]] for r in found}
+    told = known[100, "VIVID, B = 1000, P as measured"]
+    scaled = known[100, "VIVID, B = 1000, P in its scale"]
+    assert f"is {told[2]:.2f} away from the network and errs by {told[0]:.2f}" in PAGE
+    assert f"it errs by {scaled[0]:.2f}" in PAGE
+    assert abs(scaled[0] - known[100, "VIVID, 1 P"][0]) < 0.002
