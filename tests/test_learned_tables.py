@@ -1,5 +1,7 @@
 """The tables of the chapter on learned 4D-Var are those of the benchmarks, digit by digit."""
 
+import json
+
 import pytest
 import tables
 
@@ -119,3 +121,11 @@ def test_the_last_observation():
 def test_the_cost_of_a_window():
     ten, twenty = (row[3] for row in tables.sections("inversion-learned_cost")[0])
     assert f"a factor of {ten:g} with 10 times and {twenty:g} with 20 times" in PAGE
+
+
+@pytest.mark.parametrize(
+    "path", sorted(tables.RESULTS.glob("inversion-learned_*.json")), ids=lambda p: p.stem
+)
+def test_every_section_has_audited_its_windows(path):
+    (section,) = json.loads(path.read_text("utf8"))["sections"]
+    assert any(text.startswith("Audit: 4 checks passed, 0 doubts") for text in section["after"])
