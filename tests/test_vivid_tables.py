@@ -7,6 +7,7 @@ import pytest
 import tables
 
 from benchmarks import inversion_vivid_more as others
+from dalearn.cases import vivid_runs as case
 
 PAGE = tables.page("inversion/vivid")
 PLACES = {
@@ -68,3 +69,29 @@ def test_units_of_b():
     assert f"is {told[2]:.2f} away from the network and errs by {told[0]:.2f}" in PAGE
     assert f"it errs by {scaled[0]:.2f}" in PAGE
     assert abs(scaled[0] - known[100, "VIVID, 1 P"][0]) < 0.002
+
+
+def test_other_places_and_times():
+    mirrored, half = tables.sections("inversion-vivid_places")
+    (times,) = tables.sections("inversion-vivid_times")
+    known = {("mirrored places", r[0], r[1]): r for r in mirrored}
+    known |= {("one half", r[0], r[1]): r for r in half}
+    known |= {(f"step {r[0]}", r[1], r[2]): r[1:] for r in times}
+    shown = tables.rows(PAGE, "vivid-elsewhere")
+    assert len(shown) == 8
+    for where, count, *cells in shown:
+        rows = [known[where, int(count), n] for n in ("3D-Var", "network alone", "VIVID, 3 P")]
+        assert cells == [*(r[2] for r in rows), rows[-1][7]]
+    gains = [known[f"step {s}", 100, "VIVID, 3 P"][7] for s in (2000, 6000)]
+    gains = [re.findall(r"[+-]\d\.\d+", g) for g in gains]
+    assert all(float(g[2]) < 0 for g in gains)
+    assert f"by {gains[0][0][1:]} and {gains[1][0][1:]}: the tie" in PAGE
+    own = [float(known["one half", c, "VIVID, own P"][2][:5]) for c in (25, 100)]
+    assert f"to {own[0]:.3f} with 25 and {own[1]:.3f} with 100" in PAGE
+    fails = [known["one half", 25, n][5].split()[0] for n in ("VIVID, 3 P", "3D-Var")]
+    assert f"fails in {fails[0]} of 20 draws, 3D-Var in {fails[1]}" in PAGE
+    plain = {r[0]: r for r in tables.sections("inversion-vivid")[0]}["VIVID, 3 P"]
+    told = known["mirrored places", 100, "VIVID, 3 P"]
+    assert abs(float(told[2][:5]) - float(plain[1][:5])) < 0.005  # hardly matter
+    u = case.runs("test")[0, case.frame(4000)].reshape(50, 50)
+    np.testing.assert_allclose(u[:, 1:] ** 2, u[:, :0:-1] ** 2, atol=1e-12)  # about column 25
