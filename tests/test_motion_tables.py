@@ -14,6 +14,7 @@ PAGE = tables.page("inversion/motion")
     [
         ("motion-results", 5),
         ("motion-deep", 5),
+        ("motion-small", 7),
         ("motion-guess", 5),
         ("motion-sweep", 9),
         ("motion-tracer", 5),
@@ -60,3 +61,20 @@ def test_sentences_on_the_network_of_the_tracer_are_those_of_its_table():
     assert found[names[2]][4] > 500 * found[names[0]][4]
     (seconds,) = re.findall(r"in (\d+) s of CPU time", section["note"])
     assert f"in {seconds} s of CPU time" in PAGE
+
+
+def test_sentences_on_narrower_deep_priors_are_those_of_their_section():
+    path = tables.RESULTS / "inversion-motion_small.json"
+    (section,) = json.loads(path.read_text("utf8"))["sections"]
+    (half, whole) = (row for row in section["rows"] if row[0] == "test")
+    assert (half[1], whole[1]) == (32, 64)
+    assert 0.4 < half[6] / whole[6] < 0.6  # half the time
+    for row in (half, whole):
+        assert row[4].split()[0] in PAGE
+    (apart,) = re.findall(r"published width: (.*) m/s", section["after"][0])
+    assert f"{apart} m/s, is not told from zero" in PAGE
+    low, high = (float(v) for v in re.findall(r"[+-][\d.]+", apart)[1:])
+    assert low < 0 < high
+    for row in section["rows"][:-2]:
+        least, most = tables.numbers(row[4])[1:]
+        assert most > 1.9 * least  # windows differ by twice
