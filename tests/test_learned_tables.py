@@ -26,14 +26,15 @@ def label(value):
 def windows():
     """What each method says of each setting."""
     found = {}
-    for times, seen, sigma, method, *rest in tables.sections("inversion-learned_windows")[0]:
+    names = "inversion-learned_windows", "inversion-learned_tenth"
+    for times, seen, sigma, method, *rest in (r for n in names for r in tables.sections(n)[0]):
         found[str(times), seen.replace("%", " %"), f"{sigma:g}", method] = rest
     return found
 
 
 def test_errors_of_windows():
     found, shown = windows(), tables.rows(PAGE, "l4-windows")
-    assert len(shown) == 10
+    assert len(shown) == 13
     for times, seen, sigma, *cells in shown:
         for cell, method in zip(cells, METHODS, strict=True):
             tables.agree(cell.strip("*"), found[times, seen, sigma, method][0])
@@ -137,3 +138,12 @@ def test_another_seed_of_the_training():
     assert len(rows) == 6
     assert all(gap < half for gap, half in found)
     assert f"differ by at most {max(gap for gap, _ in found):.3f} in six" in PAGE
+
+
+def test_a_tenth_seen():
+    found = windows()
+    grown, near = (
+        found["40", "10 %", "1", f"4D-Var{n}"] for n in (", quasi-static", " from the truth")
+    )
+    assert f"loses {label(grown[2])} of" in PAGE
+    assert f"errs by {tables.numbers(near[0])[0]:.2f} only" in PAGE
