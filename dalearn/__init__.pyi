@@ -75,6 +75,7 @@ from .methods import EnSF as EnSF
 from .methods import EnSRF as EnSRF
 from .methods import EnVar4D as EnVar4D
 from .methods import ExtendedKF as ExtendedKF
+from .methods import ExtendedRTS as ExtendedRTS
 from .methods import FourDVarNet as FourDVarNet
 from .methods import GaussNewton as GaussNewton
 from .methods import IEnKS as IEnKS
@@ -86,6 +87,7 @@ from .methods import LocalParticleFilter as LocalParticleFilter
 from .methods import NeuralIncremental as NeuralIncremental
 from .methods import NotConverged as NotConverged
 from .methods import ParticleFilter as ParticleFilter
+from .methods import UnscentedRTS as UnscentedRTS
 from .methods import Unstable as Unstable
 from .methods import Var3D as Var3D
 from .methods import Var4D as Var4D

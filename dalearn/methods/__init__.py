@@ -11,8 +11,9 @@ from .ensemble.ienks import IEnKS, gauss_newton
 from .ensemble.letkf import LETKF, blocks, letkf
 from .gaussian.interpolation import OI, Climatology, oi
 from .gaussian.kalman import KF, ExtendedKF, kalman_update
-from .gaussian.rts import RTS, rts_update
+from .gaussian.rts import RTS, ExtendedRTS, rts_update
 from .gaussian.unscented import UKF, sigma_points, ukf, unscented
+from .gaussian.unscented_rts import UnscentedRTS
 from .latent.alone import EncoderAlone
 from .latent.fitting import OutOfRange, Sensitive
 from .latent.gla import GLA, PoorFit
@@ -70,6 +71,7 @@ __all__ = [
     "Encoded",
     "EncoderAlone",
     "ExtendedKF",
+    "ExtendedRTS",
     "Found",
     "FourDVarNet",
     "GaussNewton",
@@ -88,6 +90,7 @@ __all__ = [
     "ParticleFilter",
     "PoorFit",
     "Sensitive",
+    "UnscentedRTS",
     "Unstable",
     "Var3D",
     "Var4D",

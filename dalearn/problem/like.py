@@ -3,8 +3,8 @@
 A `Problem` follows both. A latent space, a joint state or your own code may stand in its place.
 
 Every method runs on a `ProblemLike`, except those that need more and say so:
-    step by step: KF, ExtendedKF, RTS, UKF, Var4D, WeakVar4D, and IEnKS with lag > 0 want the
-        model's single steps and its noise Q: a `Stepwise`;
+    step by step: KF, UKF, RTS and their extended kin, Var4D, WeakVar4D, and IEnKS with lag > 0
+        want the model's single steps and its noise Q: a `Stepwise`;
     truth: OI, Var3D, Var4D with B="climatology", OI(cycled=False) and Climatology() without a
         mean want `truth (..., K, n)`, from which the climatology is taken;
     another library: IncrementalCG and LBFGS differentiate with torch; on a NumPy problem they,

@@ -61,6 +61,8 @@ def test_numpy_equals_torch(example):
     assert b.attrs["library"] == "torch"
     # round-off 1e-16 grown by six cycles of chaos, and by the finite differences' own 1e-10
     slack = 1e-5 if getattr(example.method, "jacobian", None) is da.finite_difference else 1e-9
+    if isinstance(example.method, da.ExtendedRTS):  # back, what dissipates grows 30 times a cycle
+        slack = 1e-7
     assert np.allclose(a["mean"], b["mean"], rtol=0, atol=slack)
     assert np.allclose(a["std"], b["std"], rtol=0, atol=slack)
 
@@ -117,6 +119,8 @@ def test_one_diverging_experiment_leaves_the_others_exact(example):
     if example.cycled:
         back = [getattr(example.method, name, None) or 0 for name in ("lag", "window")]
         seen_from = 2 - max(back)  # a smoother's past is hit too
+        if isinstance(example.method, (da.ExtendedRTS, da.UnscentedRTS)) and not back[0]:
+            seen_from = 0  # no lag: all of it
         until = 3 + (getattr(example.method, "window", None) or 1)  # a window's end is the start
         first = (0,) if example.linear_only else range(seen_from, until)
         assert int(b["diverged_at"][1]) in first

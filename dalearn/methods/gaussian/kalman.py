@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...array import (
     Array,
@@ -39,6 +39,7 @@ from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, Stepwise, noise_at, stepping, stepwise
 from ..base import Cycle, start, tangent
 from .affine import Affine
+from .backward import Interval
 from .square_root import Gain, gain, join, settled, variance
 
 
@@ -96,32 +97,16 @@ def _textbook(x: Array, P: Array, G: Array, d: Array) -> tuple[Array, Array]:
 Tangent = Callable[[Callable, Array, Array], tuple[Array, Array]]
 
 
-class Interval(NamedTuple):
-    """How the covariance went from an analysis to the next, by rows: all that a smoother needs.
-
-    carried: X M^T, of the analysis with rows X.
-    noise: rows of the model's error over the interval, or None.
-    """
-
-    carried: Array
-    noise: Array | None
-
-    @property
-    def rows(self) -> Array:
-        """Of the forecast's covariance."""
-        return self.carried if self.noise is None else join(self.carried, self.noise, -2)
-
-
 def _taught(
     X: Array, matrices: list[Array], Q: Array | None, H: Array, R: Covariance, factor: Any
 ) -> tuple[Interval, Rows, Gain, Rows]:
     """The covariances of one cycle from the rows X of the analysis before: data have no part."""
-    noise = None
+    noise, begun = None, X
     for M in matrices:
         X = X @ M.mT
         if Q is not None:
             noise = Q if noise is None else triangle(join(noise @ M.mT, Q, -2))
-    interval = Interval(X, noise)
+    interval = Interval(begun, X, noise)
     F = interval.rows
     found = gain(F, F @ R.whiten(H.mT), R)
     return interval, Rows(F), found, Rows(settled(inflated(found.rows, factor, R)))
@@ -203,15 +188,14 @@ class ExtendedKF:
         """
         problem = stepwise(problem, "ExtendedKF")
         factor = lift(self.inflation, problem.like, problem.batch, "inflation")
-        model, operator = (
-            partial(_linearized, j) for j in (self.jacobian, self.operator_jacobian)
-        )
+        model, operator = linearized(self.jacobian), linearized(self.operator_jacobian)
         for cycle, _ in filtered(problem, model, operator, factor):
             yield cycle
 
 
-def _linearized(jacobian: Jacobian, f: Callable, x: Array, X: Array) -> tuple[Array, Array]:
-    return tangent(jacobian, f, x, variance(X) ** 0.5)
+def linearized(jacobian: Jacobian) -> Tangent:
+    """A function's value and matrix at a mean, by a Jacobian that is told the errors' size."""
+    return lambda f, x, X: tangent(jacobian, f, x, variance(X) ** 0.5)
 
 
 @typed

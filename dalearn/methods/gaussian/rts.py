@@ -3,41 +3,38 @@
 With x, P the analysis at one observation, and x_f, P_f and x_s, P_s the forecast and the smoothed
 state one observation later,
     G = P M^T P_f^-1,  x + G (x_s - x_f),  P + G (P_s - P_f) G^T.
-On rows, P = X^T X and Q = N^T N, one QR factorization gives P_f = F^T F, G and what is left:
-    [[X M^T, X], [N, 0]] = Q [[F, Y], [0, W]],  G^T = F^-1 Y,  P - G P_f G^T = W^T W.
+The extended smoother has the filter's linearizations about its means in place of M. See `backward`
+for the algebra on rows.
 
 H. E. Rauch, F. Tung and C. T. Striebel, Maximum likelihood estimates of linear dynamic systems,
-AIAA J. 3, 1965.
+AIAA J. 3, 1965; S. Särkkä, Bayesian Filtering and Smoothing, 2013 (ch. 9).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from ...array import (
     Array,
     Jacobian,
-    Recall,
+    Swept,
     array_namespace,
-    eye,
-    no_grad,
+    check_factor,
+    lift,
     root,
-    sane,
     triangle,
     typed,
     where_ok,
 )
 from ...array.derivative import linearize
-from ...covariances.roots import Rows
-from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, stepwise
 from ..base import Cycle
 from .affine import Affine
-from .kalman import Interval, filtered
-from .square_root import join, settled, variance
+from .backward import Interval, Kernel, back, check_lag, smoothed
+from .kalman import filtered, linearized
+from .square_root import join
 
 
 @typed
@@ -64,88 +61,80 @@ def rts_update(
     """
     array_namespace(x, P, M, Q, xf, Pf, xs, Ps)
     (X, a), (N, b), (S, c) = (root(C) for C in (P, Q, Ps))
-    G, rows = _back(X, Interval(X @ M.mT, N), S)
-    x = x + ((xs - xf)[..., None, :] @ G)[..., 0, :]
+    G, W = back(Interval(X, X @ M.mT, N))
+    rows = triangle(join(W, S @ G, -2))
+    x = Kernel(x, xf, G, W).through(xs)
     P = rows.mT @ rows
     for ok in (a, b, c):
         x, P = where_ok(ok, x), where_ok(ok, P)
     return x, P
 
 
-def _back(X: Array, interval: Interval, S: Array) -> tuple[Array, Array]:
-    """G^T `(..., n, n)`, and rows of the smoothed covariance.
+@typed
+@dataclass(frozen=True, eq=False)
+class RTS:
+    """The Rauch-Tung-Striebel smoother: each smoothed state has seen all the data, or a lag's.
 
-    X: rows of the analysis; S: rows of the smoothed covariance at the interval's end.
+    `info["smoothed"]` at cycle k is the Gaussian at its time given the data up to cycle k + lag,
+    so cycles come `lag` late (None: all at the end).
+
+    Args:
+        jacobian: the function that makes the matrices, once: see ExtendedKF.
+        lag: for how many observation times a state goes on learning, an integer >= 0; None: to
+            the last, a fixed-interval smoother.
+
+    Raises:
+        ValueError: for a lag out of its range; when run with a model or an operator that is not
+            affine, as for KF: see ExtendedRTS.
     """
-    n, J, N = X.shape[-1], join(interval.carried, X), interval.noise
-    if N is not None:
-        J = join(J, join(N, 0 * N), -2)
-    U, ok = sane(triangle(J))
-    r = min(U.shape[-2], n)
-    F, Y, W = U[..., :r, :n], U[..., :r, n:], U[..., r:, n:]
-    V, rest = _inverse(F, Y)
-    G = V @ Y
-    rows = join(W, S @ G, -2)
-    rows = triangle(rows if rest is None else join(rows, rest, -2))
-    return where_ok(ok, G), where_ok(ok, rows)
 
+    jacobian: Jacobian = field(default=linearize, repr=False)
+    _: KW_ONLY
+    lag: int | None = None
 
-def _inverse(F: Array, Y: Array) -> tuple[Array, Array | None]:
-    """F^-1 and None; where F is singular, its pseudo-inverse and the rows of Y that it leaves.
+    def __post_init__(self):
+        check_lag(self.lag)
 
-    Columns are measured by their own size: units do not matter.
-    """
-    xp, (r, n) = array_namespace(F), F.shape[-2:]
-    s, tiny = variance(F) ** 0.5, n * float(xp.finfo(F.dtype).eps)
-    regular = xp.all(xp.linalg.diagonal(F) > tiny * s[..., :r], axis=-1) & (r == n)
-    if bool(xp.all(regular)):
-        return xp.linalg.inv(F), None
-    s = xp.where(s > 0, s, 1.0 + 0 * s)[..., None, :]
-    V = xp.linalg.inv(xp.where(regular[..., None, None], F, eye(n, F))) if r == n else None
-    U, w, Z = xp.linalg.svd(F / s, full_matrices=False)
-    keep = w > tiny * w[..., :1]
-    inverse = xp.where(keep, 1 / xp.where(keep, w, 1.0 + 0 * w), 0 * w)
-    pseudo = (Z.mT * inverse[..., None, :]) @ U.mT / s.mT
-    kept = U * xp.astype(keep, w.dtype)[..., None, :]
-    rest = Y - kept @ (kept.mT @ Y)
-    if V is None:
-        return pseudo, rest
-    here = regular[..., None, None]
-    return xp.where(here, V, pseudo), xp.where(here, 0 * rest, rest)
+    def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
+        """The Cycles of KF, `lag` of them late, with the Gaussian "smoothed" in `info`."""
+        problem = stepwise(problem, "RTS")
+        once = Affine(self.jacobian, problem)
+        yield from smoothed(filtered(problem, once, once), self.lag, problem.like)
 
 
 @typed
 @dataclass(frozen=True, eq=False)
-class RTS:
-    """The Rauch-Tung-Striebel smoother: each smoothed state has seen all the data.
+class ExtendedRTS:
+    """The extended Rauch-Tung-Striebel smoother: ExtendedKF, and back by its linearizations.
+
+    `info["smoothed"]` as for RTS. Inflation acts on the filter's analyses, and the smoother takes
+    these as they are.
 
     Args:
-        jacobian: the function that makes the matrices, once: see ExtendedKF.
+        inflation: factor on the analysis standard deviations, as for ExtendedKF.
+        jacobian: Jacobian of the model's step.
+        operator_jacobian: Jacobian of the observation operator.
+        lag: for how many observation times a state goes on learning; None: to the last.
 
     Raises:
-        ValueError: when run with a model or an operator that is not affine, as for KF.
+        ValueError: for a setting out of its range.
+        TypeError: when run on a problem that does not give its model step by step.
     """
 
+    inflation: Swept = 1.0
+    _: KW_ONLY
     jacobian: Jacobian = field(default=linearize, repr=False)
+    operator_jacobian: Jacobian = field(default=linearize, repr=False)
+    lag: int | None = None
+
+    def __post_init__(self):
+        check_factor("inflation", self.inflation)
+        check_lag(self.lag)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
-        """The Cycles of KF, after the last is done, with the Gaussian "smoothed" in `info`."""
-        problem = stepwise(problem, "RTS")
-        once = Affine(self.jacobian, problem)
-        cycles, intervals = zip(*filtered(problem, once, once), strict=True)
-        smoothed, recall = [cycles[-1].analysis], Recall()
-        with no_grad(problem.like):
-            for k in range(len(cycles) - 2, -1, -1):
-                here, later, end = cycles[k].analysis, cycles[k + 1].forecast, smoothed[-1]
-                X, S = here.cov.values, end.cov.values
-                back = partial(_smoothed, X, intervals[k + 1], S)
-                G, cov = recall(S, (X, intervals[k + 1]), back)
-                x = here.mean + ((end.mean - later.mean)[..., None, :] @ G)[..., 0, :]
-                smoothed.append(Gaussian.unchecked(x, cov))
-        for cycle, state in zip(cycles, reversed(smoothed), strict=True):
-            yield cycle.with_info(smoothed=state)
-
-
-def _smoothed(X: Array, interval: Interval, S: Array) -> tuple[Array, Rows]:
-    G, rows = _back(X, interval, S)
-    return G, Rows(settled(rows))
+        """The Cycles of ExtendedKF, `lag` of them late, with "smoothed" in `info`."""
+        problem = stepwise(problem, "ExtendedRTS")
+        factor = lift(self.inflation, problem.like, problem.batch, "inflation")
+        model, operator = linearized(self.jacobian), linearized(self.operator_jacobian)
+        pairs = filtered(problem, model, operator, factor)
+        yield from smoothed(pairs, self.lag, problem.like)

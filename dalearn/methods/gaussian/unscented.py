@@ -35,6 +35,7 @@ from ...array import (
     root,
     sane,
     solve,
+    triangle,
     typed,
     where_ok,
 )
@@ -42,9 +43,10 @@ from ...array.derivative import with_derivative
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
-from ...problem.like import ProblemLike, noise_at, stepping, stepwise
+from ...problem.like import ProblemLike, Stepwise, noise_at, stepping, stepwise
 from ...problem.observe import is_linear
 from ..base import Cycle, log_density, start
+from .backward import Interval
 from .kalman import inflated
 from .square_root import gain, join, variance
 
@@ -69,7 +71,12 @@ def sigma_points(x: Array, P: Array, reach: float) -> Array:
 
 
 def _turned(X: Array) -> Array:
-    """The root C^1/2 D of X^T X: rows X, turned among themselves.
+    """The root C^1/2 D of X^T X: rows X, turned among themselves."""
+    return _turn(X)[0]
+
+
+def _turn(X: Array) -> tuple[Array, Array, Array]:
+    """The root C^1/2 D of X^T X, and the turn that makes it of the rows X: U and V^T.
 
     With X D^-1 = U s V^T the symmetric root C^1/2 is V s V^T, which is V U^T X D^-1.
     """
@@ -77,8 +84,9 @@ def _turned(X: Array) -> Array:
     X, ok = sane(X)
     d = variance(X) ** 0.5
     d = xp.where(d > 0, d, 1.0 + 0 * d)[..., None, :]
-    _, s, Vt = xp.linalg.svd(X / d, full_matrices=False)
-    return where_ok(ok, (Vt.mT * s[..., None, :]) @ Vt * d)
+    U, s, Vt = xp.linalg.svd(X / d, full_matrices=False)
+    S = where_ok(ok, (Vt.mT * s[..., None, :]) @ Vt * d)
+    return S, U, Vt
 
 
 def _around(x: Array, S: Array, reach: float) -> Array:
@@ -218,34 +226,71 @@ class UKF:
         Without model noise one set of points runs through the interval; with it a new one is
         drawn after each step. `info`: "log_likelihood" as for KF.
         """
-        problem, n = stepwise(problem, "UKF"), problem.n
-        if not 0 < n + self.kappa < float("inf"):
-            raise ValueError(f"kappa must be above -n = {-n}, met {self.kappa!r}")
-        reach, bend = self.alpha * (n + self.kappa) ** 0.5, self.beta - self.alpha**2
+        for cycle, _ in sigma_filtered(stepwise(problem, "UKF"), self):
+            yield cycle
+
+
+def sigma_filtered(
+    problem: Stepwise, settings: UKF, past: bool = False
+) -> Iterator[tuple[Cycle, Interval]]:
+    """Each Cycle, and the Interval before it: of its `start` there is something if `past`."""
+    n, alpha = problem.n, settings.alpha
+    if not 0 < n + settings.kappa < float("inf"):
+        raise ValueError(f"kappa must be above -n = {-n}, met {settings.kappa!r}")
+    reach, bend = alpha * (n + settings.kappa) ** 0.5, settings.beta - alpha**2
+    with no_grad(problem.like):
+        x, X = start(problem)
+        factor = lift(settings.inflation, problem.like, problem.batch, "inflation")
+    for k in range(len(problem)):
         with no_grad(problem.like):
-            x, X = start(problem)
-            factor = lift(self.inflation, problem.like, problem.batch, "inflation")
-        for k in range(len(problem)):
-            with no_grad(problem.like):
-                steps, Q = stepping(problem, k), noise_at(problem, k)
-                F = _around(x, _turned(X), reach)
-                for i, step in enumerate(steps):
-                    F = _around(x, _turned(X), reach) if i and Q is not None else F
-                    F = step(F)
-                    if Q is not None or i + 1 == len(steps):
-                        x, X = unscented(F, reach, bend)
-                        X = X if Q is None else join(X, Q.rows(), -2)
-                forecast = Gaussian.unchecked(x, Rows(X))
-                observe, y = problem.at(k)
-                R = observe.noise
-                if is_linear(observe.operator):  # exact for the rows as they are
-                    h, Z = observe(x[..., None, :])[..., 0, :], observe(X)
-                else:
-                    S = _turned(X)
-                    h, Z = unscented(observe(_around(x, S, reach)), reach, bend)
-                    X = join(S, -S, -2) / 2**0.5  # the rows of these points
-                found = gain(X, R.whiten(Z), R)
-                x, score = found.update(x, R.whiten((y - h)[..., None, :]))
-                X = inflated(found.rows, factor, R)
-                analysis = Gaussian.unchecked(x, Rows(X))
-            yield Cycle(forecast, analysis, {"log_likelihood": score})
+            x, X, interval = _carried(problem, k, x, X, reach, bend, past)
+            forecast = Gaussian.unchecked(x, Rows(X))
+            observe, y = problem.at(k)
+            R = observe.noise
+            if is_linear(observe.operator):  # exact for the rows as they are
+                h, Z = observe(x[..., None, :])[..., 0, :], observe(X)
+            else:
+                S = _turned(X)
+                h, Z = unscented(observe(_around(x, S, reach)), reach, bend)
+                X = _there_and_back(S)  # the rows of these points
+            found = gain(X, R.whiten(Z), R)
+            x, score = found.update(x, R.whiten((y - h)[..., None, :]))
+            X = inflated(found.rows, factor, R)
+            analysis = Gaussian.unchecked(x, Rows(X))
+        yield Cycle(forecast, analysis, {"log_likelihood": score}), interval
+
+
+def _carried(
+    problem: Stepwise, k: int, x: Array, X: Array, reach: float, bend: float, past: bool
+) -> tuple[Array, Array, Interval]:
+    """Mean and rows of the forecast of observation k, and the Interval that led there.
+
+    A new set of points is a turn of the rows that were: the rows `Y` of the interval's start turn
+    with them, and `left`, what of the start no row of today knows, is carried along.
+    """
+    steps, Q = stepping(problem, k), noise_at(problem, k)
+    N, (Y, left), Z = None if Q is None else Q.rows(), (X, None), X
+    for i, some in enumerate([steps] if Q is None and steps else [[step] for step in steps]):
+        S, U, Vt = _turn(X)
+        if i == 0 or N is None or not past:
+            Y = _there_and_back(S)
+        else:
+            Y = join(Y, 0 * N, -2)
+            C = U.mT @ Y
+            rest = triangle(Y - U @ C)
+            Y, left = _there_and_back(Vt.mT @ C), rest if left is None else join(left, rest, -2)
+        F = _around(x, S, reach)
+        for step in some:
+            F = step(F)
+        x, Z = unscented(F, reach, bend)
+        X = Z if N is None else join(Z, N, -2)
+    noise = N if steps else None
+    if left is None:
+        return x, X, Interval(Y, Z, noise)
+    left = triangle(left)
+    return x, X, Interval(join(Y, left, -2), join(Z, 0 * left, -2), noise)
+
+
+def _there_and_back(S: Array) -> Array:
+    """The rows of the covariance of the points around S: they belong to those of `unscented`."""
+    return join(S, -S, -2) / 2**0.5

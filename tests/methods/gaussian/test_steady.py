@@ -6,7 +6,7 @@ import torch
 
 import dalearn as da
 from dalearn.array import triangle
-from dalearn.methods.gaussian import kalman, rts
+from dalearn.methods.gaussian import backward, kalman
 from dalearn.methods.gaussian.square_root import settled
 
 TIMES = 600
@@ -34,11 +34,11 @@ def test_few_covariances_are_made_and_they_are_right(seed, monkeypatch):
         monkeypatch.setattr(module, name, lambda *a: (made.append(name), real(*a))[1])
 
     count("_taught", kalman)
-    count("_smoothed", rts)
+    count("_spread", backward)
     got = da.assimilate(problem, da.RTS(), progress=False)
     assert made.count("_taught") < TIMES / 2
-    assert made.count("_smoothed") < TIMES * 3 / 4
-    for module in (kalman, rts):
+    assert made.count("_spread") < TIMES * 3 / 4
+    for module in (kalman, backward):
         monkeypatch.setattr(module, "settled", lambda X: X)
     exact = da.assimilate(problem, da.RTS(), progress=False)
     # each step moves a number by 2^-49 at most: 1e-12 were the sum of 600
