@@ -28,6 +28,7 @@ import dalearn as da
 GIVEN: dict[str, Any] = {
     "Burgers2D.dt": 1e-4, "DMD.offset": np.ones(3), "DMD.fit.rank": 4, "DMD.fit.ridge": 0.1,
     "EnVar4D.localization": da.Dense(wrong.I3), "GLA.model": wrong.half,
+    "Interpolate.component": 0,
     "Learned4DVar.fit.truth": (np.ones((6, 3)), np.ones((6, 3))), "Learned4DVar.fit.reach": 2,
     "Learned4DVar.fit.penalty": lambda x: (x * x).sum(-1),
     "Learned4DVar.limits": (-99 * np.ones(3), 99 * np.ones(3)),

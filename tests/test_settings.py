@@ -86,7 +86,8 @@ ANY = {
     "xN": NUMBERS, "density": NUMBERS, "shape": {"[1, 2, 3]"}, "canopy": NUMBERS,
     "validation": {"None"}, "series": ARRAYS, "analyses": ARRAYS, "R": NUMBERS,
     "after": {"None"}, "observe": set(), "H": {"None", *ARRAYS}, "counts": {*WHOLE, "[1, 2, 3]"},
-    "direction": {"None", *ARRAYS}, "names": set(),
+    "direction": {"None", *ARRAYS}, "names": set(), "axes": {"[1, 2, 3]"},
+    "places": NUMBERS, "component": {*WHOLE, "None"},
 }  # fmt: skip
 # what a setting is called in messages, where that is not its own name
 CALLED = {
@@ -101,7 +102,7 @@ CALLED = {
     "factors": "axis", "weights": "libraries", "mean": "mean|libraries", "std": "std|libraries",
     "cov": "covariance", "observations": "observation", "methods": "methods?",
     "module": "module", "names": "parameter", "coordinates": "localization",
-    "shape": "numbers|localization",
+    "shape": "numbers|localization", "axes": "axes|axis",
 }  # fmt: skip
 MET = re.compile(r"\b(met|has|have|holds?|returned|called|names)\b")
 

@@ -286,6 +286,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "POD.fit_parts": {"parts": [Z[:15], Z[15:]]},
     "Pointwise": {"at": da.Every(1)},
     "History": {"module": half, "length": 2},
+    "Interpolate": {"axes": np.arange(3.0), "places": np.array([0.5, 2.0])},
     "InterpolatedRuns": {"parameters": Z[:8, :1], "runs": Z.reshape(8, 5, 3)},
     "GLA": {"method": da.Var3D(), "model": half},
     "Latent": {"model": half},

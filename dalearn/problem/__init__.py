@@ -1,6 +1,7 @@
 """Problems of data assimilation: model, observations, prior and data."""
 
 from .belief import Belief, Ensemble, Gaussian, Point
+from .interpolate import Interpolate
 from .observe import Every, Linear, Moving, Observation, Subset, identity
 from .parameters import state_and_parameters, with_parameters
 from .pointwise import Pointwise
@@ -12,6 +13,7 @@ __all__ = [
     "Ensemble",
     "Every",
     "Gaussian",
+    "Interpolate",
     "Linear",
     "Moving",
     "Observation",
