@@ -59,6 +59,7 @@ from .methods import LBFGS as LBFGS
 from .methods import LETKF as LETKF
 from .methods import MEDLA as MEDLA
 from .methods import OI as OI
+from .methods import QCEFF as QCEFF
 from .methods import RTS as RTS
 from .methods import SDA as SDA
 from .methods import UKF as UKF
@@ -77,6 +78,7 @@ from .methods import EnVar4D as EnVar4D
 from .methods import ExtendedKF as ExtendedKF
 from .methods import ExtendedRTS as ExtendedRTS
 from .methods import FourDVarNet as FourDVarNet
+from .methods import GammaMarginal as GammaMarginal
 from .methods import GaussNewton as GaussNewton
 from .methods import IEnKS as IEnKS
 from .methods import IncrementalCG as IncrementalCG
@@ -85,8 +87,10 @@ from .methods import LDEnSF as LDEnSF
 from .methods import Learned4DVar as Learned4DVar
 from .methods import LocalParticleFilter as LocalParticleFilter
 from .methods import NeuralIncremental as NeuralIncremental
+from .methods import NormalMarginal as NormalMarginal
 from .methods import NotConverged as NotConverged
 from .methods import ParticleFilter as ParticleFilter
+from .methods import RankHistogram as RankHistogram
 from .methods import UnscentedRTS as UnscentedRTS
 from .methods import Unstable as Unstable
 from .methods import Var3D as Var3D

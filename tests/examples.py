@@ -402,6 +402,29 @@ METHODS = (
         local=True,
     ),
     MethodExample(
+        da.QCEFF(10, inflation=1.02),
+        wide=lambda N: da.QCEFF(N),
+        local=True,
+        tracks=da.QCEFF(80, inflation=1.05),
+    ),
+    MethodExample(
+        da.QCEFF(
+            10,
+            observed=da.NormalMarginal(),
+            state=da.RankHistogram(),
+            inflation=1.02,
+            localization=EVERYWHERE,
+        ),
+        wide=lambda N: da.QCEFF(
+            N,
+            observed=da.NormalMarginal(),
+            state=da.RankHistogram(),
+            localization=EVERYWHERE,
+        ),
+        local=True,
+        tracks=da.QCEFF(80, state=da.RankHistogram(), inflation=1.05),
+    ),
+    MethodExample(
         da.LETKF(10, localization=EVERYWHERE, inflation=1.02),
         wide=lambda N: da.LETKF(N, localization=EVERYWHERE),
         local=True,

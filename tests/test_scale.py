@@ -193,6 +193,12 @@ def methods():
     def static(u):
         return cov(u, np.eye(N), u.D)
 
+    def within(u):
+        D, E = (np.asarray(v, np.float32 if u.kind == "float32" else float) for v in (u.D, u.E))
+        bounds = da.RankHistogram(-40 * D, 40 * D)
+        seen = da.RankHistogram(lower=-60 * E)
+        return da.QCEFF(6, observed=seen, state=bounds, inflation=1.05)
+
     for e in METHODS:
         if isinstance(getattr(e.method, "solver", None), da.IncrementalCG):
             # its variance is an upper bound, and round-off decides how near where H is not linear
@@ -226,6 +232,7 @@ def methods():
         ("Latent ETKF", lambda u: da.Latent(da.ETKF(6), coder(u)), whole),
         ("Latent ExtendedKF", lambda u: da.Latent(da.ExtendedKF(), coder(u)), whole),
         ("Latent Var3D", lambda u: da.Latent(da.Var3D("prior"), coder(u)), whole),
+        ("QCEFF within bounds", within, MethodExample(None, local=True)),
         ("GLA Var3D", lambda u: da.GLA(da.Var3D("prior"), coder(u), outer=2), whole),
         ("GLA Var4D", lambda u: da.GLA(da.Var4D(2, B="prior"), coder(u)), whole),
     )

@@ -193,6 +193,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "DMD": {"matrix": np.eye(3, 6)},
     "DMD.fit": {"runs": RUNS_OF_Z, "delays": 2, "validation": RUNS_OF_Z + 0.1},
     "EnFF": {"sampler": "euler"},
+    "eakf_increments": {"h": 1 + Z[:7, 0] ** 2, "y": 1.0, "r": 1.0},
+    "enkf_increments": {"h": 1 + Z[:7, 0] ** 2, "y": 1.0, "r": 1.0, "errors": Z[:7, 1]},
+    "gamma_increments": {"h": 1 + Z[:7, 0] ** 2, "y": 1.0, "r": 0.1},
+    "rhf_increments": {"h": 1 + Z[:7, 0] ** 2, "y": 1.0, "r": 1.0},
     "EnSF": {"sampler": "euler"},
     "LDEnSF": {"net": LATENT, "points": BOX, "data": "raw"},
     "LDEnSF.fit": {

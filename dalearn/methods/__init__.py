@@ -7,8 +7,17 @@ from .ensemble.enkf_n import EnKFN, enkf_n
 from .ensemble.enks import EnKS, enks
 from .ensemble.ensrf import EnSRF, ensrf
 from .ensemble.etkf import ETKF, etkf
+from .ensemble.gamma import GammaMarginal
 from .ensemble.ienks import IEnKS, gauss_newton
+from .ensemble.increments import (
+    eakf_increments,
+    enkf_increments,
+    gamma_increments,
+    rhf_increments,
+)
 from .ensemble.letkf import LETKF, blocks, letkf
+from .ensemble.marginals import NormalMarginal, RankHistogram
+from .ensemble.qceff import QCEFF, qceff
 from .gaussian.interpolation import OI, Climatology, oi
 from .gaussian.kalman import KF, ExtendedKF, kalman_update
 from .gaussian.rts import RTS, ExtendedRTS, rts_update
@@ -53,6 +62,7 @@ __all__ = [
     "LETKF",
     "MEDLA",
     "OI",
+    "QCEFF",
     "RTS",
     "SDA",
     "UKF",
@@ -74,6 +84,7 @@ __all__ = [
     "ExtendedRTS",
     "Found",
     "FourDVarNet",
+    "GammaMarginal",
     "GaussNewton",
     "IEnKS",
     "IncrementalCG",
@@ -85,10 +96,12 @@ __all__ = [
     "LocalParticleFilter",
     "Method",
     "NeuralIncremental",
+    "NormalMarginal",
     "NotConverged",
     "OutOfRange",
     "ParticleFilter",
     "PoorFit",
+    "RankHistogram",
     "Sensitive",
     "UnscentedRTS",
     "Unstable",
@@ -97,20 +110,25 @@ __all__ = [
     "WeakVar4D",
     "blocks",
     "denkf",
+    "eakf_increments",
     "effective_size",
     "enff",
     "enkf",
+    "enkf_increments",
     "enkf_n",
     "enks",
     "ensf",
     "ensrf",
     "etkf",
+    "gamma_increments",
     "gauss_newton",
     "kalman_update",
     "letkf",
     "local_particle",
     "oi",
+    "qceff",
     "reweight",
+    "rhf_increments",
     "rts_update",
     "sigma_points",
     "systematic",
