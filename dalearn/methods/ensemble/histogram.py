@@ -97,17 +97,15 @@ class Histogram:
             first, last = (_positive(shares[..., i, :]) for i in (slice(0, 1), slice(N, N + 1)))
         a, b = (xp.take_along_axis(x, xp.clip(i, 0, N - 1), axis=-2) for i in (which - 1, which))
         part = xp.clip((below - start) / share, 0, 1)
-        low, high = (
-            xp.where(p < whole, p, whole) / whole for p, whole in ((below, first), (above, last))
-        )
-        low = x[..., :1, :] - self._tail(low, x[..., :1, :] - self.lower)
-        high = x[..., -1:, :] + self._tail(high, self.upper - x[..., -1:, :])
+        low, high = xp.where(below > first, first, below), xp.where(above > last, last, above)
+        low = x[..., :1, :] - self._tail(low / first, x[..., :1, :] - self.lower)
+        high = x[..., -1:, :] + self._tail(high / last, self.upper - x[..., -1:, :])
         found = xp.where(which == 0, low, xp.where(which == N, high, a + part * (b - a)))
         found = xp.where(found < self.lower, self.lower, found)
         return xp.where(found > self.upper, self.upper, found)
 
     def probits(self, v: Array) -> Array:
-        """The standard normal quantiles of values `v (..., M, n)`: linear in a tail without end."""
+        """The probits of values `v (..., M, n)`: linear in a tail without end."""
         xp = array_namespace(v)
         z, (x, X), t, s = probit(*self.cdf(v)), self._outermost, self._t, _positive(self.std)
         z = xp.where(xp.isinf(self.lower) & (v < x), t + (v - x) / s, z)
