@@ -130,6 +130,7 @@ from .problem.belief import Ensemble as Ensemble
 from .problem.belief import Gaussian as Gaussian
 from .problem.belief import Point as Point
 from .problem.interpolate import Interpolate as Interpolate
+from .problem.manifold import Angles as Angles
 from .problem.observe import Every as Every
 from .problem.observe import Linear as Linear
 from .problem.observe import Moving as Moving

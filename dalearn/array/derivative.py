@@ -108,7 +108,8 @@ def finite_difference(f: Operator, x: Array, scale: Array | None = None) -> tupl
 
     Without a scale, |x_i| may be small by chance, and the step too short. Entries in which
     round-off is seen are taken again with steps 1e3 times as long, up to three times, as long as
-    the longer step says the same to round-off.
+    the longer step says the same to round-off. A function with an attribute `residual` has its
+    values' differences from it: see Observation.
 
     Args:
         f: a function `(..., n) -> (..., m)`, each row on its own.
@@ -144,7 +145,9 @@ def _differences(f: Operator, x: Array, h: Array) -> tuple[Array, Array]:
     width = xp.sum((forward - backward) * steps, axis=-1)[..., None]  # the step really taken
     above, below = f(forward), f(backward)
     noise = float(xp.finfo(x.dtype).eps) * (xp.abs(above) + xp.abs(below)) / width
-    return xp.moveaxis((above - below) / width, 0, -1), xp.moveaxis(noise, 0, -1)
+    r = getattr(f, "residual", None)  # of angles
+    slope = (above - below if r is None else r(above, below)) / width
+    return xp.moveaxis(slope, 0, -1), xp.moveaxis(noise, 0, -1)
 
 
 def _units(x: Array) -> Array:

@@ -224,7 +224,8 @@ def _from_variances(result: xr.Dataset, problem: Any) -> xr.DataArray:
             )
         with no_grad(problem.like):
             x, v = (convert(a, problem.like)[..., None, :] for a in (mean, std**2))
-            h, s2 = (to_numpy(observe(a))[..., 0, :] for a in (x, v))
+            h, s2 = (observe(a)[..., 0, :] for a in (x, v))
+            h, s2 = to_numpy(observe.nearest(h, y)), to_numpy(s2)
         R, data = to_numpy(observe.noise.variance()), to_numpy(y)
         seen = observe.noise.seen
         seen = np.ones_like(data, bool) if seen is None else to_numpy(seen)

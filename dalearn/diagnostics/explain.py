@@ -188,7 +188,7 @@ def _prior(one: xr.Dataset, problem: Problem, k: int, localization: Any) -> _Pri
         observe, y = problem.at(k)
         names = [name for name in ("members", "weights") if name in one]
         E = Ensemble.unchecked(*(convert(forecast[v].values[:size], like) for v in names))
-        Y = observe(E.members)
+        Y, y = observe.together(observe(E.members), y)
         h, Z = (to_numpy(a).astype(float) for a in images(E, Y))
         X = to_numpy(images(E, E.members)[1]).astype(float)
         taper = tapers(problem, localization)(observe)

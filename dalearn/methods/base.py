@@ -66,6 +66,22 @@ class Method(Protocol):
         ...
 
 
+def check_residuals(problem: Any, method: Any) -> None:
+    """Raise TypeError where an observation has a residual and the method does not take it.
+
+    A method that forms its innovations by `Observation.nearest` or `together` says so by an
+    attribute `residuals = True`.
+    """
+    own = problem.observation
+    there = any(o.residual is not None for o in getattr(own, "observations", (own,)))
+    if there and getattr(method, "residuals", False) is not True:
+        raise TypeError(
+            f"{type(method).__name__} takes differences y - h as they are, met an Observation "
+            "with a residual (angles); wanted a method with residuals = True, such as ETKF, or "
+            "the cosine and sine of an angle observed"
+        )
+
+
 def start(problem: ProblemLike) -> tuple[Array, Array]:
     """Mean `(..., n)` of the prior over the batch axes, and rows X of its covariance X^T X.
 

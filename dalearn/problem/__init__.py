@@ -2,6 +2,7 @@
 
 from .belief import Belief, Ensemble, Gaussian, Point
 from .interpolate import Interpolate
+from .manifold import Angles
 from .observe import Every, Linear, Moving, Observation, Subset, identity
 from .parameters import state_and_parameters, with_parameters
 from .pointwise import Pointwise
@@ -9,6 +10,7 @@ from .problem import Problem
 from .twin import twin
 
 __all__ = [
+    "Angles",
     "Belief",
     "Ensemble",
     "Every",

@@ -9,6 +9,7 @@ import numpy as np
 from ..array import array_namespace, broadcasts, shown
 from .calls import check_call, check_model
 from .inputs import check_inputs
+from .manifold import check_residual
 from .states import check_state
 
 
@@ -64,6 +65,7 @@ def check_problem(problem: Any) -> None:
             known[id(observe)] = observe
             _check_batch("observation noise", observe.noise, batch)
             check_call(observe.operator, problem, "the observation operator", observe.m)
+            check_residual(observe, like)
             if not problem._complete[k] and bool(xp.any(problem._seen)):
                 problem.at(k)  # a covariance that cannot mask says so
         if observe.m < m and bool(xp.any(problem._seen[..., k, observe.m :])):

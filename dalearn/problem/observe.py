@@ -22,6 +22,7 @@ from ..array import (
 from ..covariances.base import Covariance
 from ..covariances.given import as_covariance
 from .border import unwrapped
+from .manifold import Angles, Residual, Turning, as_residual, centre, nearest
 
 
 def identity(x: Array) -> Array:
@@ -149,6 +150,8 @@ class Observation:
         noise: a Covariance of dimension m with positive variances; a matrix; a vector of
             variances; or, where the operator is a matrix, one number, the variance of each.
         locations: `(m, d)`, used by localization.
+        residual: a function (y, h) -> y - h of arrays `(..., m)` where the observed numbers lie on
+            a manifold, such as `Angles()` for angles; None: the difference.
 
     Raises:
         TypeError: for an operator that is no function and no matrix.
@@ -158,6 +161,7 @@ class Observation:
     operator: Operator
     noise: Covariance
     locations: Any = None
+    residual: Residual | None = None
 
     def __post_init__(self):
         if is_array(self.operator) or isinstance(self.operator, (list, tuple)):
@@ -185,6 +189,7 @@ class Observation:
         where = None if self.locations is None else tuple(self.locations.shape)
         if where is not None and (len(where) != 2 or where[0] != self.m):
             raise ValueError(f"locations have shape {where}, wanted ({self.m}, d)")
+        object.__setattr__(self, "residual", as_residual(self.residual, self.m))
 
     @property
     def m(self) -> int:
@@ -198,6 +203,30 @@ class Observation:
     def masked(self, seen: Array) -> Observation:
         """The system when only some numbers are observed, booleans `(..., m)`: see Covariance."""
         return replace(self, noise=self.noise.masked(seen))
+
+    def nearest(self, h: Array, y: Array) -> Array:
+        """Predicted values `h` put near the data: y - nearest(h, y) is the residual of y and h."""
+        if self.residual is None:
+            return h
+        own = isinstance(self.residual, Angles)
+        return nearest(self.residual, h, y) if own else y - self.residual(y, h)
+
+    def together(self, Y: Array, y: Array) -> tuple[Array, Array]:
+        """Images `Y (..., N, m)` and data `y (..., m)` near the mean of the images.
+
+        There means, anomalies and y - Y are those on the manifold.
+        """
+        if self.residual is None:
+            return Y, y
+        c = centre(self.residual, Y)
+        return nearest(self.residual, Y, c), nearest(self.residual, y[..., None, :], c)[..., 0, :]
+
+    @property
+    def smooth(self) -> Operator:
+        """The operator to be differentiated, even by differences across a cut."""
+        if self.residual is None or is_linear(self.operator):
+            return self.operator
+        return Turning(self.operator, self.residual)
 
     def __call__(self, x: Array) -> Array:
         return self.operator(x)

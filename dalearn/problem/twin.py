@@ -26,6 +26,7 @@ from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border
 from .calls import check_call, check_model
 from .checks import check_kind
+from .manifold import Angles
 from .observe import Moving, Observation
 from .problem import Problem
 
@@ -49,7 +50,8 @@ def twin(
 ) -> Problem:
     """A twin experiment: a truth drawn from the prior and its noisy observations, as a Problem.
 
-    Nature, which makes the truth, may differ from what the assimilation believes.
+    Nature, which makes the truth, may differ from what the assimilation believes. Data that are
+    angles (`Angles`) are in [-P / 2, P / 2).
 
     Args:
         model: one time step, as in Problem.
@@ -97,6 +99,7 @@ def twin(
             x = nature.forecast(x, k, rng)
             seen, observe = view(x), problem._observe(k)
             y = observe(seen) + observe.noise.color(normal(rng, (1, observe.m), like))
+            y = observe.residual.wrapped(y) if isinstance(observe.residual, Angles) else y
             pad = xp.full((*y.shape[:-1], observation.m - observe.m), np.nan, dtype=y.dtype)
             data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])
             truths.append(seen[..., 0, :])

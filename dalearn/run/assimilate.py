@@ -13,12 +13,13 @@ import numpy as np
 from ..array import Array, Purpose, array_namespace, library, no_grad, streams, to_numpy, typed
 from ..covariances.base import Covariance
 from ..files.progress import progress_bar
-from ..methods.base import Cycle, Method
+from ..methods.base import Cycle, Method, check_residuals
 from ..methods.ensemble.tapering import tapers
 from ..problem.belief import Belief, Ensemble
 from ..problem.observe import Observation
 from ..problem.problem import Problem
-from .innovations import agreement
+from ..problem.turns import warn_of_turns
+from .innovations import agreement, near_data
 from .ranks import ranks, ties
 from .resolved import still, warn_unresolved
 
@@ -119,7 +120,9 @@ def checked(
         raise TypeError(f"wanted a Problem, met {type(problem).__name__}; see twin and Problem")
     for method in methods:
         check_method(method)
+        check_residuals(problem, method)
     problem = problem.validated()
+    warn_of_turns(problem)
     if "ranks" in keep and problem.truth is None:
         raise ValueError("ranks need the truth, which this problem does not have; drop 'ranks'")
     return problem, keep
@@ -252,9 +255,10 @@ class Recorder:
         with no_grad(mean):
             for k in range(0, K, most):
                 some, observe = rows[..., k : k + most, :, :], p._observe(k)
-                seen = to_numpy(observe(xp.reshape(some, (*p.batch, -1, p.n))))
-                shape = (*some.shape[:-1], observe.m)
-                out[..., k : k + most, :, : observe.m] = np.reshape(seen, shape)
+                seen = observe(xp.reshape(some, (*p.batch, -1, p.n)))
+                seen = xp.reshape(seen, (*some.shape[:-1], observe.m))
+                y = p.data[..., k : k + most, None, : observe.m]
+                out[..., k : k + most, :, : observe.m] = near_data(observe, seen, y)
         return out
 
 

@@ -13,7 +13,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..array import Array, array_namespace, correlations, eye, row_mean, sane, unbiased, where_ok
+import numpy as np
+
+from ..array import (
+    Array,
+    array_namespace,
+    correlations,
+    eye,
+    row_mean,
+    sane,
+    to_numpy,
+    unbiased,
+    where_ok,
+)
 from ..array.derivative import finite_difference
 from ..methods.ensemble.tapering import Tapers
 from ..methods.variational.hessian import decomposed
@@ -32,6 +44,12 @@ def images(belief: Ensemble, Y: Array) -> tuple[Array, Array]:
         return h, (Y - h) / (Y.shape[-2] - 1) ** 0.5
     h = w[..., None, :] @ Y
     return h, (w * unbiased(w))[..., None] ** 0.5 * (Y - h)
+
+
+def near_data(observe: Observation, h: Array, y: Array) -> Any:
+    """Predicted values in NumPy, those of angles on the turn of their datum where there is one."""
+    near, own = to_numpy(observe.nearest(h, y)), to_numpy(h)
+    return own if observe.residual is None else np.where(np.isfinite(near), near, own)
 
 
 def agreement(
@@ -53,7 +71,8 @@ def agreement(
     """
     R = observe.noise
     if isinstance(belief, Ensemble):
-        h, Z = images(belief, observe(belief.members))
+        Y, y = observe.together(observe(belief.members), y)
+        h, Z = images(belief, Y)
     elif isinstance(belief, Gaussian):
         h, Z = _rows(belief, observe)
     else:
@@ -61,7 +80,8 @@ def agreement(
             f"a forecast that is a {type(belief).__name__} has no spread to compare innovations "
             "with; wanted an ensemble or a Gaussian: leave out keep='innovation'"
         )
-    Z, d = R.whiten(Z), R.whiten(y[..., None, :] - h)
+    y = y[..., None, :]
+    Z, d = R.whiten(Z), R.whiten(y - observe.nearest(h, y))
     xp, few = array_namespace(Z), tapers is None and Z.shape[-1] > Z.shape[-2]
     C = Z @ Z.mT if few else Z.mT @ Z
     C, ok = sane(C if tapers is None else tapers.observed * C)
@@ -85,7 +105,7 @@ def _rows(belief: Gaussian, observe: Observation) -> tuple[Array, Array]:
     x, X = belief.mean[..., None, :], belief.cov.rows()
     if is_linear(observe.operator):
         return observe(x), observe(X)
-    h, J = finite_difference(observe.operator, x, belief.std[..., None, :])
+    h, J = finite_difference(observe.smooth, x, belief.std[..., None, :])
     return h, X @ J[..., 0, :, :].mT
 
 

@@ -56,7 +56,7 @@ def ensemble_cycles(
         with no_grad(like):
             forecast = Ensemble.unchecked(problem.forecast(analysis.members, k, rng))
             observe, y = problem.at(k)
-            Y = observe(forecast.members)
+            Y, y = observe.together(observe(forecast.members), y)
             new = update(forecast, Y, y, observe)
             analysis, info = new if isinstance(new, tuple) else (new, {})
             inflated, more = inflate(forecast, analysis, Evidence(Y, y, observe.noise))

@@ -78,6 +78,7 @@ class DEnKF:
         TypeError: for a localization of another kind.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     inflation: Swept | Inflation = 1.0

@@ -91,6 +91,7 @@ class EnKF:
         TypeError: for a localization of another kind.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     inflation: Swept | Inflation = 1.0

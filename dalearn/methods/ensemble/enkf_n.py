@@ -189,6 +189,7 @@ class EnKFN:
         ValueError: for a setting out of its range.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     inflation: Swept | Inflation = 1.0

@@ -119,6 +119,7 @@ class EnKS:
         ValueError: for a setting out of its range.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     lag: int | None = None

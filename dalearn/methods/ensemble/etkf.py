@@ -80,6 +80,7 @@ class ETKF:
         ValueError: for a setting out of its range.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     inflation: Swept | Inflation = 1.0

@@ -99,9 +99,10 @@ class Lag:
             self.z = self.x = self.problem.forecast(self.x, k, rng)
         return Ensemble.unchecked(self.x)
 
-    def image(self, observe: Observation, z: Array) -> Array:
-        """What is observed at the window's end, `(..., N, m)`, of members `z`."""
-        return observe(path(self.problem, z, self.window)[-1])
+    def image(self, observe: Observation, y: Array, z: Array) -> Array:
+        """What is observed at the window's end, `(..., N, m)`, of members `z`, near data `y`."""
+        Y, turned = observe.together(observe(path(self.problem, z, self.window)[-1]), y)
+        return Y + (y - turned)[..., None, :]
 
     def analyse(self, z: Array) -> list[Array]:
         """Other members at the start; the states `(..., N, n)` there and at each observation."""
@@ -148,6 +149,7 @@ class IEnKS:
             or on a problem that does not give its model step by step.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     lag: int = 1
@@ -182,7 +184,8 @@ class IEnKS:
             with no_grad(like):
                 forecast = lag.extend(k, rng)
                 (observe, y), Z = problem.at(k), Ensemble.unchecked(lag.z)
-                Y, image = observe(lag.x), partial(lag.image, observe)
+                Y, y = observe.together(observe(lag.x), y)
+                image = partial(lag.image, observe, y)
                 stop = self.iterations, self.tolerance
                 w, T, count = gauss_newton(Z, image, Y, y, observe.noise, *stop)
                 Z_a = next(turns)(transformed(Z, w, T))

@@ -171,6 +171,7 @@ class LETKF:
         TypeError: for a localization of another kind.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     localization: Localization

@@ -31,7 +31,7 @@ from .checks import prior_of
 from .cycle import check_settings, tapered_cycles
 from .inflation import Inflation
 from .localization import Localization
-from .marginals import Fitted, Marginal, RankHistogram
+from .marginals import Fitted, Marginal, NormalMarginal, RankHistogram
 from .tapering import Tapers, out_of_reach
 
 
@@ -171,6 +171,13 @@ class QCEFF:
                 "with a law of the state, inflation acts on its probits; wanted a factor, a "
                 f"number or an array over the batch, met {shown(self.inflation)}"
             )
+
+    @property
+    def residuals(self) -> bool:
+        """Whether observed angles are taken: by a law without bounds."""
+        bounds = (getattr(self.observed, name, None) for name in ("lower", "upper"))
+        known = isinstance(self.observed, (NormalMarginal, RankHistogram))
+        return known and all(b is None for b in bounds)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""

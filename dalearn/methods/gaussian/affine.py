@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ...array import Array, Jacobian, Store, array_namespace, device
 from ...problem.like import ProblemLike
+from ...problem.manifold import Turning
 from ..base import differentiated, scaled, start
 
 
@@ -28,6 +29,7 @@ class Affine:
 
     def __call__(self, f: Callable, x: Array, X: Array) -> tuple[Array, Array]:
         """f(x) and A for `x (..., n)`; ValueError for an f that is not affine."""
+        f = f.f if isinstance(f, Turning) else f  # made anew each time
 
         def made() -> tuple[Callable, Array]:
             A = differentiated(scaled(self.jacobian, self.std), f, self.anchor)[1]

@@ -88,6 +88,7 @@ class OI:
             when run with a climatology that the problem has no truth for.
     """
 
+    residuals = True  # takes observed angles: see Observation
     B: Any = "climatology"
     _: KW_ONLY
     factor: Swept = 1.0
@@ -115,9 +116,9 @@ class OI:
                 if is_linear(observe.operator):
                     h, H = once(observe.operator, x, X)
                 else:
-                    h, H = tangent(self.operator_jacobian, observe.operator, x, B.deviations())
+                    h, H = tangent(self.operator_jacobian, observe.smooth, x, B.deviations())
                 found, after = recall(H, (X, R), partial(_taught, X, H, R))
-                xa, _ = found.update(x, R.whiten((y - h)[..., None, :]))
+                xa, _ = found.update(x, R.whiten((y - observe.nearest(h, y))[..., None, :]))
             yield Cycle(forecast, Gaussian.unchecked(xa, after))
 
 
@@ -143,6 +144,7 @@ class Climatology:
         ValueError: when run without a truth to take them from, or for another dimension.
     """
 
+    residuals = True  # takes observed angles: see Observation
     mean: Any = None
     _: KW_ONLY
     cov: Any = "climatology"

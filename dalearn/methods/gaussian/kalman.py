@@ -143,11 +143,11 @@ def filtered(
             Q = None if Q is None else rows(None, (Q,), Q.rows)
             observe, y = problem.at(k)
             R = observe.noise
-            h, H = operator(observe.operator, x, X)
+            h, H = operator(observe.smooth, x, X)
             taught = partial(_taught, X, matrices, Q, H, R, factor)
             interval, before, found, after = recall(X, (*matrices, Q, H, R), taught)
             forecast = Gaussian.unchecked(x, before)
-            x, score = found.update(x, R.whiten((y - h)[..., None, :]))
+            x, score = found.update(x, R.whiten((y - observe.nearest(h, y))[..., None, :]))
             X = after.values
             analysis = Gaussian.unchecked(x, after)
         yield Cycle(forecast, analysis, {"log_likelihood": score}), interval
@@ -173,6 +173,7 @@ class ExtendedKF:
         TypeError: when run on a problem that does not give its model step by step.
     """
 
+    residuals = True  # takes observed angles: see Observation
     inflation: Swept = 1.0
     _: KW_ONLY
     jacobian: Jacobian = field(default=linearize, repr=False)
@@ -211,6 +212,7 @@ class KF:
             would be wrong without a sign of it; use ExtendedKF.
     """
 
+    residuals = True  # takes observed angles: see Observation
     jacobian: Jacobian = field(default=linearize, repr=False)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:

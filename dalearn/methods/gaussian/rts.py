@@ -88,6 +88,7 @@ class RTS:
             affine, as for KF: see ExtendedRTS.
     """
 
+    residuals = True  # takes observed angles: see Observation
     jacobian: Jacobian = field(default=linearize, repr=False)
     _: KW_ONLY
     lag: int | None = None
@@ -121,6 +122,7 @@ class ExtendedRTS:
         TypeError: when run on a problem that does not give its model step by step.
     """
 
+    residuals = True  # takes observed angles: see Observation
     inflation: Swept = 1.0
     _: KW_ONLY
     jacobian: Jacobian = field(default=linearize, repr=False)

@@ -194,6 +194,7 @@ class UKF:
         TypeError: when run on a problem that does not give its model step by step.
     """
 
+    residuals = True  # takes observed angles: see Observation
     alpha: float = 1.0
     _: KW_ONLY
     beta: float = 2.0
@@ -251,10 +252,11 @@ def sigma_filtered(
                 h, Z = observe(x[..., None, :])[..., 0, :], observe(X)
             else:
                 S = _turned(X)
-                h, Z = unscented(observe(_around(x, S, reach)), reach, bend)
+                F, y = observe.together(observe(_around(x, S, reach)), y)
+                h, Z = unscented(F, reach, bend)
                 X = _there_and_back(S)  # the rows of these points
             found = gain(X, R.whiten(Z), R)
-            x, score = found.update(x, R.whiten((y - h)[..., None, :]))
+            x, score = found.update(x, R.whiten((y - observe.nearest(h, y))[..., None, :]))
             X = inflated(found.rows, factor, R)
             analysis = Gaussian.unchecked(x, Rows(X))
         yield Cycle(forecast, analysis, {"log_likelihood": score}), interval

@@ -41,6 +41,7 @@ class UnscentedRTS:
         TypeError: when run on a problem that does not give its model step by step.
     """
 
+    residuals = UKF.residuals
     alpha: float = 1.0
     _: KW_ONLY
     beta: float = 2.0

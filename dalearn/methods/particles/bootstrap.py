@@ -131,6 +131,7 @@ class ParticleFilter:
         ValueError: for a setting out of its range.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     regularization: Swept = 0.0
@@ -160,7 +161,8 @@ class ParticleFilter:
                 forecast = Ensemble.unchecked(problem.forecast(E, k, rng), xp.exp(log_w))
                 observe, y = problem.at(k)
                 none, before = blind(observe.noise), log_w
-                log_w = reweight(log_w, observe(forecast.members), y, observe.noise)
+                Y = observe.nearest(observe(forecast.members), y[..., None, :])
+                log_w = reweight(log_w, Y, y, observe.noise)
                 if none is not None:
                     log_w = xp.where(none[..., None], before, log_w)
                 analysis = Ensemble.unchecked(forecast.members, xp.exp(log_w))

@@ -157,6 +157,7 @@ class LocalParticleFilter:
         TypeError: for a localization of another kind.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     localization: Localization
@@ -184,6 +185,7 @@ class LocalParticleFilter:
             return ever if seen is None else beyond_of(found, seen, problem.like)
 
         def update(forecast, Y, y, observe):
+            Y = observe.nearest(Y, y[..., None, :])
             E, size = local_particle(forecast, Y, y, observe.noise, near(observe)[0])
             if moves:
                 z = normal(rng, (N, N), E)

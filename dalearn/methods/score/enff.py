@@ -41,7 +41,7 @@ from ..ensemble.cycle import check_settings, ensemble_cycles
 from ..ensemble.inflation import Inflation
 from .likelihood import MixedData, PointwiseData, data_of
 from .reverse_time import phi1, report
-from .sampling import blocks, check_members, draw, shares, unit
+from .sampling import blocks, check_members, draw, shares, turned, unit
 
 
 @typed
@@ -75,6 +75,7 @@ class EnFF:
     assimilation, arXiv 2508.13313, 2025.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     coupling: Literal["F2P", "OT"] = "F2P"
@@ -149,6 +150,7 @@ def enff(
     scale, curved = unit(settings.scale, E), settings.sampler == "exponential"
     x1, x0 = E / scale, before / scale
     data = data_of(observe, y, E, scale, vjp=settings.vjp, curved=curved)
+    data = turned(data, observe, y, E)
     if settings.field == "mixture" or isinstance(data, MixedData):
         return scale * flowed(x0, x1, data, rng, settings)
     parts = [flowed(x0[..., at], x1[..., at], data.columns(at), rng, settings) for at in blocks(E)]

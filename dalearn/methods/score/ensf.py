@@ -46,7 +46,7 @@ from .law import Law, law
 from .likelihood import MixedData, PointwiseData, data_of
 from .regression import repaired
 from .reverse_time import Euler, Exponential, Schedule, report
-from .sampling import blocks, check_members, draw, mixed, sampled, unit
+from .sampling import blocks, check_members, draw, mixed, sampled, turned, unit
 
 REFINED = 3  # exponential steps are short near t = 0: times ((K - k) / K)^3
 
@@ -102,6 +102,7 @@ class EnSF:
     dynamical systems, Comput. Methods Appl. Mech. Engrg. 432, 2024.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     eps_alpha: float = 0.5
@@ -222,11 +223,12 @@ def ensf(
         return m + scale * x if settings.centred else scale * x
 
     if settings.damping == "exact":
-        d = observe.noise.whiten(y[..., None, :] - observe(E))
+        y = y[..., None, :]
+        d = observe.noise.whiten(y - observe.nearest(observe(E), y))
         fit = -0.5 * array_namespace(d).sum(d * d, axis=-1)[..., None, :]
         return back(sampled(x0, None, path, rng, partial(mixed, x0, fit)))
     data, form = known.of(observe, y, E, scale)
-    data = data.seeing(y, m)
+    data = turned(data.seeing(y, m), observe, y, E)
     if settings.score == "mixture":
         return back(sampled(x0, data, path, rng, partial(mixed, x0, 0.0)))
     if isinstance(data, MixedData):

@@ -169,14 +169,19 @@ class MixedData:
                 J = linearize(H, z[..., :1, :])[1][..., 0, :, :]
                 self._known.append(self._factored(J))
             U, c, V, ok = self._known[0]
-            d = R.whiten(self.y[..., None, :] - H(z))
+            d = R.whiten(self._misfit(H(z)))
             G = ((d @ U) * c) @ V
         else:
             value, J = linearize(H, z)
             U, c, V, ok = self._factored(J)
-            d = R.whiten(self.y[..., None, :] - value)
+            d = R.whiten(self._misfit(value))
             G = (((d[..., None, :] @ U) * c) @ V)[..., 0, :]
         return where_ok(ok, G), Among(c**2, V)
+
+    def _misfit(self, h: Array) -> Array:
+        """y - h, or the residual that takes its place."""
+        y = self.y[..., None, :]
+        return y - self.observe.nearest(h, y)
 
     def _factored(self, J: Array) -> tuple[Array, Array, Array, Any]:
         """R^-1/2 J = U c V of Jacobians `(..., m, n)`, and which are finite."""
@@ -198,7 +203,7 @@ class MixedData:
         """G at `x (..., N, n)`, by one reverse sweep or the `vjp` that was given."""
         R, H = self.observe.noise, self.observe.operator
         z = self.scale * x + self.offset
-        d = R.whiten(self.y[..., None, :] - H(z))
+        d = R.whiten(self._misfit(H(z)))
         w = transpose(Whiten(R), d, R.n)
         if self.vjp is not None:
             return self.scale * self.vjp(z, w)
@@ -253,7 +258,9 @@ def data_of(
     """
     n, R = like.shape[-1], observe.noise
     inner = getattr(R, "inner", R)
-    found = pointwise(observe.operator, n, like) if isinstance(inner, Diagonal) else None
+    plain = observe.residual is None or is_selection(observe.operator)
+    plain = plain and isinstance(inner, Diagonal)
+    found = pointwise(observe.operator, n, like) if plain else None
     if found is not None and np.bincount(found[1]).max() < 2:
         xp, weight = array_namespace(like), 1 / inner.variance()
         if R.seen is not None:

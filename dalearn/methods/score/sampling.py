@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ...array import Array, array_namespace, convert, is_array, normal, row_mean, shown
 from ...problem.observe import Observation
-from .likelihood import Each, MixedData, PointwiseData
+from .likelihood import Each, MixedData, PointwiseData, spread
 
 CACHED_NUMBERS = 2**17  # that are carried through all steps at once: a core's cache
 
@@ -58,6 +59,16 @@ def check_members(E: Array, y: Array, observe: Observation) -> None:
             f"met E {tuple(E.shape)}, y {tuple(y.shape)} and an observation of {observe.m} "
             "numbers; wanted E (..., N, n) and y (..., m)"
         )
+
+
+def turned(data: Any, observe: Observation, y: Array, E: Array) -> Any:
+    """PointwiseData of angles: for each member near what it predicts; others as they are."""
+    if observe.residual is None or not isinstance(data, PointwiseData):
+        return data
+    y, h = y[..., None, :], observe(E)
+    rows = h + (y - observe.nearest(h, y))
+    index = data.index
+    return replace(data, y=rows if index is None else spread(rows, index, E.shape[-1]))
 
 
 def unit(scale: Any, E: Array) -> Any:

@@ -89,7 +89,8 @@ class Cost:
         for k, x in zip(range(w.first, w.end), self.path.seen(states), strict=True):
             if k >= w.new:
                 observe, y = self.problem.at(k)
-                found.append(observe.noise.whiten(y[..., None, :] - observe(x)))
+                y = y[..., None, :]
+                found.append(observe.noise.whiten(y - observe.nearest(observe(x), y)))
         return side_by_side(found, -1)
 
     def sensitivity(self, states: list[Array], rows: list[Array], jacobian: Jacobian) -> Array:
@@ -102,7 +103,7 @@ class Cost:
                 if is_linear(observe.operator):
                     seen = observe(D)
                 else:
-                    J = differentiated(jacobian, observe.operator, x)[1]
+                    J = differentiated(jacobian, observe.smooth, x)[1]
                     seen = D @ J[..., 0, :, :].mT
                 found.append(observe.noise.whiten(seen))
         return side_by_side(found, -1)

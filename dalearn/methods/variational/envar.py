@@ -78,6 +78,7 @@ class EnVar4D:
         TypeError: for a localization, a static part or a solver of another kind.
     """
 
+    residuals = True  # takes observed angles: see Observation
     members: int
     _: KW_ONLY
     window: int = 1
@@ -128,7 +129,7 @@ class EnVar4D:
                     for x, A in zip(found.states, X, strict=True)
                 ]
                 observe, y = problem.at(w.end - 1)
-                evidence = Evidence(observe(E), y, observe.noise)
+                evidence = Evidence(*observe.together(observe(E), y), observe.noise)
                 last, more = inflate(forecasts[-1], next(turns)(analyses[-1]), evidence)
                 none = unseen(problem, range(w.first, w.end))
                 analyses = [

@@ -53,6 +53,7 @@ class Var3D:
             when run with a climatology that the problem has no truth for.
     """
 
+    residuals = True  # takes observed angles: see Observation
     B: Any = "climatology"
     _: KW_ONLY
     factor: Swept = 1.0

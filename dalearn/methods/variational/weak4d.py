@@ -84,6 +84,7 @@ class WeakVar4D:
         TypeError: when run on a problem that does not give its model step by step.
     """
 
+    residuals = True  # takes observed angles: see Observation
     window: int | None = None
     _: KW_ONLY
     B: Any = "prior"

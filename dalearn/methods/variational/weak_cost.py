@@ -155,9 +155,10 @@ class WeakCost:
         for t, observe, y in self.seen:  # one call for all times of one operator
             groups.setdefault(id(observe.operator), []).append((t, observe, y))
         for group in groups.values():
-            h, H = evaluate(group[0][1].operator, X[..., [t for t, _, _ in group], :])
+            h, H = evaluate(group[0][1].smooth, X[..., [t for t, _, _ in group], :])
             for i, (t, observe, y) in enumerate(group):
-                d = observe.noise.whiten((y - h[..., i, :])[..., None, :])
+                d = y - observe.nearest(h[..., i, :], y)
+                d = observe.noise.whiten(d[..., None, :])
                 G = None if H is None else observe.noise.whiten(H[..., i, :, :].mT)
                 data.append((t, d, G))
         return b, e, M, data
