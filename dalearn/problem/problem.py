@@ -32,13 +32,14 @@ from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border
 from .checks import check_certain, check_kind, check_problem, check_still, one_each
 from .experiment import experiment
+from .from_table import FromTable
 from .inputs import as_inputs, as_noise, driven
 from .observe import Moving, Observation
 from .times import labelled, times_of
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Problem(FromTable):
     """Everything a method needs to know, for one experiment or a batch of independent ones.
 
     Leading axes `...` are independent experiments.
@@ -148,7 +149,6 @@ class Problem:
         """One experiment of the batch."""
         if not self.batch:
             raise IndexError("this problem is a single experiment; it has no batch axis to index")
-
         return replace(self, **experiment(self, b))
 
     def expand(self, batch: tuple[int, ...]) -> Problem:

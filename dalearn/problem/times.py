@@ -275,12 +275,7 @@ def labelled(
         )
     values = data.transpose(time, ...).values
     values = values if data.ndim == 2 else values[:, None]
-    dt = getattr(model, "dt", None) if dt is None else dt
-    if dt is None:
-        raise ValueError("the model has no attribute dt; pass dt=, the length of its step")
-    length = number(dt)
-    if length is NO or not length > 0:
-        raise ValueError(f"dt must be one positive number, the length of a step, met {dt!r}")
+    length = length_of(model, dt)
     check_order(data, "data")
     check_decoded(data, "data")
     if time not in data.coords:
@@ -290,3 +285,14 @@ def labelled(
         )
     times = data.indexes[time] if time in data.indexes else data[time].values
     return values, whole_steps(start, times, length, unit), as_times(times, len(values))
+
+
+def length_of(model: Any, dt: float | None) -> float:
+    """The length of a model step: dt, or that of the model; ValueError for none."""
+    dt = getattr(model, "dt", None) if dt is None else dt
+    if dt is None:
+        raise ValueError("the model has no attribute dt; pass dt=, the length of its step")
+    length = number(dt)
+    if length is NO or not length > 0:
+        raise ValueError(f"dt must be one positive number, the length of a step, met {dt!r}")
+    return length
