@@ -161,10 +161,15 @@ def state_and_parameters(result: xr.Dataset, problem: Any) -> tuple[xr.Dataset, 
     labels = []
     for name, shape in zip(model.names, model.shapes, strict=True):
         labels += [f"{name}{list(i) if i else ''}" for i in np.ndindex(shape)]
-    state = result.isel(x=slice(0, n)).assign_attrs(shape=model.field or (n,))
-    bare = result.isel(x=slice(n, None)).drop_vars(["observation", "predicted"], errors="ignore")
+    sides = [d for d in ("x", "x_") if d in result.dims]  # two, where covariances were kept
+    state, bare = (
+        result.isel(dict.fromkeys(sides, part)) for part in (slice(0, n), slice(n, None))
+    )
+    state = state.assign_attrs(shape=model.field or (n,))
+    bare = bare.drop_vars(["observation", "predicted"], errors="ignore")
     whole = model.shapes[0] if len(model.shapes) == 1 and model.shapes[0] else (p,)
-    return state, bare.assign_coords(x=labels).assign_attrs(shape=whole)
+    bare = bare.assign_coords(dict.fromkeys(sides, labels))
+    return state, bare.assign_attrs(shape=whole)
 
 
 def _shapes(names: Any) -> dict[str, tuple[int, ...]]:

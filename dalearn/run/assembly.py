@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..methods.base import Method
-from .assimilate import portable, seed_words
 from .jobs import Case, Failure
+from .labels import portable, seed_words
 from .results import MemoryStore, ZarrStore
 
 if TYPE_CHECKING:

@@ -19,7 +19,9 @@ from ..problem.belief import Belief, Ensemble
 from ..problem.observe import Observation
 from ..problem.problem import Problem
 from ..problem.turns import warn_of_turns
+from .covariances import LagOne, check_size, covariance
 from .innovations import agreement, near_data
+from .labels import case_dims, given, in_batch, portable, seed_words
 from .ranks import ranks, ties
 from .resolved import still, warn_unresolved
 
@@ -27,13 +29,17 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-KEEP = ("moments", "ranks", "members", "innovation")
+KEEP = ("moments", "ranks", "members", "covariances", "innovation")
 
 PACKAGES = ("dalearn", "numpy", "torch", "xarray")  # whose versions a result names
 
 MANY = 2**12  # numbers of the state, in each case, that an operator is called with at once
 
-_CORE = {"members": ("member", "x"), "weights": ("member",)}
+_CORE = {
+    "members": ("member", "x"),
+    "weights": ("member",),
+    "covariance": ("x", "x_"),
+}
 
 
 @typed
@@ -57,6 +63,9 @@ def assimilate(
       (..., member)`, and as rank the weight below the truth, times N + 1, rounded down (the usual
       rank where weights are equal). Where members equal the truth, one of the ranks that it may
       have among them is drawn, from a stream of its own;
+    - with "covariances" also `covariance (case..., time, stage, x, x_)` of each belief and, of RTS
+      and its kin without a lag, `lag_one_covariance (case..., time, x, x_)` of the smoothed state
+      with that of the time before, NaN at the first;
     - with "innovation" also `chi2` and `dfs (case..., time)`, see `innovation_chi2`.
     Time is in the model's units, `cycle` its number. attrs hold the method, seed, shape of a
     state, wall-clock seconds and versions.
@@ -67,8 +76,9 @@ def assimilate(
         seed: experiment b of a batch draws its numbers from `seed + b`, so that case b of
             `assimilate(problem, m, seed=s)` is `assimilate(problem[b], m, seed=s + b)` to the bit
             on NumPy. A sequence gives one seed each; a `torch.Generator` draws on its device.
-        keep: any of "moments" (always), "ranks" (of the truth among the members), "members" and
-            "innovation" (how the data agree with each forecast).
+        keep: any of "moments" (always), "ranks" (of the truth among the members), "members",
+            "covariances" (whole, up to 2 GiB) and "innovation" (how the data agree with each
+            forecast).
         progress: a bar for runs of more than a few seconds, in terminals and notebooks.
 
     Returns:
@@ -121,6 +131,8 @@ def checked(
     for method in methods:
         check_method(method)
         check_residuals(problem, method)
+    if "covariances" in keep:
+        check_size(problem)
     problem = problem.validated()
     warn_of_turns(problem)
     if "ranks" in keep and problem.truth is None:
@@ -155,6 +167,7 @@ class Recorder:
         self.values: dict[str, Array] = {}
         self.stages: list[str] = []
         self.info: dict[str, list] = {}
+        self.cross = LagOne()
 
     def add(self, k: int, cycle: Cycle) -> None:
         """Store cycle k."""
@@ -181,6 +194,11 @@ class Recorder:
             self._put("std", k, s, belief.std)
             if self.members:
                 self._keep_members(k, s, belief)
+            if "covariances" in self.keep:
+                with no_grad(self.problem.like):
+                    self._put("covariance", k, s, covariance(belief))
+        if "covariances" in self.keep and "smoothed" in stages:
+            self.cross.add(beliefs[stages.index("smoothed")])
         if self.tapers is not None:
             with no_grad(self.problem.like):
                 observe, y = self.problem.at(k)
@@ -206,7 +224,7 @@ class Recorder:
         store = self.values.get(name)
         if store is None:
             xp = array_namespace(value)
-            core = value.shape[len(value.shape) - (2 if name == "members" else 1) :]
+            core = value.shape[len(value.shape) - len(_CORE.get(name, "x")) :]
             shape = (len(self.problem), len(self.stages), *self.problem.batch, *core)
             store = xp.zeros(shape, dtype=value.dtype, device=value.device)
             self.values[name] = store
@@ -226,10 +244,12 @@ class Recorder:
         }
         if self.size:
             data["ensemble_size"] = self.size
+        if self.cross.found:
+            data["lag_one_covariance"] = ((*cases, "time", "x", "x_"), self.cross.array(p.batch))
         data["predicted"] = ((*lead, "y"), self._predicted())
         data |= given(p, cases)
         for name, values in self.info.items():
-            data[name] = ((*cases, "time"), np.moveaxis(_full(values, p.batch), 0, len(cases)))
+            data[name] = ((*cases, "time"), np.moveaxis(in_batch(values, p.batch), 0, len(cases)))
         fine = np.isfinite(arrays["mean"]) & np.isfinite(arrays["std"])
         bad = ~fine.all(axis=(-2, -1))  # (case..., time)
         data["diverged"] = (cases, bad.any(axis=-1))
@@ -240,6 +260,7 @@ class Recorder:
             "stage": self.stages,
             "x": np.arange(p.n),
             "y": np.arange(p.observation.m),
+            **({"x_": np.arange(p.n)} if "covariance" in data else {}),
         }
         return portable(xr.Dataset(data, coords))
 
@@ -260,41 +281,3 @@ class Recorder:
                 y = p.data[..., k : k + most, None, : observe.m]
                 out[..., k : k + most, :, : observe.m] = near_data(observe, seen, y)
         return out
-
-
-def seed_words(seed: Any) -> Any:
-    """A seed as an attribute that every file format holds: text from 2^31 on."""
-    small = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed < 2**31
-    return int(seed) if small else str(seed)
-
-
-def portable(data: xr.Dataset) -> xr.Dataset:
-    """The same, to be written with doubles where netCDF 3 has no integers for a coordinate.
-
-    Seeds from 2^31 on, and dates with parts of a second; exact below 2^53.
-    """
-    for name, c in data.coords.items():
-        whole = c.dtype.kind in "iu" and c.size and int(c.values.max()) >= 2**31
-        if whole or (c.dtype.kind == "M" and (c.values.astype("M8[s]") != c.values).any()):
-            data[name].encoding["dtype"] = "float64"
-    return data
-
-
-def given(p: Problem, cases: tuple[str, ...]) -> dict[str, tuple]:
-    """The observations and the truth of a problem whose batch axes are `cases`."""
-    arrays = {"observation": (p.data, "y", p.observation.m)}
-    if p.truth is not None:
-        arrays["truth"] = (p.truth, "x", p.n)
-    return {
-        name: ((*cases, "time", dim), np.broadcast_to(to_numpy(a), (*p.batch, len(p), size)))
-        for name, (a, dim, size) in arrays.items()
-    }
-
-
-def _full(values: list, batch: tuple[int, ...]) -> np.ndarray:
-    return np.stack([v if v.shape == batch else np.broadcast_to(v, batch) for v in values])
-
-
-def case_dims(batch: tuple[int, ...]) -> tuple[str, ...]:
-    """Names of the batch dimensions: none, "case", or "case0", "case1", ..."""
-    return ("case",) if len(batch) == 1 else tuple(f"case{i}" for i in range(len(batch)))

@@ -15,8 +15,9 @@ from ..files.progress import progress_bar
 from ..methods.base import Method
 from ..problem.problem import Problem
 from .assembly import assemble
-from .assimilate import checked, given
+from .assimilate import checked
 from .jobs import Case, Failure, as_failure, cases_of, labelled, run_case, seed_numbers
+from .labels import given
 from .results import MemoryStore, ZarrStore, request_of
 
 if TYPE_CHECKING:

@@ -52,6 +52,22 @@ class Interval(NamedTuple):
         return self.carried if self.noise is None else join(self.carried, self.noise, -2)
 
 
+class Smoothed(Gaussian):
+    """A smoothed state that also knows how it depends on the next: x | z has the slope G.
+
+    `back` is G^T `(..., n, n)`: Cov(z, x) = P_z G^T given all data. The last has no next.
+    """
+
+    back: Array | None = None
+
+    @classmethod
+    def of(cls, mean: Array, cov: Rows, back: Array) -> Smoothed:
+        """From mean, covariance and G^T."""
+        self = object.__new__(cls)
+        self.__dict__.update(mean=mean, cov=cov, back=back)
+        return self
+
+
 class Kernel(NamedTuple):
     """A state given a later one, z: N(mean + (z - after) G^T, rows^T rows)."""
 
@@ -130,7 +146,8 @@ def smoothed(
 
 def _whole(pairs: Iterator[tuple[Cycle, Interval]], like: Array) -> Iterator[Cycle]:
     cycles, intervals = zip(*pairs, strict=True)
-    found, recall, known = [cycles[-1].analysis], Recall(), Recall()
+    found = [cycles[-1].analysis]
+    recall, known = Recall(), Recall()
     with no_grad(like):
         for k in range(len(cycles) - 2, -1, -1):
             here, later, end = cycles[k].analysis, cycles[k + 1].forecast, found[-1]
@@ -138,7 +155,7 @@ def _whole(pairs: Iterator[tuple[Cycle, Interval]], like: Array) -> Iterator[Cyc
             G, W = known(interval.carried, (interval,), partial(back, interval))
             cov = recall(S, (interval,), partial(_spread, G, W, S))
             x = Kernel(here.mean, later.mean, G, W).through(end.mean)
-            found.append(Gaussian.unchecked(x, cov))
+            found.append(Smoothed.of(x, cov, G))
     for cycle, state in zip(cycles, reversed(found), strict=True):
         yield cycle.with_info(smoothed=state)
 
