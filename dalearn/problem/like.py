@@ -7,6 +7,7 @@ Every method runs on a `ProblemLike`, except those that need more and say so:
         want the model's single steps and its noise Q: a `Stepwise`;
     truth: OI, Var3D, Var4D with B="climatology", OI(cycled=False) and Climatology() without a
         mean want `truth (..., K, n)`, from which the climatology is taken;
+    failures: share of the members that may fail in one interval; FAILURES without it;
     another library: IncrementalCG and LBFGS differentiate with torch; on a NumPy problem they,
         and the gradient of a Cost, want `to(like)`, the same problem in the library of `like`.
 """
@@ -20,6 +21,8 @@ from ..array import Array, library
 from ..covariances.base import Covariance
 from .belief import Belief
 from .observe import Observation
+
+FAILURES = 0.5  # share of an ensemble's members that may fail, unless a problem says otherwise
 
 P = TypeVar("P", bound="ProblemLike")
 

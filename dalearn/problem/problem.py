@@ -22,6 +22,7 @@ from ..array import (
     Recall,
     array_namespace,
     as_floats,
+    check_between,
     convert_tree,
     is_array,
     normal,
@@ -34,6 +35,7 @@ from .checks import check_certain, check_kind, check_problem, check_still, one_e
 from .experiment import experiment
 from .from_table import FromTable
 from .inputs import as_inputs, as_noise, driven
+from .like import FAILURES
 from .observe import Moving, Observation
 from .times import labelled, times_of
 
@@ -65,6 +67,9 @@ class Problem(FromTable):
         inputs: what the model is told at each of its S steps beside the state: an array `(S,)` or
             `(..., S, p)`, row s for the step from s to s + 1; or "time", the time at which the
             step begins, in the model's units since the prior. None: nothing.
+        failures: share of an ensemble's members, in [0, 1], that the model may return as NaN or
+            infinity in one interval: they are replaced by combinations of the others that keep
+            mean and covariance. With more the experiment diverges; 0: with the first one.
 
     Raises:
         TypeError: for parts of another kind.
@@ -81,6 +86,7 @@ class Problem(FromTable):
     truth: Array | None = None
     times: Any = None
     inputs: Any = None
+    failures: float = FAILURES
     _counts: list[int] = field(init=False, repr=False)  # model steps before each observation
     _seen: Array = field(init=False, repr=False)  # where data are not NaN
     _gaps: Recall = field(init=False, repr=False, default_factory=Recall)  # masks met before
@@ -90,31 +96,28 @@ class Problem(FromTable):
         check_kind("prior", self.prior, Point, Gaussian, Ensemble)
         check_kind("observation", self.observation, Observation, Moving)
         check_kind("model", self.model)
+        check_between("failures", self.failures, 0, 1, open_low=False)
         given: Any = self.data
-        data = as_floats(given, "the data", axes=("time", "y"), gaps=True)
-        object.__setattr__(self, "data", data)
+        self.__dict__["data"] = as_floats(given, "the data", axes=("time", "y"), gaps=True)
         if self.data.ndim < 2 or 0 in self.data.shape:
             raise ValueError(
                 f"data must have axes (..., K times, m), met shape {tuple(self.data.shape)}; "
                 "for one observed number use data[:, None]"
             )
-        object.__setattr__(self, "noise", as_noise(self.noise, self.n, self.data.shape[-2]))
         check_kind("shape", self.shape, tuple, list)
-        object.__setattr__(self, "shape", tuple(self.shape))
-        object.__setattr__(self, "_counts", one_each(self.steps, self.data.shape[-2]))
+        noise, counts = as_noise(self.noise, self.n, len(self)), one_each(self.steps, len(self))
+        self.__dict__.update(shape=tuple(self.shape), noise=noise, _counts=counts)
         object.__setattr__(self, "steps", self.steps if np.ndim(self.steps) else self._counts[0])
         object.__setattr__(self, "inputs", as_inputs(self.inputs, self._counts, self.model))
         object.__setattr__(self, "times", times_of(self.times, given, self.truth, self._counts))
         if self.truth is not None:
             truth = as_floats(self.truth, "the truth", axes=("time", "x"), gaps=True)
             object.__setattr__(self, "truth", truth)
-        xp = array_namespace(self.data)
+        xp, seen = array_namespace(self.data), self.data == self.data
         if bool(xp.any(xp.isinf(self.data))):
             raise ValueError("data hold infinite values; wanted numbers, or NaN for missing")
-        seen = ~xp.isnan(self.data)
         axes = tuple(i for i in range(seen.ndim) if i != seen.ndim - 2)
-        object.__setattr__(self, "_seen", seen)
-        object.__setattr__(self, "_complete", to_numpy(xp.all(seen, axis=axes)))
+        self.__dict__.update(_seen=seen, _complete=to_numpy(xp.all(seen, axis=axes)))
 
     def __len__(self) -> int:
         return self.data.shape[-2]
@@ -153,9 +156,8 @@ class Problem(FromTable):
 
     def expand(self, batch: tuple[int, ...]) -> Problem:
         """The same experiment over further batch axes put in front: for sweeps of settings."""
-        xp = array_namespace(self.data)
         shape = (*batch, *self.batch, *self.data.shape[-2:])
-        return replace(self, data=xp.broadcast_to(self.data, shape))
+        return replace(self, data=array_namespace(self.data).broadcast_to(self.data, shape))
 
     def to(self, like: Array) -> Problem:
         """Every array of the problem in the library, dtype and device of `like`."""
@@ -165,8 +167,7 @@ class Problem(FromTable):
     def validated(self) -> Problem:
         """Checked once, and converted to the prior's library: what every verb works on.
 
-        Calls the model and the operator on the prior's mean and compares shapes, dtypes and
-        libraries; raises with the shape met and the one wanted.
+        Calls model and operator on the prior's mean; raises with the shape met and that wanted.
         """
         problem = self.to(self.like)
         check_problem(problem)
@@ -240,8 +241,7 @@ class Problem(FromTable):
         y = self.data[..., k, : observe.m]
         if self._complete[k]:
             return observe, y
-        seen = self._seen[..., k, : observe.m]
-        xp = array_namespace(y)
+        xp, seen = array_namespace(y), self._seen[..., k, : observe.m]
         if bool(xp.all(seen)):
             return observe, y
         observe = self._gaps(seen, (observe,), partial(observe.masked, seen))

@@ -59,6 +59,7 @@ def assimilate(
       known;
     - `diverged (case...)`, whether a mean or a spread became non-finite, and `diverged_at`, its
       cycle or -1; what is finite but lost in round-off is told by a RuntimeWarning;
+    - of ensembles `failed_members (case..., time)`, how many the model returned as NaN;
     - `ranks`, `members` and `ensemble_size` if kept. Members of a particle filter have `weights
       (..., member)`, and as rank the weight below the truth, times N + 1, rounded down (the usual
       rank where weights are equal). Where members equal the truth, one of the ranks that it may

@@ -13,6 +13,7 @@ from ...problem.like import ProblemLike
 from ...problem.observe import Observation
 from ..base import Cycle
 from .checks import blind, check_ensemble, unless
+from .failures import Replacement, carried
 from .inflation import Evidence, begin
 from .localization import check_localization
 from .tapering import Tapers, out_of_reach, remembered, tapers
@@ -37,24 +38,27 @@ def ensemble_cycles(
     inflation: Any,
     update: Callable[[Ensemble, Array, Array, Observation], Analysis],
     beyond: Callable[[Observation], Array | None] | None = None,
-    leaving: Callable[[Ensemble], None] | None = None,
+    leaving: Callable[[Ensemble, Replacement | None], None] | None = None,
 ) -> Iterator[Cycle]:
     """Forecast, `update(forecast, Y, y, observe)`, inflate: one Cycle for each observation time.
 
     `Y = H(E) (..., N, m)`; `update` returns the analysis, or (analysis, info). Where an experiment
     saw nothing, the analysis is the forecast, and components `beyond(observe) (..., n)` of the
-    reach of all that was seen are not inflated. `leaving` is told the ensemble that each forecast
-    starts from.
+    reach of all that was seen are not inflated. Members whose forecast failed are replaced, and
+    counted in `info["failed_members"]`; `leaving` is told the ensemble that each forecast starts
+    from, those replaced too, and what replaced them.
     """
     like = problem.like
     with no_grad(like):
         analysis = Ensemble.unchecked(problem.prior.sample(rng, members))
         inflate = begin(inflation, like, problem.batch)
     for k in range(len(problem)):
-        if leaving is not None:
-            leaving(analysis)
         with no_grad(like):
-            forecast = Ensemble.unchecked(problem.forecast(analysis.members, k, rng))
+            E, failed, replace = carried(problem, analysis.members, k, rng)
+            if leaving is not None:
+                before = analysis.members if replace is None else replace(analysis.members)
+                leaving(analysis if replace is None else Ensemble.unchecked(before), replace)
+            forecast = Ensemble.unchecked(E)
             observe, y = problem.at(k)
             Y, y = observe.together(observe(forecast.members), y)
             new = update(forecast, Y, y, observe)
@@ -63,7 +67,7 @@ def ensemble_cycles(
             if beyond is not None and inflated is not analysis:
                 inflated = sparing(beyond(observe), analysis, inflated)
             analysis = unless(blind(observe.noise), forecast, inflated)
-        yield Cycle(forecast, analysis, info | more)
+        yield Cycle(forecast, analysis, {**info, **more, "failed_members": failed})
 
 
 def sparing(which: Array | None, analysis: Ensemble, inflated: Ensemble) -> Ensemble:

@@ -104,7 +104,8 @@ class EnKS:
 
     `info["smoothed"]` at cycle k is the Ensemble at its time given the data up to cycle k + lag,
     so cycles come `lag` late (None: all at the end). Data after an experiment has diverged make
-    its smoothed states NaN as well.
+    its smoothed states NaN as well. Members that fail are replaced by the same combinations of the
+    others at all times.
 
     Args:
         members: ensemble size N, an integer >= 2.
@@ -133,7 +134,7 @@ class EnKS:
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time, `lag` of them late."""
         chosen = roots(self.rotate, rng, self.members, problem.like, ahead(problem, rng))
-        latest, queue = [], TransformQueue()
+        latest, replaced, queue = [], [], TransformQueue()
 
         def update(forecast, Y, y, observe):
             analysis, W = enks(forecast, Y, y, observe.noise, next(chosen))
@@ -143,9 +144,14 @@ class EnKS:
             latest[:] = [W]
             return analysis
 
-        for cycle in ensemble_cycles(problem, rng, self.members, self.inflation, update):
+        def leaving(_, replace):
+            replaced[:] = [replace]
+
+        settings = problem, rng, self.members, self.inflation
+        for cycle in ensemble_cycles(*settings, update, leaving=leaving):
             with no_grad(problem.like):
-                queue.push(cycle, latest[0])
+                W, replace = latest[0], replaced[0]
+                queue.push(cycle, W if replace is None else W @ replace(eye(self.members, W)))
                 done = None if self.lag is None or len(queue) <= self.lag else queue.pop()
             if done is not None:
                 yield done

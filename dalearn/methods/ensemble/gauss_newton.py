@@ -13,6 +13,7 @@ from ...array import Array, array_namespace, eye, row_mean, sane, typed, where_o
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from .checks import check_update
+from .failures import finite
 from .transform import decomposed, warn_unexplained
 
 
@@ -29,7 +30,8 @@ def gauss_newton(
     """The weights of the members that fit their image to the data, by Gauss-Newton.
 
     w <- w + (d S_0^T - (N - 1) w) A^-1,  T <- ((N - 1) A^-1)^1/2,  A = S_0 S_0^T + (N - 1) I; here
-    S_0 = T^-1 S are the images' anomalies, brought back to those of Z.
+    S_0 = T^-1 S are the images' anomalies, brought back to those of Z. A later image that is not
+    finite, of a failed run, is what the last S_0 predicts.
 
     Args:
         Z: the members at the window's start `(..., N, z)`.
@@ -53,12 +55,17 @@ def gauss_newton(
     w = 0 * (R.whiten(y[..., None, :] - row_mean(Y)) @ (0 * Y).mT)
     T = inverse = w + one
     step, S, d = w, 0 * Y, 0 * Y[..., :1, :]
+    h, start, unmixed = row_mean(Y), w, inverse
     count, steepest, eps = 0 * w[..., 0, 0], 1.0, float(xp.finfo(Y.dtype).eps)
     active = good = count == count  # not where there is a NaN
     for i in range(iterations):
         if i:
-            Y = image(Z._mean + (w + T) @ Z.anomalies)
-        h = row_mean(Y)
+            new = image(Z._mean + (w + T) @ Z.anomalies)
+            sound = finite(new)
+            if not bool(xp.all(sound)):  # of a failed run what the last sensitivity says
+                new = xp.where(sound[..., None], new, h + (w - start + T) @ (unmixed @ (Y - h)))
+            Y = new
+        h, start, unmixed = row_mean(Y), w, inverse
         S, d = inverse @ R.whiten(Y - h), R.whiten(y[..., None, :] - h)
         gram = S @ S.mT, d @ S.mT
         ok = sane(gram[0])[1]

@@ -48,6 +48,7 @@ from ..base import Cycle
 from .checks import blind, unless
 from .combinations import transformed
 from .cycle import check_settings
+from .failures import enough, replacing
 from .gauss_newton import gauss_newton
 from .inflation import Evidence, Inflation, begin
 from .transform import ahead, rotations
@@ -88,8 +89,8 @@ class Lag:
         self.z = self.x = x
         self.window: list[int] = []
 
-    def extend(self, k: int, rng: Any) -> Ensemble:
-        """The forecast of observation k, up to which the window then reaches."""
+    def extend(self, k: int, rng: Any) -> Array:
+        """Carry the members `x` to observation k, where the window then ends; how many failed."""
         if self.length:
             xp, noise = array_namespace(self.x), drawn(self.problem, k, rng, self.x)
             self.window = [*self.window, k]
@@ -97,20 +98,32 @@ class Lag:
             self.z = xp.concat((self.z, *noise), axis=-1)
         else:
             self.z = self.x = self.problem.forecast(self.x, k, rng)
-        return Ensemble.unchecked(self.x)
+        return self._replaced([], rng)[1]
 
     def image(self, observe: Observation, y: Array, z: Array) -> Array:
         """What is observed at the window's end, `(..., N, m)`, of members `z`, near data `y`."""
         Y, turned = observe.together(observe(path(self.problem, z, self.window)[-1]), y)
         return Y + (y - turned)[..., None, :]
 
-    def analyse(self, z: Array) -> list[Array]:
-        """Other members at the start; the states `(..., N, n)` there and at each observation."""
+    def analyse(self, z: Array, rng: Any) -> tuple[list[Array], Array]:
+        """Other members at the start; the states `(..., N, n)` there and at each observation.
+
+        And how many failed on the way `(...)`.
+        """
         states = path(self.problem, z, self.window)
         self.z, self.x = z, states[-1]
+        states, failed = self._replaced(states, rng)
         if self.length and len(self.window) == self.length:
             self._advance(states[1])
-        return states
+        return states, failed
+
+    def _replaced(self, states: list[Array], rng: Any) -> tuple[list[Array], Array]:
+        """Replace the members that failed, at the window's start too; and how many `(...)`."""
+        failed, replace = replacing(self.x, rng, enough(self.problem, self.x.shape[-2]))
+        if replace is not None:
+            self.z, self.x = replace(self.z), replace(self.x)
+            states = [replace(x) for x in states]
+        return states, failed
 
     def _advance(self, x: Array) -> None:
         """Begin one observation later, where the states are `x`."""
@@ -182,7 +195,8 @@ class IEnKS:
             lag = Lag(problem, x, self.lag)
         for k in range(len(problem)):
             with no_grad(like):
-                forecast = lag.extend(k, rng)
+                failed = lag.extend(k, rng)
+                forecast = Ensemble.unchecked(lag.x)
                 (observe, y), Z = problem.at(k), Ensemble.unchecked(lag.z)
                 Y, y = observe.together(observe(lag.x), y)
                 image = partial(lag.image, observe, y)
@@ -191,7 +205,8 @@ class IEnKS:
                 Z_a = next(turns)(transformed(Z, w, T))
                 Z_a, info = inflate(Z, Z_a, Evidence(Y, y, observe.noise))
                 Z_a = unless(blind(observe.noise), Z, Z_a)
-                states = lag.analyse(Z_a.members)
+                states, more = lag.analyse(Z_a.members, rng)
+                info = {**info, "failed_members": failed + more}
                 analysis = Ensemble.unchecked(states[-1])
                 waiting.append(Cycle(forecast, analysis, {"iterations": count, **info}))
             if k >= self.lag:

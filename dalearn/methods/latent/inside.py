@@ -16,7 +16,7 @@ from ...array import Array, convert_tree, is_tensor, no_grad, root, triangle, wh
 from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Belief, Ensemble, Gaussian
-from ...problem.like import ProblemLike, in_library, noise_at, stepping
+from ...problem.like import FAILURES, ProblemLike, in_library, noise_at, stepping
 from ...problem.observe import Observation
 from ..base import Cycle
 from .observed import Decoded, Encoded
@@ -81,6 +81,11 @@ class LatentProblem:
     def stochastic(self) -> bool:
         """Whether the model itself draws random numbers."""
         return bool(getattr(self.dynamics, "stochastic", False))
+
+    @property
+    def failures(self) -> float:
+        """Share of the members that may fail in one interval."""
+        return getattr(self.problem, "failures", FAILURES)
 
     @cached_property
     def truth(self) -> Array | None:

@@ -43,6 +43,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import blind, check_ensemble
+from ..ensemble.failures import weightless
 from .resampling import effective_size, index_at, members_at, repeated, reweight, systematic
 
 
@@ -112,7 +113,8 @@ class ParticleFilter:
     """The bootstrap particle filter with adaptive systematic resampling and regularization.
 
     The analysis is the weighted ensemble before resampling, which adds noise and no knowledge; the
-    next forecast starts after it. Reports `effective_size`. Data that no member explains, not
+    next forecast starts after it. Reports `effective_size`, and `failed_members`, whose model runs
+    were not finite: they have weight 0. Data that no member explains, not
     even in logarithms (1e154 standard deviations away), make the experiment diverge.
 
     Args:
@@ -158,7 +160,8 @@ class ParticleFilter:
         paths: deque[tuple[Cycle, Array | None]] = deque()
         for k in range(len(problem)):
             with no_grad(like):
-                forecast = Ensemble.unchecked(problem.forecast(E, k, rng), xp.exp(log_w))
+                E, log_w, failed = weightless(problem, E, log_w, k, rng)
+                forecast = Ensemble.unchecked(E, xp.exp(log_w))
                 observe, y = problem.at(k)
                 none, before = blind(observe.noise), log_w
                 Y = observe.nearest(observe(forecast.members), y[..., None, :])
@@ -168,7 +171,8 @@ class ParticleFilter:
                 analysis = Ensemble.unchecked(forecast.members, xp.exp(log_w))
                 size = effective_size(analysis.weights)
                 due = size <= share * N if none is None else (size <= share * N) & ~none
-                cycle = Cycle(forecast, analysis, {"effective_size": size})
+                info = {"effective_size": size, "failed_members": failed}
+                cycle = Cycle(forecast, analysis, info)
                 paths.append((cycle, None))
                 last = k + 1 == len(problem)
                 done = [] if self.lag is None and not last else smoothed(paths, self.lag, last)

@@ -103,7 +103,7 @@ class EnFF:
         before: list[Ensemble] = []
         told: list[None] = []
 
-        def leaving(analysis):
+        def leaving(analysis, _):
             before[:] = [analysis]
 
         def update(forecast, Y, y, observe):

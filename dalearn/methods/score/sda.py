@@ -46,6 +46,7 @@ from ...array import (
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike, in_library
 from ..base import Cycle
+from ..ensemble.failures import carried
 from .reverse_time import Unstable
 from .window import Data, data_in, places
 
@@ -167,9 +168,10 @@ class SDA:
             E = problem.prior.sample(rng, self.members)
         for k, i in enumerate(at):
             with no_grad(problem.like):
-                E = problem.forecast(E, k, rng)
+                E, failed, _ = carried(problem, E, k, rng)
                 found = Ensemble.unchecked(x[..., i, :])
-            yield Cycle(Ensemble.unchecked(E), found, {"smoothed": found})
+            info = {"smoothed": found, "failed_members": failed}
+            yield Cycle(Ensemble.unchecked(E), found, info)
 
     def trajectories(self, problem: ProblemLike, *, seed: Any = 0) -> Array:
         """The states of the whole window, between the observations too.

@@ -42,6 +42,7 @@ from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import check_ensemble, unless, unseen
+from ..ensemble.failures import carried
 from ..ensemble.inflation import Evidence, Inflation, begin
 from ..ensemble.transform import check_rotation, rotations
 from .cost import Cost
@@ -112,10 +113,14 @@ class EnVar4D:
         for first in range(0, len(problem), self.window):
             w = Window(first, first, min(first + self.window, len(problem)))
             with no_grad(like):
-                forecasts = []
+                forecasts, counts = [], []
                 for k in range(w.first, w.end):
-                    E = problem.forecast(E, k, rng)
+                    E, lost, replace = carried(problem, E, k, rng)
+                    if replace is not None:  # the same combinations at the window's other times
+                        members = [replace(e.members) for e in forecasts]
+                        forecasts = [Ensemble.unchecked(e) for e in members]
                     forecasts.append(Ensemble.unchecked(E))
+                    counts.append(lost)
                 own = [Rows(e.anomalies / (N - 1) ** 0.5) for e in forecasts]
                 roots = [self._mixed(r, local, static) for r in own]
                 path = Increments([e._mean for e in forecasts], roots)
@@ -137,8 +142,8 @@ class EnVar4D:
                     for e, a in zip(forecasts, [*analyses[:-1], last], strict=True)
                 ]
                 E = analyses[-1].members
-            for e, a in zip(forecasts, analyses, strict=True):
-                yield Cycle(e, a, {**found.info, **more})
+            for e, a, lost in zip(forecasts, analyses, counts, strict=True):
+                yield Cycle(e, a, {**found.info, **more, "failed_members": lost})
         warn_unconverged(failed, self.solver)
 
     def _mixed(self, own: Rows, local: Covariance | None, static: Covariance | None) -> Covariance:
