@@ -104,6 +104,8 @@ from .methods.ensemble.localization import Localization as Localization
 from .models import DMD as DMD
 from .models import POD as POD
 from .models import Advection as Advection
+from .models import Anamorphosis as Anamorphosis
+from .models import Bounded as Bounded
 from .models import Burgers as Burgers
 from .models import Burgers2D as Burgers2D
 from .models import Growing as Growing

@@ -252,6 +252,9 @@ def _coders():
     each = da.POD.fit(snapshots(4, seed=3), 4)  # directions of states of four numbers
     yield CoderExample(da.Windowed(each, 3), "POD-windows", 1e-12)
     yield CoderExample(Curved(fitted), "curved", 0.09)
+    ends = np.where(np.arange(12) % 3, -20.0, -np.inf), np.where(np.arange(12) % 2, 30.0, np.inf)
+    yield CoderExample(da.Bounded(12, *ends), "bounded", 1e-12)
+    yield CoderExample(da.Anamorphosis.fit(snapshots(S=300), 20, *ends), "anamorphosis", 1e-12)
     for name, net in pod_networks.made(fitted).items():
         yield CoderExample(da.neural.FieldCoder(net), name, 0.09)
     scaled = pod_networks.made(da.POD.fit(snapshots() / units, 5))["Autoencoder"]

@@ -43,6 +43,8 @@ GIVEN: dict[str, Any] = {
     "batches": 2, "chunk": 1, "clip": 1.0, "component": 0, "count": 2,
     "degrees_of_freedom.localization": None, "device": "cpu",
     "diagnostics.crps_ensemble.weights": np.full((3, 5), 0.2), "dims": ("x",),
+    "Anamorphosis.lower": -9.0, "Anamorphosis.upper": 9.0, "Anamorphosis.fit.lower": -9.0,
+    "Anamorphosis.fit.upper": 9.0, "Bounded.lower": -9.0, "Bounded.upper": 9.0,
     "RankHistogram.lower": -9.0, "RankHistogram.upper": 9.0, "rhf_increments.lower": 0.5,
     "rhf_increments.upper": 99.5, "QCEFF.state": da.RankHistogram(),
     "methods.qceff.state": da.RankHistogram(), "methods.qceff.observed": da.RankHistogram(),

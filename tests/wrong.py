@@ -184,6 +184,8 @@ JOINT = da.with_parameters(TWIN, "rho", da.Gaussian([28.0], [1.0]))
 SKILL = {"rmse": da.rmse(RESULT), "spread": da.spread(RESULT)}
 # where a callable means something else by a name, or can do less than everything else
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "Anamorphosis": {"points": np.sort(Z, axis=0)},
+    "Anamorphosis.fit": {"states": Z, "points": 10},
     "Autoencoder": {"encoder": net(3, 2), "decoder": net(2, 3), "shape": (3,)},
     "Autoencoder.convolutional": {"shape": (1, 8, 8)},
     "Autoencoder.on_grid": {"shape": (1, 8, 8)},

@@ -16,6 +16,7 @@ from .pendulum import Pendulum
 from .pod import POD
 from .shallow_water import ShallowWater
 from .subcycled import Subcycled
+from .transforms import Anamorphosis, Bounded
 from .two_scale import Lorenz96TwoScale
 from .wildfire import Wildfire
 from .windows import Windowed
@@ -24,6 +25,8 @@ __all__ = [
     "DMD",
     "POD",
     "Advection",
+    "Anamorphosis",
+    "Bounded",
     "Burgers",
     "Burgers2D",
     "Coder",

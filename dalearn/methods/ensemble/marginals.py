@@ -28,8 +28,8 @@ from ...array import (
     to_numpy,
     typed,
 )
+from ...array.histogram import Histogram
 from ...array.special import probit
-from .histogram import Histogram
 
 
 class Fitted(Protocol):

@@ -142,7 +142,7 @@ class Latent:
         coder = Remembering(convert_tree(self.coder, like))
         check_call(coder.encode, _rows(problem), "the coder's encode", coder.r)
         belief = problem.prior
-        prior = belief.map(coder.encode if isinstance(belief, Ensemble) else Row(coder))
+        prior = _encoded(belief, coder)
         if self.floor is not None:
             _check_reach(coder, belief, self.floor)
         dynamics = Through(problem, coder)
@@ -180,6 +180,21 @@ class Latent:
         with no_grad(problem.like):
             inside = self.inside(problem)
         yield from decoded_cycles(self.method, inside, rng)
+
+
+def _encoded(belief: Belief, coder: Any) -> Belief:
+    """The prior of codes; ValueError where a member has no finite one."""
+    if not isinstance(belief, Ensemble):
+        return belief.map(Row(coder))
+    z = coder.encode(belief.members)
+    xp = array_namespace(z)
+    bad = ~xp.all(xp.isfinite(z), axis=-1)
+    if bool(xp.any(bad)):
+        raise ValueError(
+            f"{int(xp.sum(bad))} members of the prior have no finite code, the first "
+            f"{to_numpy(belief.members[bad][0])}; wanted states within the bounds of the coder"
+        )
+    return Ensemble(z, belief.weights)
 
 
 def _check_reach(coder: Any, belief: Belief, floor: float) -> None:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...array import Array, array_namespace
-from ...array.special import probit, special
+from .library import Array, array_namespace
+from .special import probit, special
 
 NEAR = 0.01  # a tail whose bound cuts off all but this share of it is uniform
 
