@@ -11,6 +11,7 @@ from . import plot as plot
 from . import widgets as widgets
 from .array.derivative import finite_difference as finite_difference
 from .array.derivative import linearize as linearize
+from .array.gradients import gradients as gradients
 from .covariances import kernels as kernels
 from .covariances.base import Covariance as Covariance
 from .covariances.diffusion import Diffusion as Diffusion
@@ -146,6 +147,8 @@ from .problem.problem import Problem as Problem
 from .problem.twin import twin as twin
 from .run.assimilate import assimilate as assimilate
 from .run.compare import compare as compare
+from .run.learn import cycles as cycles
+from .run.learn import log_likelihood as log_likelihood
 from .run.simulate import simulate as simulate
 from .widgets import explore as explore
 

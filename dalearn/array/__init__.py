@@ -5,6 +5,7 @@ from .batch import Bound, Filled, Flags, Sizes, Swept, batch_index, broadcasts, 
 from .checks import as_numbers, check_between, check_count, check_factor
 from .constants import SHARED, Store, constant, eye, kept, lasting, row_mean
 from .entrance import as_floats
+from .gradients import gradients, inverse_square_root, wants_gradients
 from .library import (
     Array,
     array_namespace,
@@ -26,6 +27,7 @@ from .linalg import (
     correlations,
     definite,
     inverse_root,
+    largest,
     root,
     sane,
     solve,
@@ -82,12 +84,15 @@ __all__ = [
     "eye",
     "fft",
     "generator",
+    "gradients",
     "inverse_root",
+    "inverse_square_root",
     "is_array",
     "is_float",
     "is_module",
     "is_tensor",
     "kept",
+    "largest",
     "lasting",
     "library",
     "lift",
@@ -107,6 +112,7 @@ __all__ = [
     "typed",
     "unbiased",
     "uniform",
+    "wants_gradients",
     "warn",
     "where_ok",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from .constants import eye
+from .gradients import wants_gradients
 from .library import (
     Array,
     array_namespace,
@@ -56,15 +58,17 @@ def linearize(f: Operator, x: Array, scale: Array | None = None) -> tuple[Array,
             return finite_difference(f, x, scale)
     import torch
 
-    z = as_tensor(x).detach()
+    kept = wants_gradients(x)
+    z = as_tensor(x) if kept else as_tensor(x).detach()
     f = convert_tree(f, z)
     try:
-        with torch.no_grad():
+        with contextlib.nullcontext() if kept else torch.no_grad():
             value = f(z)
         if not is_tensor(value):
             raise TypeError(f"it returned {library(value)} for a torch tensor")
         with torch.enable_grad():
-            copies = z.expand(value.shape[-1], *z.shape).clone().requires_grad_()
+            copies = z.expand(value.shape[-1], *z.shape).clone()
+            copies = copies if copies.requires_grad else copies.requires_grad_()
             out = f(copies)
     except (TypeError, AttributeError, RuntimeError) as error:
         raise TypeError(f"{_name(f)} cannot run on torch tensors ({error}); {_ADVICE}") from error
@@ -73,7 +77,7 @@ def linearize(f: Operator, x: Array, scale: Array | None = None) -> tuple[Array,
         if is_tensor(out) and out.requires_grad:
             total = out.diagonal(dim1=0, dim2=-1).sum()
             try:
-                grads = torch.autograd.grad(total, copies, allow_unused=True)  # pyright: ignore
+                grads = torch.autograd.grad(total, copies, allow_unused=True, create_graph=kept)  # pyright: ignore
                 g = cast(Any, grads[0])  # pyright: ignore
             except RuntimeError as error:  # what a derivative needs was written over
                 raise TypeError(f"{_name(f)} has no derivative ({error}); {_ADVICE}") from error

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Annotated, Any, cast
 
 import numpy as np
@@ -260,8 +261,13 @@ def is_module(f: Any) -> bool:
     return torch is not None and isinstance(f, torch.nn.Module)
 
 
+GRADIENTS: ContextVar[bool] = ContextVar("gradients", default=False)
+
+
 def no_grad(like: Array) -> contextlib.AbstractContextManager[Any]:
     """A context without derivatives, in which overflow is silent: divergence is reported later.
+
+    Inside `gradients()` derivatives are kept.
 
     Leave it before each `yield`: a context held open across one is still open in the loop of
     the caller.
@@ -275,7 +281,7 @@ def no_grad(like: Array) -> contextlib.AbstractContextManager[Any]:
     if is_tensor(like):
         import torch
 
-        return torch.no_grad()
+        return contextlib.nullcontext() if GRADIENTS.get() else torch.no_grad()
     return np.errstate(over="ignore", invalid="ignore")
 
 

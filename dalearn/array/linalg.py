@@ -56,6 +56,18 @@ def triangle(A: Array) -> Array:
     return factored * np.copysign(_above(*A.shape[-2:], A.dtype.char), signs)
 
 
+def largest(A: Array) -> float:
+    """The largest entry of an array, as a number without derivatives.
+
+    Args:
+        A: an array.
+
+    Returns:
+        A float.
+    """
+    return float(array_namespace(A).max(A.detach() if is_tensor(A) else A))
+
+
 def sane(A: Array) -> tuple[Array, Any]:
     """Matrices that can be factored: those with NaN or infinity are replaced by the identity.
 
@@ -101,8 +113,8 @@ def solve(A: Array, B: Array) -> Array:
             a, b = (xp.broadcast_to(v, (*lead, *v.shape[-2:])) for v in (A, B))
             found = [solve(a[i], b[i]) for i in np.ndindex(lead)]
             return xp.reshape(xp.stack(found), b.shape)
-        n, largest = A.shape[-1], float(xp.max(xp.abs(A)))
-        more = 8 * n * float(xp.finfo(A.dtype).eps) * largest
+        n, most = A.shape[-1], largest(xp.abs(A))
+        more = 8 * n * float(xp.finfo(A.dtype).eps) * most
         return xp.linalg.solve(A + more * eye(n, A), B)
 
 

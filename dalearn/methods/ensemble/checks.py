@@ -12,6 +12,7 @@ from ...array import (
     array_namespace,
     check_count,
     convert,
+    largest,
     no_grad,
     row_mean,
     to_numpy,
@@ -81,7 +82,7 @@ def told(name: str, analysis: Callable[[Array], Ensemble], S: Array, advice: str
         eps = float(xp.finfo(S.dtype).eps)
         sizes = xp.max(xp.abs(S), axis=(-2, -1))
         sizes = xp.where(sizes < 1 / eps, sizes, 0 * sizes)
-        size = float(xp.max(sizes))
+        size = largest(sizes)
         if not eps * size**2 > 1e-3:  # what round-off can move, in standard deviations at most
             return found
         signs = convert(np.resize([1.0, -1.0, -1.0], S.shape[-1]), S)

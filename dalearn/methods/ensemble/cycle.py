@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...array import Array, array_namespace, definite, eye, no_grad, sane, solve, warn
+from ...array import Array, array_namespace, definite, eye, largest, no_grad, sane, solve, warn
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
 from ...problem.observe import Observation
@@ -124,7 +124,7 @@ def weights(d: Array, S: Array) -> tuple[Array, Any]:
     small = min(N, m)
     A, ok = sane((S @ S.mT if m >= N else S.mT @ S) + (N - 1) * eye(small, S))
     hidden = None
-    if float(xp.max(A)) > steep(N, A) / small:  # errors far smaller than the spread?
+    if largest(A) > steep(N, A) / small:  # errors far smaller than the spread?
         hidden = xp.linalg.trace(A) > steep(N, A)
         A = xp.where(hidden[..., None, None], eye(small, A), A)
     W = solve(A, S @ d.mT).mT if m >= N else d @ solve(A, S.mT)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...array import Array, array_namespace, eye, row_mean, sane, typed, where_ok
+from ...array import Array, array_namespace, eye, largest, row_mean, sane, typed, where_ok
 from ...covariances.base import Covariance
 from ...problem.belief import Ensemble
 from .checks import check_update
@@ -77,7 +77,7 @@ def gauss_newton(
         step, U, V, length = newton(S, d, w, gram, active)
         w, now = w + step, active[..., None, None]
         T, inverse = xp.where(now, U, T), xp.where(now, V, inverse)
-        steepest = max(steepest, float(xp.max(xp.abs(inverse))))
+        steepest = max(steepest, largest(xp.abs(inverse)))
         active = active & (length > tolerance)
         if not bool(xp.any(active)):
             break

@@ -29,6 +29,7 @@ from ...array import (
     convert,
     is_tensor,
     typed,
+    wants_gradients,
     where_ok,
 )
 from ...covariances.base import Covariance
@@ -40,7 +41,7 @@ from .cycle import check_settings, ensemble_cycles, stacked
 from .inflation import Inflation
 from .localization import Localization, Neighbours, check_localization, reached
 from .tapering import beyond_of, locations, remembered
-from .transform import ahead, decomposed, rotations
+from .transform import ahead, decomposed, plain_root, rotations
 
 CACHED_NUMBERS = 2**17  # of the local images that are worked on at once: a core's cache
 
@@ -53,7 +54,13 @@ class Block(NamedTuple):
     root: Array  # (..., P, p), square roots of the weights
 
 
-def blocks(near: list[Neighbours], N: int, like: Array, experiments: int = 1) -> list[Block]:
+def blocks(
+    near: list[Neighbours],
+    N: int,
+    like: Array,
+    experiments: int = 1,
+    learned: tuple[Array, list[np.ndarray]] | None = None,
+) -> list[Block]:
     """The points of a localization in pieces that fit a cache, with what is near them.
 
     Args:
@@ -61,18 +68,24 @@ def blocks(near: list[Neighbours], N: int, like: Array, experiments: int = 1) ->
         N: ensemble size.
         like: an array of the library, dtype and device wanted.
         experiments: how many experiments the batch has.
+        learned: a radius that gets the derivatives of the weights, `localization.learned`, and
+            `localization.slopes(locations)`.
 
     Returns:
         The pieces, for `letkf`.
     """
     found = []
-    for components, index, weight in near:
+    for group, (components, index, weight) in enumerate(near):
         used = reached(weight)
         points = max(1, CACHED_NUMBERS // (experiments * (N + 1) * (index.shape[-1] + N)))
         for i in range(0, len(index), points):
             p = max(1, int(used[i : i + points].max()))
             piece = (slice(i, i + points), slice(p))
             root = convert(weight[(..., *piece)] ** 0.5, like)
+            if learned is not None:
+                radius, slope = convert(learned[0], like), learned[1][group][(..., *piece)]
+                moved = radius - radius.detach()  # 0, with a derivative
+                root = root + convert(slope, like) * moved[..., None, None]
             places = convert(index[piece].copy(), like)
             found.append(Block(components[i : i + points], places, root))
     return found
@@ -138,11 +151,16 @@ def _transformed(X: Array, rows: Array, block: Block) -> tuple[Array, Array]:
     N, (P, C) = X.shape[-1], block.components.shape
     Z = rows[..., block.index, :] * block.root[..., None]  # (..., P, p, N + 1)
     G, rows = Z.mT @ Z, Z.mT
+    lead, own = tuple(G.shape[:-2]), X[..., block.components.reshape(-1), :]
+    if wants_gradients(X):
+        w, T = plain_root(G[..., :N, :N], G[..., N:, :N])
+        own = xp.reshape(own, (*X.shape[:-2], P, C, N))
+        shift, new = (own @ w.mT)[..., 0], own @ T
+        return xp.reshape(shift, (*lead[:-1], P * C)), xp.reshape(new, (*lead[:-1], P * C, N))
     s, V, c, ok = decomposed(
         rows[..., :N, :], rows[..., N:, :], None, (G[..., :N, :N], G[..., N:, :N])
     )
-    lead = tuple(G.shape[:-2])
-    U = xp.reshape(X[..., block.components.reshape(-1), :], (*X.shape[:-2], P, C, N)) @ V
+    U = xp.reshape(own, (*X.shape[:-2], P, C, N)) @ V
     shift = xp.sum(U * (c / s), axis=-1)
     new = (U * ((N - 1) / s) ** 0.5) @ V.mT
     shift, new = where_ok(ok, shift), where_ok(ok, new)
@@ -191,9 +209,12 @@ class LETKF:
 
         @remembered
         def near(observe):
-            found = self.localization.near(locations(observe, self.localization, problem))
+            where = locations(observe, self.localization, problem)
+            found, learned, radius = self.localization.near(where), None, self.localization.learned
+            if radius is not None and wants_gradients(problem.like):
+                learned = radius, self.localization.slopes(where)
             ever = beyond_of(found, None, problem.like)
-            return blocks(found, self.members, problem.like, experiments), found, ever
+            return blocks(found, self.members, problem.like, experiments, learned), found, ever
 
         def beyond(observe):
             (_, found, ever), seen = near(observe), observe.noise.seen

@@ -10,13 +10,22 @@ Gaspari and Cohn, Q. J. R. Meteorol. Soc. 125, 1999; Hamill, Whitaker and Snyder
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...array import as_floats, as_numbers, check_between, check_count, to_numpy, typed
+from ...array import (
+    Array,
+    as_floats,
+    as_numbers,
+    check_between,
+    check_count,
+    is_tensor,
+    to_numpy,
+    typed,
+)
 from ...covariances.tapers import Taper, gaspari_cohn
 
 
@@ -47,7 +56,7 @@ class Localization:
         coordinates: `(n, d)`, NaN for a component that is nowhere, such as a parameter of the
             model, which every observation reaches.
         radius: above 0, in the units of the coordinates, a number or an array over the problem's
-            batch axes.
+            batch axes. A tensor that requires gradients gets them, in the LETKF (see `gradients`).
         period: the length after which space repeats, a number or one per axis; 0: it does not.
         taper: weight as a function of distance / radius: `gaspari_cohn`, `boxcar`, `hann`, or
             another `Taper`.
@@ -61,6 +70,7 @@ class Localization:
     radius: Any
     period: Any = 0.0
     taper: Taper = gaspari_cohn
+    learned: Array | None = field(default=None, init=False, repr=False)  # a radius with gradients
 
     def __post_init__(self):
         x = np.asarray(to_numpy(as_floats(self.coordinates, "coordinates")), dtype=float)
@@ -74,6 +84,8 @@ class Localization:
                 f"coordinates must be finite, or NaN in every axis (nowhere), met {bad} others"
             )
         check_between("radius", self.radius, 0, math.inf, open_low=True)
+        if is_tensor(self.radius) and self.radius.requires_grad:
+            object.__setattr__(self, "learned", self.radius)
         radius, period = as_numbers(self.radius), as_numbers(self.period)
         good = (period >= 0) & np.isfinite(period)
         if period.shape not in ((), (x.shape[1],)) or not good.all():
@@ -123,7 +135,8 @@ class Localization:
     def with_globals(self, count: int) -> Localization:
         """With `count` more components at the end that are nowhere (parameters)."""
         more = np.full((count, self.coordinates.shape[1]), np.nan)
-        return replace(self, coordinates=np.concatenate([self.coordinates, more]))
+        radius = self.radius if self.learned is None else self.learned
+        return replace(self, coordinates=np.concatenate([self.coordinates, more]), radius=radius)
 
     @property
     def n(self) -> int:
@@ -139,10 +152,7 @@ class Localization:
         away = np.abs(a[:, None, :] - b)
         away = np.where(self.period > 0, away % np.where(self.period > 0, self.period, 1), away)
         away = np.where(self.period > 0, np.minimum(away, self.period - away), away)
-        return self._taper(np.sqrt((np.nan_to_num(away, nan=0.0) ** 2).sum(-1)))
-
-    def _taper(self, distance: np.ndarray) -> np.ndarray:
-        return self.taper(distance / self.radius[..., None, None])
+        return self._weight(np.sqrt((np.nan_to_num(away, nan=0.0) ** 2).sum(-1)))
 
     @cached_property
     def _points(self) -> tuple[np.ndarray, np.ndarray]:
@@ -166,6 +176,27 @@ class Localization:
 
         One group for the points that are somewhere and one for components that are not.
         """
+        return [Neighbours(c, i, self._weight(r)) for c, i, r in self._near(locations)]
+
+    def slopes(self, locations: np.ndarray) -> list[np.ndarray]:
+        """For each group of `near` the derivatives of the roots of its weights by the radius.
+
+        By central differences, so that any taper has them.
+        """
+        radius, h = self.radius[..., None, None], 1e-5  # eps^1/3, the best step of the formula
+        found = []
+        for _, _, r in self._near(locations):
+            above, below = (self._weight(r, 1 + s) ** 0.5 for s in (h, -h))
+            found.append((above - below) / (2 * h * radius))
+        return found
+
+    def _weight(self, distance: np.ndarray, share: float = 1.0) -> np.ndarray:
+        """The taper at distances `(P, p)`, with `share` of the radius; of -1, nowhere: 1."""
+        weight = self.taper(np.abs(distance) / (share * self.radius[..., None, None]))
+        return np.where(distance < 0, 1.0, weight)
+
+    def _near(self, locations: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Components, observations and distances of the groups; -1 from what is nowhere."""
         from scipy.spatial import KDTree
 
         m, groups = len(locations), []
@@ -188,11 +219,10 @@ class Localization:
             found = tree.query(points, most, distance_upper_bound=reach)
             distance, index = (part.reshape(len(points), most) for part in found)
             index = np.where(index < m, index, 0)
-            groups.append(Neighbours(components, index, self._taper(distance)))
+            groups.append((components, index, distance))
         nowhere = np.flatnonzero(~np.isfinite(self.coordinates).all(axis=1))
         if len(nowhere):
-            whole = np.ones((*self.radius.shape, 1, m))
-            groups.append(Neighbours(nowhere[None], np.arange(m)[None], whole))
+            groups.append((nowhere[None], np.arange(m)[None], -np.ones((1, m))))
         return groups
 
 

@@ -21,9 +21,12 @@ from ...array import (
     array_namespace,
     convert,
     eye,
+    inverse_square_root,
+    largest,
     no_grad,
     normal,
     sane,
+    wants_gradients,
     warn,
     where_ok,
 )
@@ -160,10 +163,24 @@ def symmetric_root(S: Array, d: Array) -> tuple[Array, Array]:
     the mean. One eigendecomposition S S^T = V s V^T.
     """
     N = S.shape[-2]
+    if wants_gradients(S):
+        return plain_root(S @ S.mT, d @ S.mT)
     s, V, c, ok = decomposed(S, d)
     w = (c / s) @ V.mT
     T = (V * ((N - 1) / s) ** 0.5) @ V.mT
     return where_ok(ok, w), where_ok(ok, T)
+
+
+def plain_root(G: Array, b: Array) -> tuple[Array, Array]:
+    """The symmetric root from G = S S^T `(..., N, N)` and b = d S^T: derivatives pass through it.
+
+    w = b A^-1 and T = (N - 1)^1/2 A^-1/2 with A = G + (N - 1) I, without the care for data that
+    are far better than the forecast.
+    """
+    N = G.shape[-1]
+    A, ok = sane(G + (N - 1) * eye(N, G))
+    half = inverse_square_root(A)
+    return where_ok(ok, b @ half @ half), where_ok(ok, (N - 1) ** 0.5 * half)
 
 
 def reflected_root(S: Array, d: Array, v: Array) -> tuple[Array, Array]:
@@ -185,7 +202,7 @@ def random_root(S: Array, d: Array, Q: Array) -> tuple[Array, Array]:
     Z = B.mT @ S
     A, ok = sane(Z @ Z.mT + (N - 1) * eye(N - 1, S))
     limit = (N - 1) * float(xp.finfo(A.dtype).eps) ** -0.5
-    rare = float(xp.max(A)) > limit / N  # errors far smaller than the spread?
+    rare = largest(A) > limit / N  # errors far smaller than the spread?
     if rare:  # round-off could make A indefinite
         steep = (xp.linalg.trace(A) > limit)[..., None, None]
         A = xp.where(steep, eye(N - 1, A), A)

@@ -22,14 +22,12 @@ from ...array import (
     Swept,
     array_namespace,
     check_factor,
-    eye,
     lift,
     no_grad,
     root,
-    sane,
-    solve,
     triangle,
     typed,
+    wants_gradients,
     where_ok,
 )
 from ...array.derivative import linearize, with_derivative
@@ -40,6 +38,7 @@ from ...problem.like import ProblemLike, Stepwise, noise_at, stepping, stepwise
 from ..base import Cycle, start, tangent
 from .affine import Affine
 from .backward import Interval
+from .plain import plainly_filtered, textbook
 from .square_root import Gain, gain, join, settled, variance
 
 
@@ -79,19 +78,10 @@ def kalman_update(
     X, ok = root(P)
     found = gain(X, X @ G.mT, R)
     exact = found.update(x, d)[0], found.rows.mT @ found.rows
-    plain = cache(lambda: _textbook(x, P, G, d))
+    plain = cache(lambda: textbook(x, P, G, d, R))
     parts = (with_derivative(v, lambda i=i: plain()[i]) for i, v in enumerate(exact))
     x, P = (where_ok(ok, v) for v in parts)
     return x, P
-
-
-def _textbook(x: Array, P: Array, G: Array, d: Array) -> tuple[Array, Array]:
-    """The update as its formula is written, in Joseph's form: right where P is not far above R."""
-    A, ok = sane(G @ P @ G.mT + eye(G.shape[-2], P))
-    K = solve(A, G @ P).mT  # (..., n, m)
-    rest = eye(P.shape[-1], P) - K @ G
-    P = rest @ P @ rest.mT + K @ K.mT
-    return where_ok(ok, x + (d @ K.mT)[..., 0, :]), where_ok(ok, (P + P.mT) / 2)
 
 
 Tangent = Callable[[Callable, Array, Array], tuple[Array, Array]]
@@ -153,6 +143,17 @@ def filtered(
         yield Cycle(forecast, analysis, {"log_likelihood": score}), interval
 
 
+def only_filtered(
+    problem: Stepwise, model: Tangent, operator: Tangent, factor: Any = 1.0
+) -> Iterator[Cycle]:
+    """The cycles of `filtered`; inside `gradients()` by formulas that have derivatives."""
+    if wants_gradients(problem.like):
+        yield from plainly_filtered(problem, model, operator, factor)
+        return
+    for cycle, _ in filtered(problem, model, operator, factor):
+        yield cycle
+
+
 @typed
 @dataclass(frozen=True, eq=False)
 class ExtendedKF:
@@ -190,8 +191,7 @@ class ExtendedKF:
         problem = stepwise(problem, "ExtendedKF")
         factor = lift(self.inflation, problem.like, problem.batch, "inflation")
         model, operator = linearized(self.jacobian), linearized(self.operator_jacobian)
-        for cycle, _ in filtered(problem, model, operator, factor):
-            yield cycle
+        yield from only_filtered(problem, model, operator, factor)
 
 
 def linearized(jacobian: Jacobian) -> Tangent:
@@ -219,5 +219,4 @@ class KF:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
         problem = stepwise(problem, "KF")
         once = Affine(self.jacobian, problem)
-        for cycle, _ in filtered(problem, once, once):
-            yield cycle
+        yield from only_filtered(problem, once, once)

@@ -31,6 +31,7 @@ from ...array import (
     check_between,
     check_count,
     device,
+    is_tensor,
     lift,
     no_grad,
     normal,
@@ -44,7 +45,7 @@ from ...problem.like import ProblemLike
 from ..base import Cycle
 from ..ensemble.checks import blind, check_ensemble
 from ..ensemble.failures import weightless
-from .resampling import effective_size, index_at, members_at, repeated, reweight, systematic
+from .resampling import effective_size, index_at, members_at, repeated, systematic, weighed
 
 
 def kernel(belief: Ensemble, z: Array) -> Array:
@@ -128,6 +129,10 @@ class ParticleFilter:
             it a smoother, whose cycles come `lag` late (None: all at the end).
             `info["smoothed"]` at cycle k is the weighted Ensemble of ancestors at its time given
             the data up to cycle k + lag.
+        soft: in (0, 1]: members are drawn with chances soft w_i + (1 - soft) / N and keep weights
+            in proportion to w_i over them, so that derivatives (see `gradients`) pass through
+            resampling; 1: with chances w_i, which have none (soft resampling: Karkus, Hsu and
+            Lee, Particle filter networks, CoRL 2018).
 
     Raises:
         ValueError: for a setting out of its range.
@@ -139,11 +144,13 @@ class ParticleFilter:
     regularization: Swept = 0.0
     resample_below: Swept = 0.5
     lag: int | None = 0
+    soft: float = 1.0
 
     def __post_init__(self):
         check_ensemble(self.members, 1.0)
         check_between("regularization", self.regularization, 0, 1e6, open_low=False)
         check_between("resample_below", self.resample_below, 0, 1, open_low=False)
+        check_between("soft", self.soft, 0, 1, open_low=True)
         check_count("lag (None is the whole run)", 0 if self.lag is None else self.lag, 0)
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
@@ -165,13 +172,13 @@ class ParticleFilter:
                 observe, y = problem.at(k)
                 none, before = blind(observe.noise), log_w
                 Y = observe.nearest(observe(forecast.members), y[..., None, :])
-                log_w = reweight(log_w, Y, y, observe.noise)
+                log_w, score = weighed(log_w, Y, y, observe.noise)
                 if none is not None:
                     log_w = xp.where(none[..., None], before, log_w)
                 analysis = Ensemble.unchecked(forecast.members, xp.exp(log_w))
                 size = effective_size(analysis.weights)
                 due = size <= share * N if none is None else (size <= share * N) & ~none
-                info = {"effective_size": size, "failed_members": failed}
+                info = {"effective_size": size, "failed_members": failed, "log_likelihood": score}
                 cycle = Cycle(forecast, analysis, info)
                 paths.append((cycle, None))
                 last = k + 1 == len(problem)
@@ -199,12 +206,20 @@ class ParticleFilter:
             return E, log_w, None
         moves = not isinstance(width, float) or width > 0
         z = normal(rng, (N, min(n, N)), E, due) if moves else None
-        due = due[..., None]
-        ancestors = systematic(belief.weights, u)
+        due, chances, new = due[..., None], xp.exp(log_w), -math.log(N)
+        if self.soft < 1:
+            chances = self.soft * chances + (1 - self.soft) / N
+        ancestors = systematic(chances, u)
+        if self.soft < 1:  # who was drawn too often, or too seldom, has a weight for it
+            new = index_at(log_w - xp.log(chances), ancestors)
+            new = new - xp.max(new, axis=-1, keepdims=True)
+            new = new - xp.log(xp.sum(xp.exp(new), axis=-1, keepdims=True))
         E = xp.where(due[..., None], members_at(E, ancestors), E)
         if z is not None:
             h = width * N ** (-1 / (n + 4))
             moved = (repeated(ancestors) & due)[..., None]
-            E = xp.where(moved, E + h * kernel(belief, z), E)
+            noise = kernel(belief, z)
+            noise = noise.detach() if is_tensor(noise) else noise  # its eigenvectors may coincide
+            E = xp.where(moved, E + h * noise, E)
         own = xp.arange(N, dtype=ancestors.dtype, device=device(E))
-        return E, xp.where(due, -math.log(N), log_w), xp.where(due, ancestors, own)
+        return E, xp.where(due, new, log_w), xp.where(due, ancestors, own)

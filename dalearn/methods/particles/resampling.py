@@ -55,12 +55,24 @@ def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
     Raises:
         ValueError: when N or m disagree.
     """
+    return weighed(log_w, Y, y, R)[0]
+
+
+def weighed(log_w: Array, Y: Array, y: Array, R: Covariance) -> tuple[Array, Array]:
+    """`reweight`, and the log density of the data, log sum_i w_i p(y | x_i), `(...)`.
+
+    Summed over cycles it is an estimate of the log-likelihood, whose exponential has no bias (Del
+    Moral, Feynman-Kac Formulae, 2004).
+    """
     xp = array_namespace(log_w, Y, y)
     check_update(Y, Y, y, R)
     d = R.whiten(y[..., None, :] - Y)
     new = log_w - 0.5 * xp.linalg.vecdot(d, d)
-    new = new - xp.max(new, axis=-1, keepdims=True)
-    return new - xp.log(xp.sum(xp.exp(new), axis=-1, keepdims=True))
+    most = xp.max(new, axis=-1, keepdims=True)
+    new = new - most
+    total = xp.log(xp.sum(xp.exp(new), axis=-1, keepdims=True))
+    m = R.n if R.seen is None else xp.sum(xp.astype(R.seen, d.dtype), axis=-1)
+    return new - total, (most + total)[..., 0] - (m * math.log(2 * math.pi) + R.log_det()) / 2
 
 
 @typed
