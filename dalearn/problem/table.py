@@ -64,6 +64,14 @@ class Table:
     def __init__(self, columns: dict[str, Any], rows: Rows, j: np.ndarray, held: list[Any]):
         self.columns, self.rows, self.j, self.held = columns, rows, j, held
 
+    def flagged(self, gone: np.ndarray) -> Table:
+        """The table with the flag "background" for rows whose datum is one of `gone (K, m)`."""
+        rows = self.rows
+        hit = (rows.flag == "good") & (self.j >= 0)
+        hit[hit] = gone[rows.k[hit], self.j[hit]]
+        flag = np.where(hit, "background", rows.flag)
+        return Table(self.columns, rows._replace(flag=flag), self.j, self.held)
+
 
 @dataclass(frozen=True, eq=False)
 class Tabled(Problem):

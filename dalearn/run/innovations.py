@@ -69,19 +69,8 @@ def agreement(
     Raises:
         TypeError: a Point, which has no spread.
     """
-    R = observe.noise
-    if isinstance(belief, Ensemble):
-        Y, y = observe.together(observe(belief.members), y)
-        h, Z = images(belief, Y)
-    elif isinstance(belief, Gaussian):
-        h, Z = _rows(belief, observe)
-    else:
-        raise TypeError(
-            f"a forecast that is a {type(belief).__name__} has no spread to compare innovations "
-            "with; wanted an ensemble or a Gaussian: leave out keep='innovation'"
-        )
-    y = y[..., None, :]
-    Z, d = R.whiten(Z), R.whiten(y - observe.nearest(h, y))
+    R, (d, Z) = observe.noise, innovation(belief, observe, y)
+    Z, d = R.whiten(Z), R.whiten(d)
     xp, few = array_namespace(Z), tapers is None and Z.shape[-1] > Z.shape[-2]
     C = Z @ Z.mT if few else Z.mT @ Z
     C, ok = sane(C if tapers is None else tapers.observed * C)
@@ -98,6 +87,34 @@ def agreement(
         exact = _by_values(Z, d) if tapers is None else _by_correlations(C, d)
         square, dfs = (xp.where(sharp, a, b) for a, b in zip(exact, (square, dfs), strict=True))
     return {"chi2": where_ok(ok, square / observed_count(R, square)), "dfs": where_ok(ok, dfs)}
+
+
+def innovation(belief: Belief, observe: Observation, y: Array) -> tuple[Array, Array]:
+    """y - H(x) `(..., 1, m)` of a forecast, and rows Z with H B H^T = Z^T Z.
+
+    Args:
+        belief: the forecast.
+        observe: the observation.
+        y: the data `(..., m)`.
+
+    Returns:
+        Both.
+
+    Raises:
+        TypeError: a Point, which has no spread.
+    """
+    if isinstance(belief, Ensemble):
+        Y, y = observe.together(observe(belief.members), y)
+        h, Z = images(belief, Y)
+    elif isinstance(belief, Gaussian):
+        h, Z = _rows(belief, observe)
+    else:
+        raise TypeError(
+            f"a forecast that is a {type(belief).__name__} has no spread to compare innovations "
+            "with; wanted an ensemble or a Gaussian: leave out keep='innovation'"
+        )
+    y = y[..., None, :]
+    return y - observe.nearest(h, y), Z
 
 
 def _rows(belief: Gaussian, observe: Observation) -> tuple[Array, Array]:

@@ -1,0 +1,159 @@
+"""The background check: data that a forecast does not believe possible are left out.
+
+A filter runs through the data once. Before each analysis its forecast is compared with the data of
+that time, and
+
+    |y_j - H_j(x)| > limit (H B H^T + R)_jj^1/2
+
+leaves y_j out of this analysis, so that it harms no later forecast. To have the forecast before
+the data, the filter is given each time twice: first without data, then, no step later, with those
+that passed.
+
+Lorenc, Q. J. R. Meteorol. Soc. 107, 1981; Ingleby and Lorenc, Bayesian quality control using
+multivariate normal distributions, Q. J. R. Meteorol. Soc. 119, 1993.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..array import (
+    Array,
+    Purpose,
+    array_namespace,
+    check_between,
+    convert,
+    no_grad,
+    streams,
+    to_numpy,
+    typed,
+)
+from ..methods.base import Method, check_residuals
+from ..problem.observe import Moving, Observation
+from ..problem.problem import Problem
+from ..problem.table import Tabled
+from .assimilate import checked
+from .innovations import innovation
+
+
+@typed
+def screen(problem: Problem, method: Method, *, limit: float = 4.0, seed: int = 0) -> Problem:
+    """The problem without the data that a filter's forecasts contradict: they become NaN.
+
+        |y_j - H_j(x)| > limit (H B H^T + R)_jj^1/2,   before the analysis of each time
+
+    `limit` counts standard deviations of what is expected: of good data 6 in 100 000 are beyond 4
+    where B and R are right, and 27 in 10 000 beyond 3. A spread that is too small refuses good
+    data, and a filter that refuses all of them never comes back: look at how many there are. With
+    a filter that draws no random numbers after its first ensemble, `assimilate(screened, method)`
+    is the run that was made here. The table of `Problem.from_table` gets the flag "background".
+
+    Args:
+        problem: a Problem.
+        method: a filter with a spread, such as `ETKF(20)` or `KF()`; no smoother, which looks at
+            data before they are judged.
+        limit: how many standard deviations are believed, above 0.
+        seed: as in `assimilate`.
+
+    Returns:
+        The problem with other data; the same one where all passed.
+
+    Raises:
+        TypeError: for a smoother, or a method whose forecast has no spread.
+
+    Source: Lorenc, A global three-dimensional multivariate statistical interpolation scheme, Mon.
+    Wea. Rev. 109, 1981.
+    """
+    check_between("limit", limit, 0, float("inf"), open_low=True)
+    whole, _ = checked(problem, [method], ())
+    check_residuals(whole, method)
+    twice = Twice.of(whole)
+    cycles = iter(method.run(twice, streams(Purpose.ASSIMILATION, seed, whole.batch)))
+    kept = np.ones((*twice.data.shape[:-2], len(whole), twice.data.shape[-1]), bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(len(whole)):
+            forecast = next(cycles).forecast
+            with no_grad(whole.like):
+                observe, y = whole.at(k)
+                d, Z = innovation(forecast, observe, y)
+                xp = array_namespace(d)
+                expected = xp.sum(Z * Z, axis=-2) + observe.noise.variance()
+                good = ~(xp.abs(d[..., 0, :]) > limit * expected**0.5)  # NaN is not refused
+            twice.judge(k, good)
+            kept[..., k, : observe.m] = to_numpy(good)
+            next(cycles)
+    return without(problem, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Twice(Problem):
+    """Each time of a problem twice: without data, and with those that were judged good."""
+
+    judged: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, problem: Problem) -> Twice:
+        """The doubled problem; data get the batch axes, since each experiment is judged alone."""
+        xp, K = array_namespace(problem.data), len(problem)
+        shape = (*problem.batch, K, problem.data.shape[-1])
+        y = xp.broadcast_to(problem.data, shape)
+        both = xp.stack([xp.full_like(y, float("nan")), y], axis=-2)
+        steps = [s for k in range(K) for s in (problem.steps_to(k), 0)]
+        see, Q = problem.observation, problem.noise
+        if not isinstance(see, Observation):
+            see = Moving([o for o in see.observations for _ in range(2)])
+        truth = problem.truth
+        truth = None if truth is None else xp.repeat(truth, 2, axis=-2)
+        return cls(
+            *(problem.model, see, problem.prior),
+            xp.reshape(both, (*problem.batch, 2 * K, shape[-1])),
+            steps,
+            [q for q in Q for _ in range(2)] if isinstance(Q, tuple) else Q,
+            problem.shape,
+            truth,
+            inputs=problem.inputs,
+        )
+
+    def judge(self, k: int, good: Array) -> None:
+        """Say which data of time k are good, `(..., m)`."""
+        xp, i = array_namespace(self.data), 2 * k + 1
+        self._seen[..., i, : good.shape[-1]] &= good
+        self._complete[i] = bool(xp.all(self._seen[..., i, :]))
+        self.judged.append(k)
+
+    def at(self, k: int) -> tuple[Observation, Array]:
+        """As of a Problem; TypeError for data that are not judged yet."""
+        if k % 2 and k // 2 not in self.judged:
+            raise TypeError(
+                "screen wants a filter, which takes the data of one time after those of another, "
+                "met a method that looks ahead: screen with ETKF(20) or KF(), say, and give the "
+                "result to the smoother"
+            )
+        return super().at(k)
+
+
+def without(problem: Problem, kept: np.ndarray) -> Problem:
+    """A problem with NaN in the place of some data.
+
+    Args:
+        problem: the problem.
+        kept: booleans that broadcast against its data.
+
+    Returns:
+        The problem; the table of one that has it says "background" for them.
+    """
+    data: Any = problem.data
+    xp = array_namespace(data)
+    gone = to_numpy(~xp.isnan(data)) & ~kept
+    if not gone.any():
+        return problem
+    keep = convert(~gone, data)
+    new: dict[str, Any] = {
+        "data": xp.where(keep, data, xp.asarray(float("nan"), dtype=data.dtype))
+    }
+    if isinstance(problem, Tabled):
+        new["origin"] = problem.origin.flagged(gone.reshape(-1, *gone.shape[-2:]).any(axis=0))
+    return replace(problem, **new)
