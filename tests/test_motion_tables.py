@@ -78,3 +78,13 @@ def test_sentences_on_narrower_deep_priors_are_those_of_their_section():
     for row in section["rows"][:-2]:
         least, most = tables.numbers(row[4])[1:]
         assert most > 1.9 * least  # windows differ by twice
+
+
+def test_the_sentence_on_a_second_training_is_that_of_its_section():
+    (found,) = tables.sections("inversion-motion_seeds")
+    first, second = found[:2]
+    assert [row[1] for row in found[:2]] == [0, 1]
+    (a,), (b,) = errors([first[2]]), errors([second[2]])
+    assert f"({b:g} and {a:g} m/s; paired difference" in PAGE
+    low, high = (float(v) for v in re.findall(r"[+-][\d.]+", second[5])[1:])
+    assert low < 0 < high
