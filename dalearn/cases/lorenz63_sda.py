@@ -5,9 +5,10 @@
 States are 0.025 apart, one Runge-Kutta step, and err by N(0, 0.025 I) after each, in raw units.
 Trajectories have 65 states; in units of (8, 9, 8.6), x is seen in each eighth with errors of 0.05
 ("lo"), or in each with errors of 0.25 ("hi"). 1024 chains of 1024 states after as many of spin-up
-are dealt 80 / 10 / 10 %, by chain. The reference is a particle filter of 16 384 members, and
-trajectories drawn backwards through them, whose weights are exact in the limit: those that the
-filter's survivors came from, as published, are few in the past.
+are dealt 80 / 10 / 10 %, by chain. The reference is a particle filter of 16 384 members that
+begin with states of the climate, as SDA learned it, and trajectories drawn backwards through them,
+whose weights are exact in the limit: those that the filter's survivors came from, as published,
+are few in the past.
 
 F. Rozet and G. Louppe, Score-based data assimilation, NeurIPS 2023. Backwards: S. Godsill,
 A. Doucet and M. West, J. Am. Stat. Assoc. 99, 2004.
@@ -16,6 +17,7 @@ A. Doucet and M. West, J. Am. Stat. Assoc. 99, 2004.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +31,7 @@ from ..run.simulate import simulate
 if TYPE_CHECKING:
     from ..methods import SDA
     from ..neural.local_score import LocalScore
+    from ..problem.belief import Belief, Ensemble
     from ..problem.problem import Problem
 
 COMMAND = "python -m dalearn.cases.lorenz63_sda"
@@ -89,18 +92,39 @@ def problem(x: np.ndarray, system: str, seed: int = 0) -> Problem:
     return Problem(Lorenz63(dt=DT), observation, prior, data, noise=noise, truth=x)
 
 
+def climate(members: int = PARTICLES, seed: int = 0) -> Ensemble:
+    """So many states of the validation chains: the law that SDA learned, and not its Gaussian."""
+    from ..problem.belief import Ensemble
+
+    rows = chains()["validation"].reshape(-1, 3)
+    who = generator(Purpose.CASE, 69, seed).choice(len(rows), members, replace=False)
+    return Ensemble(rows[who])
+
+
 def reference(
-    problem: Problem, count: int, *, members: int = PARTICLES, seed: int = 0
+    problem: Problem,
+    count: int,
+    *,
+    members: int = PARTICLES,
+    first: Belief | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
     """Trajectories `(count, 65, 3)` of the posterior of one experiment, from particles.
 
     The bootstrap filter forwards; then each trajectory is drawn backwards, particle i at time k
     with a chance of w_i p(x_(k+1) | x_i).
+
+    Args:
+        problem: the experiment; its prior is not used.
+        count: of trajectories.
+        members: particles.
+        first: what they begin with, a step before the first state; none: the climate.
+        seed: of all draws.
     """
     from ..array import streams
     from ..methods import ParticleFilter
 
-    problem = problem.validated()
+    problem = replace(problem, prior=first or climate(members, seed)).validated()
     cycles = ParticleFilter(members).run(problem, streams(Purpose.ASSIMILATION, seed))
     beliefs: list[Any] = [cycle.analysis for cycle in cycles]
     rng = generator(Purpose.CASE, 67, seed)
@@ -117,14 +141,20 @@ def reference(
 
 
 def ancestors(
-    problem: Problem, count: int, *, members: int = PARTICLES, seed: int = 0
+    problem: Problem,
+    count: int,
+    *,
+    members: int = PARTICLES,
+    first: Belief | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
     """The same from the paths of the filter's survivors, as published: few differ in the past."""
     from ..array import streams
     from ..methods import ParticleFilter
 
     rng = streams(Purpose.ASSIMILATION, seed)
-    cycles = ParticleFilter(members, lag=None).run(problem.validated(), rng)
+    problem = replace(problem, prior=first or climate(members, seed)).validated()
+    cycles = ParticleFilter(members, lag=None).run(problem, rng)
     beliefs: list[Any] = [cycle.info["smoothed"] for cycle in cycles]
     chance = beliefs[-1].weights
     who = generator(Purpose.CASE, 68, seed).choice(members, count, p=chance / chance.sum())

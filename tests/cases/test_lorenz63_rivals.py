@@ -64,7 +64,7 @@ def test_the_reference_is_the_smoother_of_a_linear_problem():
     p = da.twin(da.Linear(A), see, prior, 6, noise=sda.DT * np.ones(2), seed=1)
     out = da.assimilate(p, da.RTS(), progress=False).sel(stage="smoothed")
     for draw in (sda.reference, sda.ancestors):
-        x = draw(p, 1000, members=4000)
+        x = draw(p, 1000, members=4000, first=prior)
         assert (abs(x.mean(0) - out["mean"]) < 0.2 * out["std"]).all()
         assert np.allclose(x.std(0), out["std"], rtol=0.15)
     step = x[:, 1:] - x[:, :-1] @ A.T
