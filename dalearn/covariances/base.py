@@ -26,6 +26,7 @@ class Covariance:
         def batch(self) -> tuple[int, ...]: ...
 
     seen: Array | None = None
+    singular: bool = False  # known to have no inverse: it is not whitened
     __array_ufunc__ = None  # NumPy leaves `array * C` to the covariance
 
     @property
@@ -187,6 +188,17 @@ class Masked(Covariance):
     @property
     def batch(self) -> tuple[int, ...]:
         return self.inner.batch
+
+    @property
+    def singular(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.inner.singular
+
+    @property
+    def controls(self) -> int:
+        return self.inner.controls
+
+    def rows(self) -> Array:
+        return self.inner.rows()
 
     def color(self, z: Array) -> Array:
         return self.inner.color(z)

@@ -12,14 +12,14 @@ from .roots import Rows
 
 @overload
 def as_covariance(  # pyright: ignore[reportOverlappingOverload]
-    C: None, name: str, n: int | None = None, *, definite: bool = False
+    C: None, name: str, n: int | None = None, *, definite: bool = False, whitened: bool = False
 ) -> None: ...
 @overload
 def as_covariance(
-    C: Any, name: str, n: int | None = None, *, definite: bool = False
+    C: Any, name: str, n: int | None = None, *, definite: bool = False, whitened: bool = False
 ) -> Covariance: ...
 def as_covariance(
-    C: Any, name: str, n: int | None = None, *, definite: bool = False
+    C: Any, name: str, n: int | None = None, *, definite: bool = False, whitened: bool = False
 ) -> Covariance | None:
     """A covariance from whatever may stand for one.
 
@@ -29,6 +29,7 @@ def as_covariance(
         name: what it is, for messages.
         n: the dimension, which a single number needs.
         definite: whether it is going to be whitened: then a singular matrix is refused.
+        whitened: whether it is whitened where it can be: then Rows stay only where they cannot.
 
     Returns:
         The Covariance as it is, a Diagonal, a Dense, or Rows for a matrix that is singular, such
@@ -41,6 +42,8 @@ def as_covariance(
     if C is None or isinstance(C, Covariance):
         if definite and isinstance(C, Rows):
             return Dense(C.matrix())  # whether it has an inverse shows here, not in a cycle
+        if whitened and isinstance(C, Rows):
+            return _singular(V := C.matrix()) or Dense(V)
         return C
     values = as_floats(C, name, axes=("x",) if getattr(C, "ndim", 0) < 2 else ("x", "x"))
     if values.ndim == 0 and n is not None:

@@ -22,6 +22,8 @@ from ..array import (
 )
 from .base import Covariance, Masked, check_width
 
+PERFECT = "; as errors of data, only KF, ExtendedKF, UKF, OI and the RTS smoothers take them"
+
 
 def check_symmetric(C: Array) -> None:
     """Raise ValueError unless C is finite, square and symmetric, each entry in its own units.
@@ -98,14 +100,19 @@ class Diagonal(Covariance):
         return tuple(self.variances.shape[:-1])
 
     @cached_property
+    def singular(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return bool(array_namespace(self.variances).any(self.variances == 0))
+
+    @cached_property
     def _std(self) -> Array:
         return self.variances[..., None, :] ** 0.5
 
     @cached_property
     def _inverse_std(self) -> Array:
-        xp = array_namespace(self.variances)
-        if bool(xp.any(self.variances == 0)):
-            raise ValueError("a zero variance cannot be whitened; wanted positive variances")
+        if self.singular:
+            raise ValueError(
+                f"a zero variance cannot be whitened; wanted positive variances{PERFECT}"
+            )
         return 1 / self._std
 
     def color(self, z: Array) -> Array:
@@ -175,8 +182,8 @@ class Dense(Covariance):
             raise ValueError(
                 f"the covariance is not positive definite, met {met}; wanted one with an inverse. "
                 "A singular one serves as model noise or prior: give the matrix itself, or "
-                "Rows(V) with C = V^T V. Errors of data: correct them, or add a small variance to "
-                "each (R + v times the identity)"
+                "Rows(V) with C = V^T V. Errors of data elsewhere than in an Observation: add a "
+                "small variance to each (R + v times the identity)"
             )
 
     @classmethod

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..array import Array, array_namespace, eye, is_array, shown
-from .base import Covariance, check_controls
-from .matrices import Dense
+from ..array import Array, array_namespace, correlations, definite, eye, is_array, shown
+from .base import Covariance, Masked, check_controls
+from .matrices import PERFECT, Dense
 
 LARGEST = 1 << 22  # numbers of a matrix that is made where sums would lose a small variance
 
@@ -77,14 +77,21 @@ class Rows(Spanned):
     def _rows(self) -> Array:
         return self.values
 
+    singular = True  # as errors of data: where they have an inverse, an Observation makes it
+
     def whiten(self, x: Array) -> Array:
         """By the Cholesky factor of V^T V, where there are at least n rows; else ValueError."""
-        if self.controls < self.n:
+        V = self.matrix() if self.controls >= self.n else None
+        if V is None or not definite(correlations(V)[0]):
             raise ValueError(
                 f"a covariance of rank {self.controls} in {self.n} dimensions cannot be whitened; "
-                "wanted at least as many rows, or an analysis in the space of the rows"
+                f"wanted one with an inverse{PERFECT}"
             )
-        return Dense.unchecked(self.matrix()).whiten(x)
+        return Dense.unchecked(V).whiten(x)
+
+    def masked(self, seen: Array) -> Covariance:
+        xp = array_namespace(self.values, seen)
+        return Masked(Rows(xp.where(seen[..., None, :], self.values, 0 * self.values)), seen)
 
     def __getitem__(self, b: Any) -> Rows:
         return Rows(self.values[b])

@@ -135,13 +135,14 @@ def log_density(d: Array, A: Array, R: Covariance) -> Array:
     """Log density of an innovation of covariance S = R^1/2 A R^T/2, over what was seen: `(...)`.
 
     -(m log 2 pi + log |R| + log |A| + d A^-1 d^T) / 2 with the whitened innovation
-    `d (..., 1, m)` and the whitened covariance `A (..., m, m)`, the identity where unseen. Summed
+    `d (..., 1, m)` and the whitened covariance `A (..., m, m)`, the identity where unseen; where R
+    is singular neither is whitened. Summed
     over cycles it is the log-likelihood of the data (Schweppe, IEEE Trans. Inf. Theory 11, 1965).
     """
     xp = array_namespace(d, A)
     A, ok = sane(A)
     seen = R.seen  # a mask holds 1 for the unseen on the diagonal: log 1 = 0
     m = R.n if seen is None else xp.sum(xp.astype(seen, d.dtype), axis=-1)
-    size = xp.linalg.slogdet(A)[1] + R.log_det()
+    size = xp.linalg.slogdet(A)[1] + (0.0 if R.singular else R.log_det())
     square = (d @ solve(A, d.mT))[..., 0, 0]
     return where_ok(ok, -(m * log(2 * pi) + size + square) / 2)

@@ -147,15 +147,17 @@ class Observation:
 
     Args:
         operator: a callable, or a matrix (m, n).
-        noise: a Covariance of dimension m with positive variances; a matrix; a vector of
-            variances; or, where the operator is a matrix, one number, the variance of each.
+        noise: a Covariance of dimension m; a matrix; a vector of variances; or, where the
+            operator is a matrix, one number, the variance of each. Perfect data and constraints
+            have a variance of 0, or a singular matrix: KF, ExtendedKF, UKF, OI and the RTS
+            smoothers take them, other methods say that they do not.
         locations: `(m, d)`, used by localization.
         residual: a function (y, h) -> y - h of arrays `(..., m)` where the observed numbers lie on
             a manifold, such as `Angles()` for angles; None: the difference.
 
     Raises:
         TypeError: for an operator that is no function and no matrix.
-        ValueError: for variances that are not positive, and shapes that do not fit.
+        ValueError: for variances that are negative, and shapes that do not fit.
     """
 
     operator: Operator
@@ -174,14 +176,14 @@ class Observation:
         if self.noise is None:  # pyright: ignore
             raise TypeError("the observation noise must be a covariance or variances, met None")
         m = self.operator.matrix.shape[0] if isinstance(self.operator, Linear) else None
-        R = as_covariance(self.noise, "the observation noise", m, definite=True)
+        R = as_covariance(self.noise, "the observation noise", m, whitened=True)
         object.__setattr__(self, "noise", R)
         v = self.noise.variance()
         xp = array_namespace(v)
-        if bool(xp.any(v <= 0)):
+        if bool(xp.any(v <= 0)) and not R.singular:
             raise ValueError(
-                "observation noise must have positive variances, met "
-                f"{float(xp.min(v)):g}; a perfect observation has no finite weight"
+                f"observation noise must have positive variances, met {float(xp.min(v)):g} in a "
+                f"{type(R).__name__}; for perfect data give a Diagonal, Rows or a matrix"
             )
         if self.locations is not None:
             where = as_floats(self.locations, "locations", axes=("y", "coordinate"))

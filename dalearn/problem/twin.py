@@ -98,7 +98,8 @@ def twin(
         for k in range(cycles):
             x = nature.forecast(x, k, rng)
             seen, observe = view(x), problem._observe(k)
-            y = observe(seen) + observe.noise.color(normal(rng, (1, observe.m), like))
+            R = observe.noise
+            y = observe(seen) + R.color(normal(rng, (1, R.controls), like))
             y = observe.residual.wrapped(y) if isinstance(observe.residual, Angles) else y
             pad = xp.full((*y.shape[:-1], observation.m - observe.m), np.nan, dtype=y.dtype)
             data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])

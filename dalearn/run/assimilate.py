@@ -23,7 +23,7 @@ from .covariances import LagOne, check_size, covariance
 from .innovations import agreement, near_data
 from .labels import case_dims, given, in_batch, portable, seed_words
 from .ranks import ranks, ties
-from .resolved import still, warn_unresolved
+from .resolved import has_perfect, still, warn_unresolved
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -107,7 +107,7 @@ def assimilate(
         )
     seconds = time.perf_counter() - start
     result = record.dataset()
-    warn_unresolved(result, problem.prior, record.still, method)
+    warn_unresolved(result, problem.prior, record.still | has_perfect(problem), method)
     result.attrs = {
         "method": repr(method),
         "seed": seed_words(seed),

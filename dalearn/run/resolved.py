@@ -33,6 +33,12 @@ def still(belief: Belief) -> Array:
     return alike if belief.weights is None else xp.ones_like(alike)
 
 
+def has_perfect(problem: Any) -> bool:
+    """Whether data without error may leave any component without a spread."""
+    o = getattr(problem, "observation", None)
+    return any(part.noise.singular for part in getattr(o, "observations", (o,)) if part)
+
+
 def unresolved(
     mean: np.ndarray, std: np.ndarray, fixed: np.ndarray, limit: float = LIMIT
 ) -> np.ndarray:
@@ -66,7 +72,7 @@ def warn_unresolved(result: xr.Dataset, prior: Belief, fixed: Array, method: Any
     Args:
         result: with `mean` and `std (case..., time, stage, x)`, and `diverged`.
         prior: what it began with.
-        fixed: `still` of the first forecast.
+        fixed: `still` of the first forecast; all of it where there are perfect data.
         method: named in the warning.
     """
     x, d, none = (to_numpy(a)[..., None, :] for a in (prior.mean, prior.std, still(prior)))

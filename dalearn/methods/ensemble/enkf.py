@@ -104,8 +104,9 @@ class EnKF:
         """One Cycle of forecast and analysis for each observation time."""
 
         def update(forecast, Y, y, observe, tapers):
-            D = observe.noise.color(normal(rng, (self.members, observe.m), y))
-            E = enkf(forecast, Y, y, observe.noise, D - row_mean(D), tapers)
+            R = observe.noise
+            D = R.color(normal(rng, (self.members, R.controls), y))
+            E = enkf(forecast, Y, y, R, D - row_mean(D), tapers)
             return Ensemble.unchecked(E)
 
         return tapered_cycles(problem, rng, self, update, solved=True)

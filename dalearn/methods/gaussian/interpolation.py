@@ -43,7 +43,7 @@ from ..background import as_background, background, climate
 from ..base import Cycle, start, tangent
 from .affine import Affine
 from .kalman import kalman_update
-from .square_root import Gain, gain
+from .square_root import Gain, gain, innovation, sums, weighed
 
 
 @typed
@@ -118,12 +118,12 @@ class OI:
                 else:
                     h, H = tangent(self.operator_jacobian, observe.smooth, x, B.deviations())
                 found, after = recall(H, (X, R), partial(_taught, X, H, R))
-                xa, _ = found.update(x, R.whiten((y - observe.nearest(h, y))[..., None, :]))
+                xa, _ = found.update(x, *innovation(observe, y, h))
             yield Cycle(forecast, Gaussian.unchecked(xa, after))
 
 
 def _taught(X: Array, H: Array, R: Covariance) -> tuple[Gain, Rows]:
-    found = gain(X, X @ R.whiten(H.mT), R)
+    found = gain(X, X @ weighed(R, H.mT), R, sums(X, H) if R.singular else None)
     return found, Rows(found.rows)
 
 

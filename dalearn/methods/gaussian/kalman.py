@@ -39,7 +39,17 @@ from ..base import Cycle, start, tangent
 from .affine import Affine
 from .backward import Interval
 from .plain import plainly_filtered, textbook
-from .square_root import Gain, gain, join, settled, variance
+from .square_root import (
+    Gain,
+    gain,
+    innovation,
+    join,
+    settled,
+    size_of,
+    sums,
+    variance,
+    weighed,
+)
 
 
 @typed
@@ -73,11 +83,11 @@ def kalman_update(
             f"y {tuple(y.shape)}, R of dimension {m}; wanted (..., n), (..., n, n), (..., m), "
             "(..., m, n), (..., m) and m"
         )
-    G = R.whiten(H.mT).mT  # whitened H; rows of unseen observations are 0
-    d = R.whiten((y - h)[..., None, :])  # (..., 1, m)
+    G = weighed(R, H.mT).mT  # whitened H; rows of unseen observations are 0
+    d = weighed(R, (y - h)[..., None, :])  # (..., 1, m)
     X, ok = root(P)
-    found = gain(X, X @ G.mT, R)
-    exact = found.update(x, d)[0], found.rows.mT @ found.rows
+    found = gain(X, X @ G.mT, R, sums(X, H) if R.singular else None)
+    exact = found.update(x, d, size_of(y, h))[0], found.rows.mT @ found.rows
     plain = cache(lambda: textbook(x, P, G, d, R))
     parts = (with_derivative(v, lambda i=i: plain()[i]) for i, v in enumerate(exact))
     x, P = (where_ok(ok, v) for v in parts)
@@ -98,7 +108,7 @@ def _taught(
             noise = Q if noise is None else triangle(join(noise @ M.mT, Q, -2))
     interval = Interval(begun, X, noise)
     F = interval.rows
-    found = gain(F, F @ R.whiten(H.mT), R)
+    found = gain(F, F @ weighed(R, H.mT), R, sums(F, H) if R.singular else None)
     return interval, Rows(F), found, Rows(settled(inflated(found.rows, factor, R)))
 
 
@@ -137,7 +147,7 @@ def filtered(
             taught = partial(_taught, X, matrices, Q, H, R, factor)
             interval, before, found, after = recall(X, (*matrices, Q, H, R), taught)
             forecast = Gaussian.unchecked(x, before)
-            x, score = found.update(x, R.whiten((y - observe.nearest(h, y))[..., None, :]))
+            x, score = found.update(x, *innovation(observe, y, h))
             X = after.values
             analysis = Gaussian.unchecked(x, after)
         yield Cycle(forecast, analysis, {"log_likelihood": score}), interval

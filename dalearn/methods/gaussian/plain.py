@@ -15,6 +15,7 @@ from ...covariances.matrices import Dense
 from ...problem.belief import Gaussian
 from ...problem.like import Stepwise, noise_at, stepping
 from ..base import Cycle, log_density, start
+from .square_root import errors, innovation, weighed
 
 
 def textbook(x: Array, P: Array, G: Array, d: Array, R: Covariance) -> tuple[Array, Array, Array]:
@@ -23,18 +24,19 @@ def textbook(x: Array, P: Array, G: Array, d: Array, R: Covariance) -> tuple[Arr
     Args:
         x: mean of the forecast `(..., n)`.
         P: its covariance `(..., n, n)`.
-        G: whitened operator `(..., m, n)`, rows of unseen data 0.
-        d: whitened innovation `(..., 1, m)`.
+        G: `weighed` operator `(..., m, n)`, rows of unseen data 0.
+        d: `weighed` innovation `(..., 1, m)`.
         R: covariance of the data's errors.
 
     Returns:
         Mean `(..., n)` and covariance `(..., n, n)` of the analysis, log density of the data.
     """
-    whole = G @ P @ G.mT + eye(G.shape[-2], P)
+    N = errors(R, P)
+    whole = G @ P @ G.mT + N
     A, ok = sane(whole)
     K = solve(A, G @ P).mT  # (..., n, m)
     rest = eye(P.shape[-1], P) - K @ G
-    P = rest @ P @ rest.mT + K @ K.mT
+    P = rest @ P @ rest.mT + K @ N @ K.mT
     x, P = where_ok(ok, x + (d @ K.mT)[..., 0, :]), where_ok(ok, (P + P.mT) / 2)
     return x, P, log_density(d, whole, R)
 
@@ -56,8 +58,8 @@ def plainly_filtered(
         R = observe.noise
         h, H = operator(observe.operator, x, _deviations(P))
         forecast = Gaussian.unchecked(x, Dense.unchecked(P))
-        d = R.whiten((y - observe.nearest(h, y))[..., None, :])
-        x, P, score = textbook(x, P, R.whiten(H.mT).mT, d, R)
+        d = innovation(observe, y, h)[0]
+        x, P, score = textbook(x, P, weighed(R, H.mT).mT, d, R)
         if not (isinstance(factor, float) and factor == 1):
             larger, seen = factor**2 * P, R.seen
             if seen is not None:

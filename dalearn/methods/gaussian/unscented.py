@@ -29,7 +29,6 @@ from ...array import (
     Swept,
     array_namespace,
     check_factor,
-    eye,
     lift,
     no_grad,
     root,
@@ -48,7 +47,7 @@ from ...problem.observe import is_linear
 from ..base import Cycle, log_density, start
 from .backward import Interval
 from .kalman import inflated
-from .square_root import gain, join, variance
+from .square_root import errors, gain, images, innovation, join, size_of, variance, weighed
 
 
 @typed
@@ -158,9 +157,9 @@ def ukf(
             f"y {tuple(y.shape)}, R of dimension {R.n}; wanted (..., n), (..., k, n), (..., m), "
             "(..., k, m), (..., m) and m"
         )
-    Z, d = R.whiten(Z), R.whiten((y - h)[..., None, :])
+    Z, d = weighed(R, Z), weighed(R, (y - h)[..., None, :])
     found = gain(X, Z, R)
-    xa, score = found.update(x, d)
+    xa, score = found.update(x, d, size_of(y, h))
     plain = cache(lambda: _textbook(x, X, Z, d, R))
     exact = xa, found.rows.mT @ found.rows, score
     mean, P, score = (with_derivative(v, lambda i=i: plain()[i]) for i, v in enumerate(exact))
@@ -169,10 +168,11 @@ def ukf(
 
 def _textbook(x: Array, X: Array, Z: Array, d: Array, R: Covariance) -> tuple[Array, ...]:
     """The same as the formulas are written: right where the spread is not far above the errors."""
-    A, ok = sane(Z.mT @ Z + eye(R.n, Z))
+    N = errors(R, Z)
+    A, ok = sane(Z.mT @ Z + N)
     K = solve(A, Z.mT @ X)  # (..., m, n), transposed
     rest = X - Z @ K
-    P = rest.mT @ rest + K.mT @ K
+    P = rest.mT @ rest + K.mT @ N @ K
     return where_ok(ok, x + (d @ K)[..., 0, :]), where_ok(ok, P), log_density(d, A, R)
 
 
@@ -255,8 +255,8 @@ def sigma_filtered(
                 F, y = observe.together(observe(_around(x, S, reach)), y)
                 h, Z = unscented(F, reach, bend)
                 X = _there_and_back(S)  # the rows of these points
-            found = gain(X, R.whiten(Z), R)
-            x, score = found.update(x, R.whiten((y - observe.nearest(h, y))[..., None, :]))
+            found = gain(X, weighed(R, Z), R, images(observe, X, h))
+            x, score = found.update(x, *innovation(observe, y, h))
             X = inflated(found.rows, factor, R)
             analysis = Gaussian.unchecked(x, Rows(X))
         yield Cycle(forecast, analysis, {"log_likelihood": score}), interval

@@ -18,10 +18,10 @@ def observed_at(problem: ProblemLike, k: int) -> tuple[Array, Array]:
     """
     observe, y = problem.at(k)
     R = observe.noise
-    if not isinstance(getattr(R, "inner", R), Diagonal):
+    if not isinstance(getattr(R, "inner", R), Diagonal) or R.singular:
         raise TypeError(
             f"Learned4DVar tells its network the precision of each number, met R = "
-            f"{type(R).__name__}; wanted a Diagonal"
+            f"{type(R).__name__}; wanted a Diagonal of positive variances"
         )
     xp = array_namespace(y)
     shape = (*problem.batch, y.shape[-1])
