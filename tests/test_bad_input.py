@@ -29,6 +29,7 @@ from dalearn.array import (
 )
 from dalearn.array.tridiagonal import block_cholesky
 from dalearn.cases import ld_ensf
+from dalearn.covariances.blocks import Blocks
 from dalearn.diagnostics.scores import crps_gaussian
 from dalearn.methods import (
     Cycle,
@@ -410,7 +411,12 @@ TABLE = [
     ("weights-sum", lambda: da.Ensemble(E64, ones(5)), V, ["sum to 1", "sums up to 5"]),
     ("weights-nan", lambda: da.Ensemble(E64, np.full(5, np.nan)), V, ["sum to 1", "nan"]),
     # --- observations
-    ("R-zero", lambda: da.Observation(da.identity, 0 * R3 + 0 * R3), V, ["positive", "met 0"]),
+    (
+        "R-zero",
+        lambda: da.Observation(da.identity, Blocks((R3, 0 * R3))),
+        V,
+        ["positive", "met 0"],
+    ),
     ("R-number", lambda: da.Observation(da.identity, 0.5), V, ["single number", "0.5"]),
     ("operator-class", lambda: da.Observation(da.Every, R3), T, ["not a class", "Every"]),
     ("operator-words", lambda: da.Observation("all", R3), T, ["matrix (m, n)", "'all'"]),

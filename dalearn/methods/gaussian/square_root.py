@@ -133,11 +133,11 @@ def gain(X: Array, Z: Array, R: Covariance, size: Array | None = None) -> Gain:
     xp, (m, n) = array_namespace(X, Z), (Z.shape[-1], X.shape[-1])
     U, ok = sane(triangle(join(eye(m + n, Z)[:m], join(Z, X), -2)))
     T = U[..., :m, :m]
-    size = where_ok(ok, xp.log(xp.linalg.diagonal(T)).sum(-1))
+    logs = where_ok(ok, xp.log(xp.linalg.diagonal(T)).sum(-1))
     parts = T, xp.linalg.inv(T), U[..., :m, m:], U[..., m:, m:]
     T, inverse, K, rows = parts if ok is True else (where_ok(ok, part) for part in parts)
-    count = m if R.seen is None else xp.sum(xp.astype(R.seen, size.dtype), axis=-1)
-    return Gain(T, inverse, K, -(count * log(2 * pi) + R.log_det()) / 2 - size, rows)
+    count = m if R.seen is None else xp.sum(xp.astype(R.seen, logs.dtype), axis=-1)
+    return Gain(T, inverse, K, -(count * log(2 * pi) + R.log_det()) / 2 - logs, rows)
 
 
 def _perfect(X: Array, Z: Array, R: Covariance, size: Array | None) -> Gain:
