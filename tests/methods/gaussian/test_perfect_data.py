@@ -160,3 +160,22 @@ def test_derivatives_go_through():
     with torch.no_grad():
         slope = (analysed(y, P + E) - analysed(y, P - E)) / 2e-5
     assert float(g[0, 0]) == pytest.approx(float(slope), abs=1e-7)
+
+
+def test_the_differentiable_filter_takes_them_too():
+    """The log-likelihood of perfect data, as the filter on rows has it, and its slope in Q."""
+    p = problem(NOISES["one"]).to(torch.zeros(1, dtype=torch.float64))
+
+    def score(q):
+        some = dataclasses.replace(p, noise=da.Diagonal(q * torch.ones(n, dtype=torch.float64)))
+        return da.log_likelihood(some, da.KF())
+
+    q = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    wanted = joint(NOISES["one"], p.data.numpy())[2]
+    with da.gradients():
+        found = score(q)
+    assert float(found) == pytest.approx(wanted, abs=1e-9)
+    (g,) = torch.autograd.grad(found.sum(), q)
+    with torch.no_grad():
+        slope = (score(q + 1e-5) - score(q - 1e-5)) / 2e-5
+    assert float(g) == pytest.approx(float(slope), rel=1e-6)
