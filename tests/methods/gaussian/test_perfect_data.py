@@ -174,7 +174,7 @@ def test_the_differentiable_filter_takes_them_too():
     wanted = joint(NOISES["one"], p.data.numpy())[2]
     with da.gradients():
         found = score(q)
-    assert float(found) == pytest.approx(wanted, abs=1e-9)
+    assert float(found.detach()) == pytest.approx(wanted, abs=1e-9)
     (g,) = torch.autograd.grad(found.sum(), q)
     with torch.no_grad():
         slope = (score(q + 1e-5) - score(q - 1e-5)) / 2e-5
