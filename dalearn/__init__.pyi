@@ -129,6 +129,7 @@ from .models import integrate as integrate
 from .models.integrate import rk4 as rk4
 from .models.integrate import trajectory as trajectory
 from .neural.voronoi import voronoi as voronoi
+from .problem.ahead import with_forecast as with_forecast
 from .problem.belief import Ensemble as Ensemble
 from .problem.belief import Gaussian as Gaussian
 from .problem.belief import Point as Point

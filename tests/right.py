@@ -54,10 +54,12 @@ GIVEN: dict[str, Any] = {
     "rotate": "haar", "rows": 2, "samples": 4, "scale": np.ones(3), "shape": (3,), "shift": 1,
     "skip": 1, "static": wrong.R, "steps": 10.0 ** -np.arange(1.0, 6.0),
     "truth_model": da.Lorenz63(), "truth_prior": wrong.PRIOR, "weights": np.full(5, 0.2),
-    "window": 1,
+    "window": 1, "with_forecast.steps": 2, "with_forecast.truth": np.ones((3, 3)),
+    "with_forecast.times": np.array([1.1, 1.2, 1.3]), "with_forecast.observation": wrong.SEE,
 }  # fmt: skip
 GIVEN |= {
-    f"{c}.noise": np.ones(3) for c in ("GLA", "Latent", "MEDLA", "Problem", "simulate", "twin")
+    f"{c}.noise": np.ones(3)
+    for c in ("GLA", "Latent", "MEDLA", "Problem", "simulate", "twin", "with_forecast")
 }
 
 

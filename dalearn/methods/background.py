@@ -66,9 +66,14 @@ def _of_prior(problem: ProblemLike, setting: str) -> Covariance:
 def climate(problem: ProblemLike, instead: str) -> tuple[Array, Array]:
     """Mean `(..., n)` and covariance `(..., n, n)` of each experiment's truth over its K times.
 
-    Raises ValueError, telling what to do `instead`, where the truth is not known.
+    Times at which no experiment has a truth are left out: those of a forecast. Raises ValueError,
+    telling what to do `instead`, where the truth is not known.
     """
     x = getattr(problem, "truth", None)
+    if x is not None:
+        xp = array_namespace(x)
+        known = ~xp.all(xp.isnan(x), axis=tuple(i for i in range(x.ndim) if i != x.ndim - 2))
+        x = x if bool(xp.all(known)) else x[..., known, :]
     if x is None or x.shape[-2] < 2:
         met = "no truth" if x is None else "a truth of one time"
         raise ValueError(f'"climatology" is taken from the truth run, met {met}; {instead}')

@@ -1,5 +1,6 @@
 """Problems of data assimilation: model, observations, prior and data."""
 
+from .ahead import with_forecast
 from .belief import Belief, Ensemble, Gaussian, Point
 from .interpolate import Interpolate
 from .manifold import Angles
@@ -26,5 +27,6 @@ __all__ = [
     "identity",
     "state_and_parameters",
     "twin",
+    "with_forecast",
     "with_parameters",
 ]
