@@ -44,6 +44,9 @@ from .diagnostics.intervals import spread_skill as spread_skill
 from .diagnostics.lyapunov import lyapunov_exponents as lyapunov_exponents
 from .diagnostics.nmc import forecast_pairs as forecast_pairs
 from .diagnostics.nmc import nmc as nmc
+from .diagnostics.proper import dawid_sebastiani as dawid_sebastiani
+from .diagnostics.proper import energy_score as energy_score
+from .diagnostics.proper import log_score as log_score
 from .diagnostics.scoreboard import lost as lost
 from .diagnostics.scoreboard import score as score
 from .diagnostics.scoreboard import scoreboard as scoreboard

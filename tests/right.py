@@ -45,6 +45,7 @@ GIVEN: dict[str, Any] = {
     "diagnostics.crps_ensemble.weights": np.full((3, 5), 0.2), "dims": ("x",),
     "Anamorphosis.lower": -9.0, "Anamorphosis.upper": 9.0, "Anamorphosis.fit.lower": -9.0,
     "Anamorphosis.fit.upper": 9.0, "Bounded.lower": -9.0, "Bounded.upper": 9.0,
+    "log_score_gaussian.members": 5,
     "RankHistogram.lower": -9.0, "RankHistogram.upper": 9.0, "rhf_increments.lower": 0.5,
     "rhf_increments.upper": 99.5, "QCEFF.state": da.RankHistogram(),
     "methods.qceff.state": da.RankHistogram(), "methods.qceff.observed": da.RankHistogram(),

@@ -432,16 +432,30 @@ MIXED = "one number for components of one unit: the docstring says so"
 @entry(
     *(da.rmse, da.spread, da.crps, da.climatology, da.score, da.spread_skill),
     *(da.effective_dimension, diagnostics.crps_gaussian, diagnostics.crps_ensemble),
+    *(da.energy_score, diagnostics.energy_score_ensemble),
     reason=MIXED,
 )
 def scores_of_the_whole_state(u):
     _, out = result(u)
     skill, whole = da.spread_skill(out, bins=3), da.score(out, skip=1)
-    found = {f.__name__: f(out) / u.D[0] for f in (da.rmse, da.spread, da.crps, da.climatology)}
+    scores = da.rmse, da.spread, da.crps, da.climatology, da.energy_score
+    found = {f.__name__: f(out) / u.D[0] for f in scores}
     found["crps gaussian"] = da.crps(without(out, "members")) / u.D[0]
     found |= {k: whole[k] / u.D[0] for k in ("rmse", "spread", "crps")}
     found |= {f"bins {k}": skill[k] / u.D[0] for k in ("spread", "rmse")}
     return found | {"lost": whole["lost"], "dimension": da.effective_dimension(out)}
+
+
+@entry(da.log_score, da.dawid_sebastiani, diagnostics.log_score_gaussian)
+def scores_of_densities_change_by_a_constant(u):
+    _, out = result(u)
+    two, unit = out.isel(x=[0, 1]), np.log(u.D)
+    return {
+        "log": da.log_score(out) - unit.mean(),
+        "from a law": da.log_score(without(out, "members")) - unit.mean(),
+        "two": da.dawid_sebastiani(two) - 2 * unit[:2].sum(),
+        "one": da.dawid_sebastiani(without(out, "members").isel(x=[2])) - 2 * unit[2],
+    }
 
 
 @entry(da.scoreboard, reason=MIXED, kinds=("float64",))

@@ -206,7 +206,7 @@ def chosen(call, label) -> bool:
 UNLIKE = re.compile(
     r"(methods\.[a-z]\w*|trajectory|lyapunov_exponents|neural\.(windows|pairs)|POD|POD.fit|POD.fit_parts|DMD|DMD.fit|InterpolatedRuns|profile|"
     r"adjoint_test|gradient_test|Normalisation.fit|interval|plot.attractor|nmc|neural.Normalisation|"
-    r"diagnostics.crps_gaussian|Ensemble|audit)\.\w+ (DataArray|tensor)|"
+    r"diagnostics.(crps_gaussian|log_score_gaussian)|Ensemble|audit)\.\w+ (DataArray|tensor)|"
     r"(rk4|models.integrate\.\w+|linearize|finite_difference)\.|"
     r"Problem.shape (deque|values)|Subset.index (tuple|values|Size)|"  # an index for each axis
     r"Rows.values .*|"  # rows of a root have no names

@@ -307,6 +307,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "check": {"name": "bayes-mean"},
     "compare": {"progress": False},
     "crps_ensemble": {"members": E.T, "truth": ones(3)},
+    "dawid_sebastiani": {"result": RESULT.isel(x=[0, 1])},
+    "energy_score_ensemble": {"members": E, "truth": ones(3)},
     "audit": {"train": PATHS, "test": PATHS + 1, "truth": PATHS, "start": PATHS[:, 0] + 1},
     "di01": {"H": None},
     "explore": {"draw": lambda size: plt.figure(), "size": [1, 2]},
@@ -472,7 +474,7 @@ def calls() -> list[Call]:
 # A formula of arrays says which libraries and shapes it met where they do not fit together, all in
 # one message or in NumPy's; what is no array at all it refuses by name.
 FORMULAS = re.compile(
-    r"methods\.[a-z]|models\.integrate|rk4|trajectory|diagnostics\.crps|plot\.|.*kernels\."
+    r"methods\.[a-z]|models\.integrate|rk4|trajectory|diagnostics\.(crps|energy|log)|plot\.|.*kernels\."
 )
 NO_ARRAY = (
     "None", "no", "'1'", "empty text", "bytes", "objects", "dict", "set", "class", "datetime64",

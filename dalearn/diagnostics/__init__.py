@@ -1,5 +1,6 @@
 """What a result is worth.
 
+    proper            energy, logarithmic and Dawid-Sebastiani scores
     scores            rmse, spread, climatology, crps, rank histogram
     scoreboard        time means, which experiments lost the truth, a row for each method
     intervals         how well a mean over a run is known; spread against error
@@ -25,9 +26,11 @@ from .ensembles import effective_dimension, effective_size
 from .explain import Explanation, explain
 from .fields import fields
 from .intervals import autocorrelation_time, interval, spread_skill
+from .losses import energy_score_ensemble, log_score_gaussian
 from .lyapunov import lyapunov_exponents
 from .motion import Roughness, angular_error, end_point_error, roughness
 from .nmc import forecast_pairs, nmc
+from .proper import dawid_sebastiani, energy_score, log_score
 from .scoreboard import lost, score, scoreboard
 from .scores import (
     climatology,
@@ -52,18 +55,23 @@ __all__ = [
     "crps",
     "crps_ensemble",
     "crps_gaussian",
+    "dawid_sebastiani",
     "degrees_of_freedom",
     "desroziers",
     "di01",
     "effective_dimension",
     "effective_size",
     "end_point_error",
+    "energy_score",
+    "energy_score_ensemble",
     "explain",
     "fields",
     "forecast_pairs",
     "gradient_test",
     "innovation_chi2",
     "interval",
+    "log_score",
+    "log_score_gaussian",
     "lost",
     "lyapunov_exponents",
     "nmc",
