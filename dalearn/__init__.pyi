@@ -47,6 +47,8 @@ from .diagnostics.nmc import nmc as nmc
 from .diagnostics.proper import dawid_sebastiani as dawid_sebastiani
 from .diagnostics.proper import energy_score as energy_score
 from .diagnostics.proper import log_score as log_score
+from .diagnostics.quality import quality as quality
+from .diagnostics.quality import verify as verify
 from .diagnostics.scoreboard import lost as lost
 from .diagnostics.scoreboard import score as score
 from .diagnostics.scoreboard import scoreboard as scoreboard

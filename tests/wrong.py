@@ -142,6 +142,12 @@ def sensed(states, rng):
     return states, where
 
 
+TABLE = {
+    "time": [0.01, 0.02, 0.03, 0.04, 0.02],
+    "sensor": [0, 0, 1, 2, 1],
+    "value": [1.0, 2, 3, 4, 5],
+}
+TABLED = da.Problem.from_table(TABLE, da.Lorenz63(), PRIOR, error=1.0, withhold=[0])
 SOLVER = da.neural.LearnedSolver(da.neural.BilinearPrior(3, 4), 3, 4).double()
 SOLVER.scaled(da.neural.Normalisation.fit(Z), 1.0, K)
 SCORE = da.neural.LocalScore(3, 1, width=4, depth=1).double()
@@ -376,6 +382,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "plot.spread_skill_scatter": {k: v.sel(stage="analysis").mean() for k, v in SKILL.items()},
     "reconstruction_error": {"test": Z},
     "scoreboard": {"result": BOARD},
+    "quality": {"problem": TABLED},
+    "verify": {"problem": TABLED},
     "roughness": {"motion": FLOW},
     "end_point_error": {"estimate": FLOW, "truth": FLOW + 1},
     "angular_error": {"estimate": FLOW, "truth": FLOW + 1},

@@ -10,6 +10,7 @@
     fields            results of field problems with the axes of the field
     motion            errors and roughness of fields of velocity
     nmc, di01         the shape and the size of B, from forecasts and innovations
+    quality           rows of a table beside a run: departures, flags, withheld sensors
     audit             whether a learned experiment is a test: splits, first states, masks
     derivative_tests  gradients, adjoints, costs along a line
     lyapunov          growth of small differences
@@ -31,6 +32,7 @@ from .lyapunov import lyapunov_exponents
 from .motion import Roughness, angular_error, end_point_error, roughness
 from .nmc import forecast_pairs, nmc
 from .proper import dawid_sebastiani, energy_score, log_score
+from .quality import quality, verify
 from .scoreboard import lost, score, scoreboard
 from .scores import (
     climatology,
@@ -76,6 +78,7 @@ __all__ = [
     "lyapunov_exponents",
     "nmc",
     "profile",
+    "quality",
     "rank_histogram",
     "rmse",
     "roughness",
@@ -83,4 +86,5 @@ __all__ = [
     "scoreboard",
     "spread",
     "spread_skill",
+    "verify",
 ]
