@@ -34,8 +34,8 @@ def with_forecast(
     """The problem with `cycles` further times without data: what any method finds is a forecast.
 
     `assimilate(with_forecast(problem, 10), method)` holds mean and std at all times, those of the
-    last 10 from the model, its noise and the last analysis alone; what is observed has the further
-    variance R. A smoother knows nothing more there than a filter.
+    last 10 from the model, its noise and the last analysis alone. With `keep="predicted_std"`
+    intervals of what will be observed too. A smoother knows nothing more there than a filter.
 
     Args:
         problem: a Problem.

@@ -20,7 +20,7 @@ from ..problem.observe import Observation
 from ..problem.problem import Problem
 from ..problem.turns import warn_of_turns
 from .covariances import LagOne, check_size, covariance
-from .innovations import agreement, near_data
+from .innovations import agreement, near_data, predicted_std
 from .labels import case_dims, given, in_batch, portable, seed_words
 from .ranks import ranks, ties
 from .resolved import has_perfect, still, warn_unresolved
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-KEEP = ("moments", "ranks", "members", "covariances", "innovation")
+KEEP = ("moments", "ranks", "members", "covariances", "predicted_std", "innovation")
 
 PACKAGES = ("dalearn", "numpy", "torch", "xarray")  # whose versions a result names
 
@@ -39,6 +39,7 @@ _CORE = {
     "members": ("member", "x"),
     "weights": ("member",),
     "covariance": ("x", "x_"),
+    "predicted_std": ("y",),
 }
 
 
@@ -67,6 +68,8 @@ def assimilate(
     - with "covariances" also `covariance (case..., time, stage, x, x_)` of each belief and, of RTS
       and its kin without a lag, `lag_one_covariance (case..., time, x, x_)` of the smoothed state
       with that of the time before, NaN at the first;
+    - with "predicted_std" also `predicted_std (case..., time, stage, y)`, the standard deviation
+      of a datum, of H(x) and its error together: `predicted` and it make intervals;
     - with "innovation" also `chi2` and `dfs (case..., time)`, see `innovation_chi2`.
     Time is in the model's units, `cycle` its number. attrs hold the method, seed, shape of a
     state, wall-clock seconds and versions.
@@ -78,8 +81,8 @@ def assimilate(
             `assimilate(problem, m, seed=s)` is `assimilate(problem[b], m, seed=s + b)` to the bit
             on NumPy. A sequence gives one seed each; a `torch.Generator` draws on its device.
         keep: any of "moments" (always), "ranks" (of the truth among the members), "members",
-            "covariances" (whole, up to 2 GiB) and "innovation" (how the data agree with each
-            forecast).
+            "covariances" (whole, up to 2 GiB), "predicted_std" (of what is observed) and
+            "innovation" (how the data agree with each forecast).
         progress: a bar for runs of more than a few seconds, in terminals and notebooks.
 
     Returns:
@@ -198,6 +201,9 @@ class Recorder:
             if "covariances" in self.keep:
                 with no_grad(self.problem.like):
                     self._put("covariance", k, s, covariance(belief))
+            if "predicted_std" in self.keep:
+                with no_grad(self.problem.like):
+                    self._put("predicted_std", k, s, predicted_std(self.problem, belief, k))
         if "covariances" in self.keep and "smoothed" in stages:
             self.cross.add(beliefs[stages.index("smoothed")])
         if self.tapers is not None:

@@ -29,8 +29,9 @@ from ..array import (
 from ..array.derivative import finite_difference
 from ..methods.ensemble.tapering import Tapers
 from ..methods.variational.hessian import decomposed
-from ..problem.belief import Belief, Ensemble, Gaussian
+from ..problem.belief import Belief, Ensemble, Gaussian, Point
 from ..problem.observe import Observation, is_linear
+from ..problem.problem import Problem
 
 
 def images(belief: Ensemble, Y: Array) -> tuple[Array, Array]:
@@ -87,6 +88,23 @@ def agreement(
         exact = _by_values(Z, d) if tapers is None else _by_correlations(C, d)
         square, dfs = (xp.where(sharp, a, b) for a, b in zip(exact, (square, dfs), strict=True))
     return {"chi2": where_ok(ok, square / observed_count(R, square)), "dfs": where_ok(ok, dfs)}
+
+
+def predicted_std(problem: Problem, belief: Belief, k: int) -> Array:
+    """Standard deviations `(..., m)` of data at observation k, from the diagonal of H B H^T + R.
+
+    NaN where a moving network has no sensor.
+    """
+    observe = problem._observe(k)
+    v = observe.noise.variance()
+    if not isinstance(belief, Point):
+        Z = innovation(belief, observe, 0 * problem.data[..., k, : observe.m])[1]
+        v = v + array_namespace(Z).linalg.vecdot(Z, Z, axis=-2)
+    lacks = problem.observation.m - observe.m
+    if lacks:
+        xp = array_namespace(v)
+        v = xp.concat((v, float("nan") + 0 * xp.repeat(v[..., :1], lacks, axis=-1)), axis=-1)
+    return v**0.5
 
 
 def innovation(belief: Belief, observe: Observation, y: Array) -> tuple[Array, Array]:

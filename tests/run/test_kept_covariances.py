@@ -132,6 +132,49 @@ def test_compare_and_parameters_keep_them():
     assert np.allclose(parameters["covariance"][..., 0, 0], parameters["std"][..., 0] ** 2)
 
 
+def test_predicted_std_is_that_of_a_datum():
+    p = linear_gaussian(cycles=4, batch=(2,))
+    H, R = p.observation.operator.matrix, p.observation.noise.matrix()
+    found = run(p, da.RTS(), ("predicted_std", "covariances"))
+    assert found["predicted_std"].dims == ("case", "time", "stage", "y")
+    S = H @ found["covariance"].values @ H.T + R
+    wanted = np.einsum("...ii->...i", S) ** 0.5
+    assert np.allclose(found["predicted_std"], wanted, rtol=1e-12)
+    bent = dataclasses.replace(
+        lorenz63(cycles=3), observation=da.Observation(lambda x: x[..., :2] ** 2 / 9, [1.0, 4.0])
+    )
+    bent = dataclasses.replace(bent, data=bent.data[..., :2])
+    found = run(bent, da.ETKF(10), ("predicted_std", "members"))
+    Y, R = found["members"].values[..., :2] ** 2 / 9, np.array([1.0, 4.0])
+    assert np.allclose(found["predicted_std"], (Y.var(-2, ddof=1) + R) ** 0.5, rtol=1e-10)
+    found = run(bent, da.ExtendedKF(), ("predicted_std", "covariances"))
+    J = 2 / 9 * found["mean"].values[..., :2]
+    v = J**2 * np.einsum("...ii->...i", found["covariance"].values)[..., :2]
+    assert np.allclose(found["predicted_std"], (v + R) ** 0.5, rtol=1e-6)
+
+
+def test_predicted_std_of_sensors_that_come_and_go_and_across_pi():
+    rng = np.random.default_rng(1)
+    p = linear_gaussian(cycles=3)
+    see = [da.Observation(rng.normal(size=(m, 3)), np.ones(m)) for m in (1, 2, 2)]
+    data = rng.normal(size=(3, 2))
+    data[0, 1] = data[2] = np.nan
+    p = dataclasses.replace(p, observation=da.Moving(see), data=data)
+    found = run(p, da.KF(), ("predicted_std", "covariances"))
+    C = found["covariance"].values
+    assert np.isnan(found["predicted_std"][0, :, 1]).all()
+    for k, m in enumerate((1, 2, 2)):  # also where the datum is a gap
+        S = see[k].operator.matrix @ C[k] @ see[k].operator.matrix.T + np.eye(m)
+        wanted = np.einsum("...ii->...i", S) ** 0.5
+        assert np.allclose(found["predicted_std"][k, :, :m], wanted, rtol=1e-12)
+    E = np.array([[np.pi - 0.1], [-np.pi + 0.1], [np.pi - 0.3], [-np.pi + 0.3]])
+    turn = da.Observation(da.identity, [1e-12], residual=da.Angles(2 * np.pi))
+    q = da.Problem(da.identity, turn, da.Ensemble(E), np.array([[np.nan]]))
+    std = run(q, da.ETKF(4), "predicted_std")["predicted_std"].sel(stage="forecast")
+    near = np.array([-0.1, 0.1, -0.3, 0.3])
+    assert np.allclose(std, near.std(ddof=1), rtol=1e-9)
+
+
 def test_too_many_are_refused_before_the_first_cycle(monkeypatch):
     monkeypatch.setattr(covariances, "LARGEST", 1000)
     called = []

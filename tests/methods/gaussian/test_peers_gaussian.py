@@ -18,6 +18,7 @@ from dalearn.array import array_namespace
 K = 8
 k = np.arange(K)
 CLOSE = 1e-10  # the digits that are written here; two algorithms of eight steps differ by 1e-14
+Z95 = 1.959963984540054  # of the normal law
 BOOST = 1e-7  # dynamax adds 1e-9 to the diagonals of what it inverts
 
 
@@ -325,11 +326,14 @@ def test_statsmodels_structural_model():
     F[2, 2:] = -1
     G[[0, 1, 2], [0, 1, 2]] = np.sqrt([0.1, 0.02, 0.05])
     prior = da.Gaussian(np.zeros(5), da.Diagonal(4 * np.ones(5)))
-    result = run(series(F, H, 0.3, prior, da.Rows(G), 6), da.RTS())
+    result = run(series(F, H, 0.3, prior, da.Rows(G), 6), da.RTS(), keep="predicted_std")
     likelihood(result, -72.9498219234968, 1e-8)
     ahead = result["predicted"].sel(stage="forecast").isel(time=slice(40, None), y=0)
     mean = [-0.064322611214, -0.6629419578578, -0.4876200969391, -1.062948746908]
     assert np.allclose(ahead, [*mean, -1.1702448335264, -1.7688641801702], rtol=0, atol=1e-8)
+    ahead = result["predicted_std"].sel(stage="forecast").isel(time=slice(40, None), y=0)
+    std = [1.0865510894127, 1.2511036565655, 1.4793577637436, 1.6891559057593, 2.1787596894662]
+    assert np.allclose(ahead, [*std, 2.4805955433996], rtol=0, atol=1e-8)
     first = result.sel(stage="smoothed").isel(time=0)
     mean = [1.770033186879, -0.1603523570166, -0.1936087080299, -0.0892282615527, 0.2353442871798]
     std = [0.4541051858942, 0.2355876549899, 0.3669659290127, 0.4438600294308, 0.4506014355197]
@@ -339,16 +343,19 @@ def test_statsmodels_structural_model():
 
 def test_statsmodels_nile_forecast():
     """statsmodels 0.15.0: UnobservedComponents(nile, "local level"), known initialization
-    N(1000, 1e5), smooth([15099, 1469.1]), get_forecast(10): variances of level and flow."""
+    N(1000, 1e5), smooth([15099, 1469.1]), get_forecast(10).se_mean and conf_int(alpha=0.05)."""
     y = np.asarray(da.data.nile())
     prior = da.Gaussian(np.array([1000.0]), da.Diagonal([1e5]))
-    p = series(np.eye(1), np.eye(1), 15099.0, prior, da.Diagonal([1469.1]), 10, y)
-    result = run(p, da.RTS())
+    p = series(np.eye(1), np.eye(1), 15099.0, prior, da.Diagonal([1469.1]), 0, y)
+    result = run(da.with_forecast(p, 10), da.RTS(), keep="predicted_std")
     likelihood(result, -639.3007238141726, 1e-8)
     ahead = result.sel(stage="smoothed", x=0).isel(time=slice(len(y), None))
     assert np.allclose(ahead["mean"], 798.370292608358, rtol=0, atol=1e-7)
-    flow = (ahead["std"] ** 2 + 15099) ** 0.5
+    flow = ahead["predicted_std"].isel(y=0)
     assert np.allclose(flow[[0, 9]], [143.5278995241308, 183.9080148927963], rtol=0, atol=1e-7)
+    lower, upper = (float(ahead["predicted"][9, 0] + z * flow[9]) for z in (-Z95, Z95))
+    assert abs(lower - 437.9172069502213) < 1e-7
+    assert abs(upper - 1158.8233782664947) < 1e-7
     first = result.sel(stage="smoothed", x=0).isel(time=0)
     assert np.allclose(first["mean"], 1107.3401930096065, rtol=0, atol=1e-7)
     assert np.allclose(first["std"] ** 2, 3875.8764804858847, rtol=0, atol=1e-6)
