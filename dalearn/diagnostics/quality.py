@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..array import convert, convert_tree, no_grad, to_numpy, typed
+from ..array import check_between, convert, convert_tree, no_grad, to_numpy, typed
 from ..covariances.matrices import Dense, Diagonal
 from ..problem.belief import Belief, Ensemble, Gaussian
 from ..problem.border import Border
@@ -68,24 +68,31 @@ def quality(problem: Problem, result: xr.Dataset, stage: str = "forecast") -> pd
 
 @typed
 def verify(
-    problem: Problem, result: xr.Dataset, stage: str = "analysis", by: str | None = None
+    problem: Problem,
+    result: xr.Dataset,
+    stage: str = "analysis",
+    by: str | None = None,
+    limit: float | None = None,
 ) -> pd.DataFrame:
     """Scores of a run against the rows that were withheld from it.
 
         bias = mean d,   rmse = (mean d^2)^1/2,   chi2 = mean d^2 / (H A H^T + R),   d = y - H(x_a)
 
     The error of the data is in them: a perfect analysis has an rmse as large as R^1/2, and `error`
-    is its root mean square. An honest one has a chi2 of 1, more where it claims too much.
+    is its root mean square. An honest one has a chi2 of 1, more where it claims too much. Withheld
+    rows may hold gross errors as well: with a `limit` those further than so many expected
+    deviations from the forecast do not count, as in `screen`.
 
     Args:
         problem: of `Problem.from_table(..., withhold=...)`.
         result: the Dataset of `assimilate` for one experiment.
         stage: "forecast", "analysis", or another stage of the result.
         by: the column whose words are scored one by one; by default the sensors, if it has them.
+        limit: how many standard deviations are believed, above 0; None: all rows count.
 
     Returns:
-        A frame of pandas: count, bias, rmse, error, expected (root mean square of what
-        H A H^T + R allows) and chi2 for each, and for all.
+        A frame of pandas: count, those refused, bias, rmse, error, expected (root mean square of
+        what H A H^T + R allows) and chi2 for each, and for all.
 
     Raises:
         ValueError: where nothing was withheld, and as `quality`.
@@ -100,18 +107,31 @@ def verify(
         )
     origin: Any = getattr(problem, "origin", None)
     mine = mine.assign(_error=origin.rows.error[np.asarray(found["flag"] == "withheld")])
+    refused = np.zeros(len(mine), bool)
+    if limit is not None:
+        check_between("limit", limit, 0, float("inf"), open_low=True)
+        before = quality(problem, result).loc[mine.index]
+        refused = np.asarray(abs(before["departure"]) > limit * before["expected"])
+    mine = mine.assign(_refused=refused)
     by = "sensor" if by is None and "sensor" in mine else by
     if by is not None and by not in mine:
         raise ValueError(f"by names the column {by!r}, met {list(found.columns)[:12]}")
     groups = [] if by is None else list(mine.groupby(by))
     scores = {name: _scores(part) for name, part in [*groups, ("all", mine)]}
-    return pd.DataFrame(scores).T.astype({"count": int})
+    return pd.DataFrame(scores).T.astype({"count": int, "refused": int})
+
+
+SCORES = "count", "refused", "bias", "rmse", "error", "expected", "chi2"
 
 
 def _scores(part: pd.DataFrame) -> dict[str, float]:
-    d, s, e = (part[c].to_numpy(float) for c in ("departure", "expected", "_error"))
+    good = ~part["_refused"].to_numpy(bool)
+    d, s, e = (part[c].to_numpy(float)[good] for c in ("departure", "expected", "_error"))
+    if not len(d):
+        return dict.fromkeys(SCORES, np.nan) | {"count": 0, "refused": len(part)}
     return {
         "count": len(d),
+        "refused": len(part) - len(d),
         "bias": d.mean(),
         "rmse": (d**2).mean() ** 0.5,
         "error": (e**2).mean() ** 0.5,

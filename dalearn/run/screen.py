@@ -16,6 +16,7 @@ multivariate normal distributions, Q. J. R. Meteorol. Soc. 119, 1993.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import erfc
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from ..array import (
     streams,
     to_numpy,
     typed,
+    warn,
 )
 from ..methods.base import Method, check_residuals
 from ..problem.observe import Moving, Observation
@@ -37,6 +39,8 @@ from ..problem.problem import Problem
 from ..problem.table import Tabled
 from .assimilate import checked
 from .innovations import innovation
+
+MANY = 0.1  # of the data: more are no gross errors
 
 
 @typed
@@ -47,9 +51,10 @@ def screen(problem: Problem, method: Method, *, limit: float = 4.0, seed: int = 
 
     `limit` counts standard deviations of what is expected: of good data 6 in 100 000 are beyond 4
     where B and R are right, and 27 in 10 000 beyond 3. A spread that is too small refuses good
-    data, and a filter that refuses all of them never comes back: look at how many there are. With
-    a filter that draws no random numbers after its first ensemble, `assimilate(screened, method)`
-    is the run that was made here. The table of `Problem.from_table` gets the flag "background".
+    data, and a filter that refuses all of them never comes back: a warning says where it refuses
+    a tenth. With a filter that draws no random numbers after its first ensemble,
+    `assimilate(screened, method)` is the run that was made here. The table of
+    `Problem.from_table` gets the flag "background".
 
     Args:
         problem: a Problem.
@@ -85,6 +90,14 @@ def screen(problem: Problem, method: Method, *, limit: float = 4.0, seed: int = 
             twice.judge(k, good)
             kept[..., k, : observe.m] = to_numpy(good)
             next(cycles)
+    seen = np.broadcast_to(to_numpy(~array_namespace(whole.data).isnan(whole.data)), kept.shape)
+    share = (seen & ~kept).sum() / max(1, seen.sum())
+    if share > max(MANY, 3 * erfc(limit / 2**0.5)):
+        warn(
+            f"screen refused {100 * share:.0f} % of the data: so many are no gross errors; the "
+            "spread of the forecast, or the errors of the data, are likely too small",
+            RuntimeWarning,
+        )
     return without(problem, kept)
 
 

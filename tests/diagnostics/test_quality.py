@@ -78,6 +78,12 @@ def test_withheld_sensors_confirm_a_right_filter_and_accuse_a_wrong_one():
     assert da.verify(made(biased), RESULT).loc["c", "bias"] == pytest.approx(
         1 + scores.loc["c", "bias"]
     )
+    wild = FRAME.copy()
+    hit = wild.index[wild["sensor"] == "c"][::20]
+    wild.loc[hit, "value"] += 15.0
+    bare, limited = (da.verify(made(wild), RESULT, limit=s).loc["c"] for s in (None, 5.0))
+    assert (limited["refused"], limited["count"]) == (len(hit), K - len(hit))
+    assert limited["rmse"] < 1.1 * scores.loc["c", "rmse"] < 0.5 * bare["rmse"]
     fore = da.verify(HELD, RESULT, stage="forecast").loc["all"]
     assert fore["rmse"] > scores.loc["all", "rmse"]
     everything = made(withhold=None)

@@ -80,9 +80,16 @@ def test_experiments_that_share_their_data_are_judged_each_by_its_own_forecast()
     means[1] = 60.0
     prior = da.Gaussian(means, np.ones(n))
     shared = da.Problem(M, SEE, prior, BAD.data[0][:1])
-    found = da.screen(shared, da.KF())
+    with pytest.warns(RuntimeWarning, match="refused .* % of the data"):
+        found = da.screen(shared, da.KF())
     assert found.data.shape == (2, 1, 3)
     assert np.isnan(found.data).any(axis=(1, 2)).tolist() == [False, True]
+
+
+def test_a_filter_that_refuses_too_many_says_so():
+    proud = replace(CLEAN, noise=da.Diagonal(np.full(n, 1e-4)))
+    with pytest.warns(RuntimeWarning, match="screen refused .* % of the data"):
+        da.screen(proud, da.KF())
 
 
 def test_rows_of_a_table_are_flagged():
