@@ -138,7 +138,11 @@ from .problem.ahead import with_forecast as with_forecast
 from .problem.belief import Ensemble as Ensemble
 from .problem.belief import Gaussian as Gaussian
 from .problem.belief import Point as Point
+from .problem.counts import Poisson as Poisson
 from .problem.interpolate import Interpolate as Interpolate
+from .problem.laws import Huber as Huber
+from .problem.laws import Laplace as Laplace
+from .problem.laws import Student as Student
 from .problem.manifold import Angles as Angles
 from .problem.observe import Every as Every
 from .problem.observe import Linear as Linear

@@ -2,7 +2,9 @@
 
 from .ahead import with_forecast
 from .belief import Belief, Ensemble, Gaussian, Point
+from .counts import Poisson
 from .interpolate import Interpolate
+from .laws import Huber, Laplace, Student
 from .manifold import Angles
 from .observe import Every, Linear, Moving, Observation, Subset, identity
 from .parameters import state_and_parameters, with_parameters
@@ -16,13 +18,17 @@ __all__ = [
     "Ensemble",
     "Every",
     "Gaussian",
+    "Huber",
     "Interpolate",
+    "Laplace",
     "Linear",
     "Moving",
     "Observation",
     "Point",
     "Pointwise",
+    "Poisson",
     "Problem",
+    "Student",
     "Subset",
     "identity",
     "state_and_parameters",

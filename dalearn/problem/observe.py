@@ -22,6 +22,7 @@ from ..array import (
 from ..covariances.base import Covariance
 from ..covariances.given import as_covariance
 from .border import unwrapped
+from .laws import check_law
 from .manifold import Angles, Residual, Turning, as_residual, centre, nearest
 
 
@@ -60,12 +61,8 @@ class Every:
     linear: ClassVar[bool] = True
 
     def __post_init__(self):
-        for name, least, most in (
-            ("step", 1, 2**63 - 1),
-            ("start", 0, 2**63 - 1),
-            ("axes", 1, 32),
-        ):
-            check_count(f"{name} of Every", getattr(self, name), least, most)
+        for name, least, most in (("step", 1, 2**63), ("start", 0, 2**63), ("axes", 1, 33)):
+            check_count(f"{name} of Every", getattr(self, name), least, most - 1)
 
     def __call__(self, x: Array) -> Array:
         return x[(..., *(slice(self.start, None, self.step),) * self.axes)]
@@ -154,6 +151,7 @@ class Observation:
         locations: `(m, d)`, used by localization.
         residual: a function (y, h) -> y - h of arrays `(..., m)` where the observed numbers lie on
             a manifold, such as `Angles()` for angles; None: the difference.
+        law: of the errors, Student, Laplace, Huber or Poisson; R then holds squares of scales.
 
     Raises:
         TypeError: for an operator that is no function and no matrix.
@@ -164,6 +162,7 @@ class Observation:
     noise: Covariance
     locations: Any = None
     residual: Residual | None = None
+    law: Any = None
 
     def __post_init__(self):
         if is_array(self.operator) or isinstance(self.operator, (list, tuple)):
@@ -178,8 +177,7 @@ class Observation:
         m = self.operator.matrix.shape[0] if isinstance(self.operator, Linear) else None
         R = as_covariance(self.noise, "the observation noise", m, whitened=True)
         object.__setattr__(self, "noise", R)
-        v = self.noise.variance()
-        xp = array_namespace(v)
+        xp = array_namespace(v := self.noise.variance())
         if bool(xp.any(v <= 0)) and not R.singular:
             raise ValueError(
                 f"observation noise must have positive variances, met {float(xp.min(v)):g} in a "
@@ -192,6 +190,7 @@ class Observation:
         if where is not None and (len(where) != 2 or where[0] != self.m):
             raise ValueError(f"locations have shape {where}, wanted ({self.m}, d)")
         object.__setattr__(self, "residual", as_residual(self.residual, self.m))
+        check_law(self.law)
 
     @property
     def m(self) -> int:

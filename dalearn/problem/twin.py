@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..array import (
+    Array,
     Model,
     Operator,
     Purpose,
@@ -98,8 +99,7 @@ def twin(
         for k in range(cycles):
             x = nature.forecast(x, k, rng)
             seen, observe = view(x), problem._observe(k)
-            R = observe.noise
-            y = observe(seen) + R.color(normal(rng, (1, R.controls), like))
+            y = _drawn(observe, observe(seen), rng)
             y = observe.residual.wrapped(y) if isinstance(observe.residual, Angles) else y
             pad = xp.full((*y.shape[:-1], observation.m - observe.m), np.nan, dtype=y.dtype)
             data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])
@@ -115,6 +115,14 @@ def twin(
                 "wanted a stable model (shorten its step) and an operator defined on its states"
             )
     return replace(problem, data=data, truth=truth)
+
+
+def _drawn(observe: Observation, h: Array, rng: Any) -> Array:
+    """Data of what is seen without errors, `h (..., 1, m)`."""
+    if observe.law is not None:
+        return observe.law.draw(h, observe.noise, rng)
+    R = observe.noise
+    return h + R.color(normal(rng, (1, R.controls), h))
 
 
 def _nature(problem: Problem, model: Any, prior: Any, view: Any) -> tuple[Problem, Operator]:

@@ -138,7 +138,7 @@ class ParticleFilter:
         ValueError: for a setting out of its range.
     """
 
-    residuals = True  # takes observed angles: see Observation
+    residuals = laws = True  # takes observed angles, and any law of errors: see Observation
     members: int
     _: KW_ONLY
     regularization: Swept = 0.0
@@ -172,7 +172,7 @@ class ParticleFilter:
                 observe, y = problem.at(k)
                 none, before = blind(observe.noise), log_w
                 Y = observe.nearest(observe(forecast.members), y[..., None, :])
-                log_w, score = weighed(log_w, Y, y, observe.noise)
+                log_w, score = weighed(log_w, Y, y, observe.noise, observe.law)
                 if none is not None:
                     log_w = xp.where(none[..., None], before, log_w)
                 analysis = Ensemble.unchecked(forecast.members, xp.exp(log_w))

@@ -6,6 +6,7 @@ import math
 
 from ...array import Array, array_namespace, device, typed
 from ...covariances.base import Covariance
+from ...problem.laws import ErrorLaw
 from ..ensemble.checks import check_update
 
 
@@ -37,7 +38,9 @@ def systematic(w: Array, u: Array) -> Array:
 
 
 @typed
-def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
+def reweight(
+    log_w: Array, Y: Array, y: Array, R: Covariance, law: ErrorLaw | None = None
+) -> Array:
     """Bayes' rule for weights, w_i <- w_i p(y | x_i) / sum_j w_j p(y | x_j), in logarithms.
 
     Logarithms still tell members apart whose misfits are a thousand standard deviations.
@@ -47,6 +50,7 @@ def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
         Y: image H(E) of the members, `(..., N, m)`.
         y: data `(..., m)`.
         R: their covariance, of dimension m.
+        law: of the errors, such as Student(4); None: normal.
 
     Returns:
         Logarithms of the weights after, `(..., N)`; NaN where even these overflow for every
@@ -55,10 +59,12 @@ def reweight(log_w: Array, Y: Array, y: Array, R: Covariance) -> Array:
     Raises:
         ValueError: when N or m disagree.
     """
-    return weighed(log_w, Y, y, R)[0]
+    return weighed(log_w, Y, y, R, law)[0]
 
 
-def weighed(log_w: Array, Y: Array, y: Array, R: Covariance) -> tuple[Array, Array]:
+def weighed(
+    log_w: Array, Y: Array, y: Array, R: Covariance, law: ErrorLaw | None = None
+) -> tuple[Array, Array]:
     """`reweight`, and the log density of the data, log sum_i w_i p(y | x_i), `(...)`.
 
     Summed over cycles it is an estimate of the log-likelihood, whose exponential has no bias (Del
@@ -66,13 +72,17 @@ def weighed(log_w: Array, Y: Array, y: Array, R: Covariance) -> tuple[Array, Arr
     """
     xp = array_namespace(log_w, Y, y)
     check_update(Y, Y, y, R)
-    d = R.whiten(y[..., None, :] - Y)
-    new = log_w - 0.5 * xp.linalg.vecdot(d, d)
+    if law is None:
+        d = R.whiten(y[..., None, :] - Y)
+        m = R.n if R.seen is None else xp.sum(xp.astype(R.seen, d.dtype), axis=-1)
+        new = log_w - 0.5 * xp.linalg.vecdot(d, d)
+        constant = -(m * math.log(2 * math.pi) + R.log_det()) / 2
+    else:
+        new, constant = log_w + law.log_likelihood(y[..., None, :], Y, R), 0.0
     most = xp.max(new, axis=-1, keepdims=True)
     new = new - most
     total = xp.log(xp.sum(xp.exp(new), axis=-1, keepdims=True))
-    m = R.n if R.seen is None else xp.sum(xp.astype(R.seen, d.dtype), axis=-1)
-    return new - total, (most + total)[..., 0] - (m * math.log(2 * math.pi) + R.log_det()) / 2
+    return new - total, (most + total)[..., 0] + constant
 
 
 @typed

@@ -90,7 +90,11 @@ class Cost:
             if k >= w.new:
                 observe, y = self.problem.at(k)
                 y = y[..., None, :]
-                found.append(observe.noise.whiten(y - observe.nearest(observe(x), y)))
+                h = observe.nearest(observe(x), y)
+                if observe.law is None:
+                    found.append(observe.noise.whiten(y - h))
+                else:
+                    found.append(observe.law.misfits(y, h, observe.noise))
         return side_by_side(found, -1)
 
     def sensitivity(self, states: list[Array], rows: list[Array], jacobian: Jacobian) -> Array:
@@ -99,22 +103,26 @@ class Cost:
         at = zip(self.path.seen(states), rows, strict=True)
         for k, (x, D) in zip(range(w.first, w.end), at, strict=True):
             if k >= w.new:
-                observe = self.problem.at(k)[0]
+                observe, y = self.problem.at(k)
                 if is_linear(observe.operator):
                     seen = observe(D)
                 else:
                     J = differentiated(jacobian, observe.smooth, x)[1]
                     seen = D @ J[..., 0, :, :].mT
-                found.append(observe.noise.whiten(seen))
+                if observe.law is None:
+                    found.append(observe.noise.whiten(seen))
+                else:
+                    h = observe.nearest(observe(x), y[..., None, :])
+                    law, y = observe.law, y[..., None, :]
+                    found.append(law.sensitivity(y, h, observe.noise, seen))
         return side_by_side(found, -1)
 
     @property
     def linear(self) -> bool:
         """Whether J is quadratic, as far as is known: linear increments and operators."""
         observed = range(self.window.new, self.window.end)
-        return self.path.linear and all(
-            is_linear(self.problem.at(k)[0].operator) for k in observed
-        )
+        seen = [self.problem.at(k)[0] for k in observed]
+        return self.path.linear and all(is_linear(o.operator) and o.law is None for o in seen)
 
     def to(self, like: Array) -> Cost:
         """The same cost in the library, dtype and device of `like`."""

@@ -53,7 +53,7 @@ class Var3D:
             when run with a climatology that the problem has no truth for.
     """
 
-    residuals = True  # takes observed angles: see Observation
+    residuals = laws = True  # takes observed angles, and any law of errors: see Observation
     B: Any = "climatology"
     _: KW_ONLY
     factor: Swept = 1.0

@@ -66,7 +66,7 @@ class Var4D:
             or on a problem that does not give its model step by step.
     """
 
-    residuals = True  # takes observed angles: see Observation
+    residuals = laws = True  # takes observed angles, and any law of errors: see Observation
     window: int = 1
     _: KW_ONLY
     shift: int | None = None
