@@ -49,6 +49,10 @@ from .diagnostics.proper import energy_score as energy_score
 from .diagnostics.proper import log_score as log_score
 from .diagnostics.quality import quality as quality
 from .diagnostics.quality import verify as verify
+from .diagnostics.reliability import reliability as reliability
+from .diagnostics.reliability import (
+    simulation_based_calibration as simulation_based_calibration,
+)
 from .diagnostics.scoreboard import lost as lost
 from .diagnostics.scoreboard import score as score
 from .diagnostics.scoreboard import scoreboard as scoreboard

@@ -458,6 +458,16 @@ def scores_of_densities_change_by_a_constant(u):
     }
 
 
+@entry(da.reliability, da.simulation_based_calibration)
+def whether_probabilities_come_true(u):
+    _, out = result(u)
+    shares = da.reliability(out, 0.3 * u.D, bins=3)
+    law = da.reliability(without(out, "members"), 0.3 * u.D, above=False, bins=3)
+    twins = da.simulation_based_calibration(run(problem(u).expand((20,)), da.ETKF(8)))
+    found = {f"shares {k}": shares[k] for k in ("probability", "frequency", "low", "brier")}
+    return found | {"law": law["brier"], "twins": twins["count"]}
+
+
 @entry(da.scoreboard, reason=MIXED, kinds=("float64",))
 def a_scoreboard_shows_its_digits(u):
     """Also where all numbers are 1e-6: three digits of the largest."""

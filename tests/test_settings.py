@@ -87,7 +87,7 @@ ANY = {
     "validation": {"None"}, "series": ARRAYS, "analyses": ARRAYS, "R": NUMBERS,
     "after": {"None"}, "observe": set(), "H": {"None", *ARRAYS}, "counts": {*WHOLE, "[1, 2, 3]"},
     "direction": {"None", *ARRAYS}, "names": set(), "axes": {"[1, 2, 3]"},
-    "places": NUMBERS, "component": {*WHOLE, "None"},
+    "threshold": NUMBERS, "places": NUMBERS, "component": {*WHOLE, "None"},
 }  # fmt: skip
 # what a setting is called in messages, where that is not its own name
 CALLED = {

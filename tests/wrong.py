@@ -75,6 +75,7 @@ TWIN = da.twin(da.Lorenz63(), SEE, PRIOR, K, noise=ones(3))
 LINEAR = da.twin(da.Linear(0.9 * np.eye(3)), SEE, PRIOR, K)
 KEPT = ("moments", "members", "ranks", "innovation")
 RESULT = da.assimilate(TWIN, da.ETKF(N), keep=KEPT, progress=False)
+MANY = da.assimilate(TWIN.expand((20,)), da.ETKF(N), progress=False)
 BOARD = da.compare(TWIN, [da.ETKF(N), da.EnKF(N)], 2, progress=False)
 E = np.random.default_rng(7).normal(size=(N, M))
 Z = np.random.default_rng(8).normal(size=(40, M))
@@ -181,6 +182,7 @@ VALID: dict[str, Any] = {
     "row": ones(8) + I3[0].repeat(3)[:8], "seed": 0, "series": Z[:, 0], "shape": (4, 4),
     "short": Z + 0.1, "spread": da.spread(RESULT), "start": PRIOR.mean + np.zeros((2, 3)),
     "states": Z.reshape(2, 20, 3), "std": ones(3), "step": half, "steps": 3,
+    "threshold": 0.0,
     "targets": torch.ones(4, 3, dtype=torch.float64), "times": 2, "train": Z, "truth": ones(3),
     "u": np.array(0.5), "v": ones(3), "value": 1, "values": I3, "variances": ones(3),
     "vegetation": LAND.vegetation, "w": ones(N) / N, "wet": ones((3, 3), bool), "x": ones(3),
@@ -313,6 +315,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "check": {"name": "bayes-mean"},
     "compare": {"progress": False},
     "crps_ensemble": {"members": E.T, "truth": ones(3)},
+    "simulation_based_calibration": {"result": MANY},
+    "plot.reliability": {"found": da.reliability(RESULT, 0.0)},
     "dawid_sebastiani": {"result": RESULT.isel(x=[0, 1])},
     "energy_score_ensemble": {"members": E, "truth": ones(3)},
     "audit": {"train": PATHS, "test": PATHS + 1, "truth": PATHS, "start": PATHS[:, 0] + 1},

@@ -1,6 +1,7 @@
 """What a result is worth.
 
     proper            energy, logarithmic and Dawid-Sebastiani scores
+    reliability       probabilities that come true, simulation-based calibration
     scores            rmse, spread, climatology, crps, rank histogram
     scoreboard        time means, which experiments lost the truth, a row for each method
     intervals         how well a mean over a run is known; spread against error
@@ -33,6 +34,7 @@ from .motion import Roughness, angular_error, end_point_error, roughness
 from .nmc import forecast_pairs, nmc
 from .proper import dawid_sebastiani, energy_score, log_score
 from .quality import quality, verify
+from .reliability import reliability, simulation_based_calibration
 from .scoreboard import lost, score, scoreboard
 from .scores import (
     climatology,
@@ -80,10 +82,12 @@ __all__ = [
     "profile",
     "quality",
     "rank_histogram",
+    "reliability",
     "rmse",
     "roughness",
     "score",
     "scoreboard",
+    "simulation_based_calibration",
     "spread",
     "spread_skill",
     "verify",

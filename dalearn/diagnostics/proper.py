@@ -44,7 +44,7 @@ def energy_score(result: xr.Dataset) -> xr.DataArray:
             )
         return _of_members(energy_score_ensemble, one)
 
-    return _each_scheme(score, result).rename("energy_score")
+    return each_scheme(score, result).rename("energy_score")
 
 
 @typed
@@ -77,7 +77,7 @@ def log_score(result: xr.Dataset) -> xr.DataArray:
         )
         return _labelled(value.mean("x", skipna=False))
 
-    return _each_scheme(score, result).rename("log_score")
+    return each_scheme(score, result).rename("log_score")
 
 
 @typed
@@ -105,7 +105,7 @@ def dawid_sebastiani(result: xr.Dataset) -> xr.DataArray:
     Source: Dawid and Sebastiani, Coherent dispersion criteria for optimal experimental design,
     Ann. Stat. 27, 1999.
     """
-    return _each_scheme(_dawid_sebastiani, result).rename("dawid_sebastiani")
+    return each_scheme(_dawid_sebastiani, result).rename("dawid_sebastiani")
 
 
 def _dawid_sebastiani(result: xr.Dataset) -> xr.DataArray:
@@ -145,7 +145,7 @@ def _dawid_sebastiani(result: xr.Dataset) -> xr.DataArray:
     return _labelled(value.isel(x=0, drop=True))
 
 
-def _each_scheme(score: Callable, result: xr.Dataset) -> xr.DataArray:
+def each_scheme(score: Callable, result: xr.Dataset) -> xr.DataArray:
     """The score, of one method after another where their ensembles differ in size."""
     import xarray as xr
 

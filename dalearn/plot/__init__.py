@@ -2,6 +2,7 @@
 
 from .costs import cost_profile, gradient_test
 from .look import palette, settings, style, use_style
+from .reliability import reliability
 from .results import attractor, ensemble, field, hovmoeller, trajectories
 from .scores import rank_histogram, spread_skill, spread_skill_scatter
 
@@ -14,6 +15,7 @@ __all__ = [
     "hovmoeller",
     "palette",
     "rank_histogram",
+    "reliability",
     "settings",
     "spread_skill",
     "spread_skill_scatter",
