@@ -54,7 +54,6 @@ GIVEN: dict[str, Any] = {
     "label": "x", "lag": 2, "limits": (0.0, 1.0), "limit": 4.0, "by": "sensor",
     "localization": wrong.RING, "observed": 0,
     "independent": 9.0, "bins": 2,
-    "label": "x", "lag": 2, "limits": (0.0, 1.0), "localization": wrong.RING, "observed": 0,
     "plot.ensemble.time": np.arange(4.0), "problem": wrong.TWIN, "randomised": False,
     "rotate": "haar", "rows": 2, "samples": 4, "scale": np.ones(3), "shape": (3,), "shift": 1,
     "skip": 1, "static": wrong.R, "steps": 10.0 ** -np.arange(1.0, 6.0),
