@@ -351,10 +351,6 @@ METHODS = (
     MethodExample(da.RTS(), exact=True, linear_only=True, needs=STEPS),
     MethodExample(da.RTS(lag=2), exact=True, linear_only=True, needs=STEPS),
     MethodExample(da.ExtendedRTS(), exact=True, needs=STEPS, tracks=da.ExtendedRTS(1.9)),
-    MethodExample(
-        da.ExtendedRTS(lag=1), exact=True, needs=STEPS, tracks=da.ExtendedRTS(1.9, lag=1)
-    ),
-    MethodExample(da.UnscentedRTS(), exact=True, needs=STEPS),
     MethodExample(da.UnscentedRTS(lag=2), exact=True, needs=STEPS),
     MethodExample(da.UKF(), exact=True, needs=STEPS),
     MethodExample(da.UKF(1e-2), exact=True, needs=STEPS, tracks=da.UKF(1e-2, inflation=1.9)),

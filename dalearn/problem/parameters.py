@@ -166,7 +166,7 @@ def state_and_parameters(result: xr.Dataset, problem: Any) -> tuple[xr.Dataset, 
         result.isel(dict.fromkeys(sides, part)) for part in (slice(0, n), slice(n, None))
     )
     state = state.assign_attrs(shape=model.field or (n,))
-    bare = bare.drop_vars(["observation", "predicted"], errors="ignore")
+    bare = bare.drop_vars(["observation", "predicted", "predicted_std"], errors="ignore")
     whole = model.shapes[0] if len(model.shapes) == 1 and model.shapes[0] else (p,)
     bare = bare.assign_coords(dict.fromkeys(sides, labels))
     return state, bare.assign_attrs(shape=whole)
