@@ -142,6 +142,7 @@ from .problem.ahead import with_forecast as with_forecast
 from .problem.belief import Ensemble as Ensemble
 from .problem.belief import Gaussian as Gaussian
 from .problem.belief import Point as Point
+from .problem.coloured import coloured as coloured
 from .problem.counts import Poisson as Poisson
 from .problem.interpolate import Interpolate as Interpolate
 from .problem.laws import Huber as Huber

@@ -397,6 +397,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "result": da.assimilate(JOINT, da.ETKF(N), progress=False),
     },
     "weak4d": {"cost": CHAIN},
+    "coloured": {"data": 0.5, "share": 0.5},
     "with_parameters": {"prior": da.Gaussian([28.0], [1.0])},
 }
 

@@ -2,6 +2,7 @@
 
 from .ahead import with_forecast
 from .belief import Belief, Ensemble, Gaussian, Point
+from .coloured import coloured
 from .counts import Poisson
 from .interpolate import Interpolate
 from .laws import Huber, Laplace, Student
@@ -30,6 +31,7 @@ __all__ = [
     "Problem",
     "Student",
     "Subset",
+    "coloured",
     "identity",
     "state_and_parameters",
     "twin",

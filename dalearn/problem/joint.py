@@ -10,8 +10,24 @@ from ..array import Array, array_namespace
 from .border import Border
 
 
+class Around:
+    """Base class of models whose state holds that of another `model`, and more."""
+
+    model: Any
+
+    @property
+    def dt(self) -> Any:
+        """The model's step."""
+        return getattr(self.model, "dt", 1.0)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the model draws random numbers, and is called with `rng`."""
+        return bool(getattr(self.model, "stochastic", False))
+
+
 @dataclass(frozen=True, eq=False)
-class Joint:
+class Joint(Around):
     """A model of state and parameters, `(..., n + p) -> (..., n + p)`: the parameters stay.
 
     Made by `with_parameters`.
@@ -34,16 +50,6 @@ class Joint:
     def p(self) -> int:
         """How many numbers the parameters are."""
         return sum(map(math.prod, self.shapes))
-
-    @property
-    def dt(self) -> Any:
-        """The model's step."""
-        return getattr(self.model, "dt", 1.0)
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the model draws random numbers, and is called with `rng`."""
-        return bool(getattr(self.model, "stochastic", False))
 
     def split(self, z: Array) -> tuple[Array, dict[str, Array]]:
         """The state `(..., n)` and the parameters by name, each `(..., *its shape)`."""

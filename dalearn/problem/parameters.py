@@ -118,8 +118,8 @@ def with_parameters(
     return replace(
         problem,
         model=model,
-        observation=_on_state(problem),
-        prior=_beliefs(problem, prior, seed),
+        observation=on_state(problem),
+        prior=independent(problem, prior, seed),
         noise=Q,
         shape=(),
         truth=whole,
@@ -191,7 +191,7 @@ def _shapes(names: Any) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _on_state(problem: Problem) -> Observation | Moving:
+def on_state(problem: Problem) -> Observation | Moving:
     known: dict[int, Observation] = {}
 
     def seen(o: Observation) -> Observation:
@@ -224,7 +224,7 @@ def _beside(Q: Covariance | None, more: Covariance | None, problem: Problem, p: 
     return beside(*(convert_tree(zero if Q is None else Q, problem.like) for Q, zero in pair))
 
 
-def _beliefs(problem: Problem, theta: Belief, seed: Any) -> Belief:
+def independent(problem: Problem, theta: Belief, seed: Any) -> Belief:
     """The independent beliefs over state and parameters as one."""
     both = problem.prior, theta
     try:
