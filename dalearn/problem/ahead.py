@@ -164,6 +164,11 @@ def _times(problem: Problem, counts: list[int], given: Any) -> Any:
         if known is None:
             known = problem.time
         later = as_times(given, len(counts))
+        kinds = ["mM".find(t.dtype.kind) for t in (known, later)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                f"the data have times {known.dtype}, met times {later.dtype}; wanted the same kind"
+            )
         return np.concatenate([known, later])
     if known is None:
         return None
@@ -182,7 +187,8 @@ def _times(problem: Problem, counts: list[int], given: Any) -> Any:
     if dates:
         ahead = np.rint(ahead).astype(np.int64).astype("m8[ns]")
         later = known[-1].astype(f"{known.dtype.kind}8[ns]") + ahead
-        return np.concatenate([known, later.astype(known.dtype)])
+        same = (later.astype(known.dtype) == later).all()  # days may be too coarse for hours
+        return np.concatenate([known, later.astype(known.dtype) if same else later])
     return np.concatenate([known, known[-1] + ahead])
 
 

@@ -108,6 +108,11 @@ def test_the_clock_goes_on_and_so_do_labels():
     assert (
         da.with_forecast(dataclasses.replace(short, times=days), 2, times=own).time[4:] == own
     ).all()
+    finer = da.with_forecast(dataclasses.replace(short, times=days[[0, 1, 2, 3]] - days[0]), 1)
+    assert finer.time[-1] == np.timedelta64(8, "D")
+    odd = np.array(["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"], "M8[D]")
+    odd = da.with_forecast(dataclasses.replace(short, times=odd), 2, steps=[1, 1])
+    assert (odd.time[-2:] == np.array(["2026-01-04T12", "2026-01-05T00"], "M8[h]")).all()
     numbers = da.with_forecast(dataclasses.replace(short, times=10.0 + np.arange(4)), 2)
     assert np.allclose(numbers.time, 10.0 + np.arange(6))
 
@@ -166,6 +171,7 @@ def told():
         (linear_gaussian, {"truth": np.ones((3, 3))}, r"shape \(3, 3\), wanted \(..., 2, 3\)"),
         (linear_gaussian, {"times": [30.0]}, r"times have shape \(1,\), wanted \(2,\)"),
         (linear_gaussian, {"times": [1.0, 2.0]}, "times must increase"),
+        (linear_gaussian, {"times": np.array([1, 2], "M8[D]")}, "wanted the same kind"),
         (
             lambda: dataclasses.replace(linear_gaussian(), times=[1.0, 2.0, 4.0, 8.0, 16.0]),
             {},
