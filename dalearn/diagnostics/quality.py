@@ -190,7 +190,7 @@ def _seen(
         zero = convert(np.zeros(observe.m), whole.like)
         d, Z = innovation(belief, observe, zero)
         v = to_numpy((Z * Z).sum(-2))
-    return -to_numpy(d)[0], v if known else np.full(observe.m, np.nan)
+    return 0 - to_numpy(d)[0], v if known else np.full(observe.m, np.nan)
 
 
 def _belief(now: dict[str, Any], observe: Any) -> tuple[Belief, bool]:

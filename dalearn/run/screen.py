@@ -156,7 +156,7 @@ def without(problem: Problem, kept: np.ndarray) -> Problem:
         kept: booleans that broadcast against its data.
 
     Returns:
-        The problem; the table of one that has it says "background" for them.
+        The problem; the table of one that has it says "background" where any experiment lacks it.
     """
     data: Any = problem.data
     xp = array_namespace(data)

@@ -86,6 +86,24 @@ def test_experiments_that_share_their_data_are_judged_each_by_its_own_forecast()
     assert np.isnan(found.data).any(axis=(1, 2)).tolist() == [False, True]
 
 
+@pytest.mark.parametrize("method", [da.KF(), da.ETKF(8)], ids=repr)
+def test_the_units_of_the_state_and_of_the_data_do_not_matter(method):
+    D, E = 10.0 ** RNG.uniform(-6, 6, n), 10.0 ** RNG.uniform(-6, 6, 3)
+    H = SEE.operator(np.eye(n)).T
+    one = replace(BAD[0], data=BAD[0].data[:60], truth=None, times=None)
+    scaled = replace(
+        one,
+        model=da.Linear(D[:, None] * M.matrix / D),
+        observation=da.Observation(E[:, None] * H / D, E**2 * SEE.noise.variance()),
+        prior=da.Gaussian(np.zeros(n), D**2),
+        data=E * one.data,
+        noise=0.1 * D**2,
+    )
+    found, same = (np.isnan(da.screen(p, method).data) for p in (one, scaled))
+    np.testing.assert_array_equal(found, same)
+    assert found.any()
+
+
 def test_a_filter_that_refuses_too_many_says_so():
     proud = replace(CLEAN, noise=da.Diagonal(np.full(n, 1e-4)))
     with pytest.warns(RuntimeWarning, match="screen refused .* % of the data"):
