@@ -13,7 +13,11 @@ SEEDS = full(20, 200)
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("method", [da.KF(), da.RTS(), da.UKF()], ids=["KF", "RTS", "UKF"])
+@pytest.mark.parametrize(
+    "method",
+    [da.KF(), da.RTS(), da.UKF(), da.UnscentedRTS(lag=9)],
+    ids=["KF", "RTS", "UKF", "UnscentedRTS"],
+)
 def test_filters_and_smoother_are_exact_for_sensors_and_units_of_any_size(method):
     """Sensors to 1e-9 of the prior, units 1e-9 to 1e9, more data than unknowns, Q of any rank.
 
