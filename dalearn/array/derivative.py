@@ -112,8 +112,8 @@ def finite_difference(f: Operator, x: Array, scale: Array | None = None) -> tupl
 
     Without a scale, |x_i| may be small by chance, and the step too short. Entries in which
     round-off is seen are taken again with steps 1e3 times as long, up to three times, as long as
-    the longer step says the same to round-off. A function with an attribute `residual` has its
-    values' differences from it: see Observation.
+    the longer step says the same to round-off. A function with an attribute `difference` gives
+    the differences of its values itself, as where they are angles.
 
     Args:
         f: a function `(..., n) -> (..., m)`, each row on its own.
@@ -149,7 +149,7 @@ def _differences(f: Operator, x: Array, h: Array) -> tuple[Array, Array]:
     width = xp.sum((forward - backward) * steps, axis=-1)[..., None]  # the step really taken
     above, below = f(forward), f(backward)
     noise = float(xp.finfo(x.dtype).eps) * (xp.abs(above) + xp.abs(below)) / width
-    r = getattr(f, "residual", None)  # of angles
+    r = getattr(f, "difference", None)  # of angles
     slope = (above - below if r is None else r(above, below)) / width
     return xp.moveaxis(slope, 0, -1), xp.moveaxis(noise, 0, -1)
 

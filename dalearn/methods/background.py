@@ -17,6 +17,7 @@ from ..covariances.given import as_covariance
 from ..covariances.roots import Rows
 from ..problem.belief import Ensemble, Gaussian
 from ..problem.like import ProblemLike
+from ..problem.manifold import gathered
 from .base import start
 
 Background = Covariance | Literal["climatology", "prior"]
@@ -77,7 +78,7 @@ def climate(problem: ProblemLike, instead: str) -> tuple[Array, Array]:
     if x is None or x.shape[-2] < 2:
         met = "no truth" if x is None else "a truth of one time"
         raise ValueError(f'"climatology" is taken from the truth run, met {met}; {instead}')
-    xp = array_namespace(x)
+    xp, x = array_namespace(x), gathered(problem, x)
     mean = xp.mean(x, axis=-2, keepdims=True)
     X = x - mean
     B = X.mT @ X / (x.shape[-2] - 1)

@@ -97,6 +97,11 @@ class Driven:
     f: Callable[..., Array]
     u: Array
 
+    @property
+    def difference(self) -> Any:
+        """How differences of its values are taken, where some are angles; None: as they are."""
+        return getattr(self.f, "difference", None)
+
     def __call__(self, x: Array, *rng: Any) -> Array:
         return self.f(x, self.u, *rng)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..array import array_namespace, broadcasts, shown
+from ..array import array_namespace, broadcasts, is_array, shown
 from .calls import check_call, check_model
 from .inputs import check_inputs
-from .manifold import check_residual
+from .residuals import check_residual
 from .states import check_state
 
 
@@ -113,6 +113,15 @@ def one_each(steps: Any, K: int) -> list[int]:
             f"at the same time as those before, or as the prior), met {steps!r}"
         )
     return np.broadcast_to(counts, (K,)).tolist()
+
+
+def step_length(model: Any) -> float:
+    """The model's `dt`, or 1; ValueError for what is no number."""
+    dt = getattr(model, "dt", 1.0)
+    if np.ndim(dt) or not (isinstance(dt, (int, float, np.number)) or is_array(dt)):
+        met = f"has shape {np.shape(dt)}" if np.ndim(dt) else f"is {dt!r}"
+        raise ValueError(f"model.dt {met}, wanted one number: pass times= for the rest")
+    return float(dt)
 
 
 def check_certain(problem: Any) -> None:

@@ -14,21 +14,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..array import (
     Array,
-    Operator,
     array_namespace,
     as_numbers,
     check_between,
     convert,
-    shown,
     typed,
 )
+from .belief import Belief, Ensemble
 
 Residual = Callable[[Array, Array], Array]
 
@@ -88,6 +87,10 @@ class Angles:
                 f"of {what}"
             )
 
+    def of_first(self, n: int) -> Angles:
+        """The same among more numbers, of which the first n are those that were."""
+        return self if self.which is not None else replace(self, which=range(n))
+
     def nearest(self, a: Array, b: Array) -> Array:
         """`a` on the turn of the circle nearest to `b`, both `(..., n)`: a + P k."""
         turn, length = self._lengths(a)
@@ -104,8 +107,9 @@ class Angles:
         0 for what is no angle.
         """
         xp, (turn, length) = array_namespace(E), self._lengths(E)
-        w = 1.0 if weights is None else weights[..., None]
-        phase = 2 * math.pi / length * E
+        there = xp.isfinite(E)  # not where a model failed
+        w = xp.astype(there, E.dtype) * (1.0 if weights is None else weights[..., None])
+        phase = 2 * math.pi / length * xp.where(there, E, xp.zeros_like(E))
         s, c = (xp.sum(w * f(phase), axis=-2, keepdims=True) for f in (xp.sin, xp.cos))
         return turn / (2 * math.pi) * xp.atan2(s, c)
 
@@ -125,18 +129,37 @@ class Angles:
 
 @dataclass(frozen=True, eq=False)
 class Turning:
-    """A function with the `residual` by which `finite_difference` takes differences of its values.
+    """A function, and the `difference` by which two of its values are compared.
 
     Args:
         f: the function.
-        residual: the differences.
+        difference: a residual.
     """
 
-    f: Operator
-    residual: Residual
+    f: Callable[..., Array]
+    difference: Residual
 
-    def __call__(self, x: Array) -> Array:
-        return self.f(x)
+    def __call__(self, x: Array, *more: Any) -> Array:
+        return self.f(x, *more)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the function is known to be linear."""
+        return getattr(self.f, "linear", False) is True
+
+
+def gathered(problem: Any, E: Array, weights: Array | None = None) -> Array:
+    """Members `E (..., N, n)` with their angles on one turn: themselves where there are none."""
+    angles = getattr(problem, "angles", None)
+    return E if angles is None or E.shape[-2] < 2 else angles.gathered(E, weights)
+
+
+def gathered_prior(problem: Any) -> Belief:
+    """The prior of a problem, an Ensemble with its angles on one turn."""
+    prior = problem.prior
+    if not isinstance(prior, Ensemble):
+        return prior
+    return Ensemble(gathered(problem, prior.members, prior.weights), prior.weights)
 
 
 def nearest(residual: Residual | None, a: Array, b: Array) -> Array:
@@ -157,38 +180,3 @@ def centre(residual: Residual, Y: Array) -> Array:
     for _ in range(10):
         c = c + xp.mean(residual(Y, c), axis=-2, keepdims=True)
     return c
-
-
-def as_residual(residual: Any, m: int) -> Any:
-    """The setting `residual` of an Observation of m numbers; TypeError for what is no function."""
-    if residual is None:
-        return None
-    if not callable(residual) or isinstance(residual, type):
-        raise TypeError(
-            "residual must be a function (y, h) -> y - h on the manifold, such as Angles(), met "
-            f"{shown(residual)}"
-        )
-    if isinstance(residual, Angles):
-        residual.check(m, "observed values")
-    return residual
-
-
-def check_residual(observe: Any, like: Array) -> None:
-    """Raise unless the residual of an Observation keeps shapes and is 0 of equal values."""
-    if observe.residual is None or isinstance(observe.residual, Angles):
-        return
-    xp = array_namespace(like)
-    y = xp.ones((3, observe.m), dtype=like.dtype, device=like.device) / 4
-    try:
-        r = observe.residual(y, y)
-        shape = tuple(r.shape)
-    except Exception as error:
-        raise TypeError(
-            f"the residual {shown(observe.residual)} cannot be called on two arrays "
-            f"{tuple(y.shape)} like the prior's ({error}); wanted (y, h) -> y - h on the manifold"
-        ) from error
-    if shape != tuple(y.shape) or not bool(xp.all(xp.abs(r) < 1e-6)):
-        raise ValueError(
-            f"the residual of two equal arrays {tuple(y.shape)} must be 0, of the same shape, met "
-            f"{shown(r)}"
-        )

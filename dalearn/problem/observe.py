@@ -23,7 +23,8 @@ from ..covariances.base import Covariance
 from ..covariances.given import as_covariance
 from .border import unwrapped
 from .laws import check_law
-from .manifold import Angles, Residual, Turning, as_residual, centre, nearest
+from .manifold import Angles, Residual, Turning, centre, nearest
+from .residuals import as_residual
 
 
 def identity(x: Array) -> Array:

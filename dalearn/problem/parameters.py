@@ -123,6 +123,7 @@ def with_parameters(
         noise=Q,
         shape=(),
         truth=whole,
+        angles=None if problem.angles is None else problem.angles.of_first(problem.n),
     )
 
 

@@ -24,19 +24,20 @@ from ..array import (
     as_floats,
     check_between,
     convert_tree,
-    is_array,
     normal,
     to_numpy,
 )
 from ..covariances.base import Covariance
 from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border
-from .checks import check_certain, check_kind, check_problem, check_still, one_each
+from .checks import check_certain, check_kind, check_problem, check_still, one_each, step_length
 from .experiment import experiment
 from .from_table import FromTable
 from .inputs import as_inputs, as_noise, driven
 from .like import FAILURES
+from .manifold import Angles, Turning, gathered, gathered_prior
 from .observe import Moving, Observation
+from .residuals import check_angles
 from .times import labelled, times_of
 
 
@@ -70,6 +71,7 @@ class Problem(FromTable):
         failures: share of an ensemble's members, in [0, 1], that the model may return as NaN or
             infinity in one interval: they are replaced by combinations of the others that keep
             mean and covariance. With more the experiment diverges; 0: with the first one.
+        angles: which components of the state are angles, an Angles.
 
     Raises:
         TypeError: for parts of another kind.
@@ -87,6 +89,7 @@ class Problem(FromTable):
     times: Any = None
     inputs: Any = None
     failures: float = FAILURES
+    angles: Angles | None = None
     _counts: list[int] = field(init=False, repr=False)  # model steps before each observation
     _seen: Array = field(init=False, repr=False)  # where data are not NaN
     _gaps: Recall = field(init=False, repr=False, default_factory=Recall)  # masks met before
@@ -96,6 +99,7 @@ class Problem(FromTable):
         check_kind("prior", self.prior, Point, Gaussian, Ensemble)
         check_kind("observation", self.observation, Observation, Moving)
         check_kind("model", self.model)
+        check_angles(self.angles, self.n)
         check_between("failures", self.failures, 0, 1, open_low=False)
         given: Any = self.data
         self.__dict__["data"] = as_floats(given, "the data", axes=("time", "y"), gaps=True)
@@ -140,13 +144,8 @@ class Problem(FromTable):
     @cached_property
     def time(self) -> np.ndarray:
         """Observation times `(K,)` in the model's units (its `dt`, or 1, times the steps)."""
-        if self.times is not None:
-            return self.times
-        dt = getattr(self.model, "dt", 1.0)
-        if np.ndim(dt) or not (isinstance(dt, (int, float, np.number)) or is_array(dt)):
-            met = f"has shape {np.shape(dt)}" if np.ndim(dt) else f"is {dt!r}"
-            raise ValueError(f"model.dt {met}, wanted one number: pass times= for the rest")
-        return np.cumsum(self._counts) * float(dt)
+        own = self.times
+        return np.cumsum(self._counts) * step_length(self.model) if own is None else own
 
     def __getitem__(self, b: int | tuple[int, ...]) -> Problem:
         """One experiment of the batch."""
@@ -171,7 +170,7 @@ class Problem(FromTable):
         """
         problem = self.to(self.like)
         check_problem(problem)
-        return problem
+        return problem if self.angles is None else replace(problem, prior=gathered_prior(problem))
 
     # --- what methods call --------------------------------------------------------------------
 
@@ -205,7 +204,8 @@ class Problem(FromTable):
     @cached_property
     def carry(self) -> Model:
         """One call of the model, on vectors: of `x`, its input if any, and `rng` if stochastic."""
-        return Border(self.model, self.shape, self.batch) if self.shape else self.model
+        carry = Border(self.model, self.shape, self.batch) if self.shape else self.model
+        return carry if self.angles is None else Turning(carry, self.angles)
 
     @cached_property
     def _begins(self) -> list[int]:
@@ -230,7 +230,7 @@ class Problem(FromTable):
             x = step(x, *drawn)
             if rng is not None and Q is not None:
                 x = x + Q.color(normal(rng, (x.shape[-2], Q.controls), x))
-        return x
+        return gathered(self, x)
 
     def at(self, k: int) -> tuple[Observation, Array]:
         """The observing system on vectors and the data `(..., m)` at observation k.

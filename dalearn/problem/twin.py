@@ -42,6 +42,7 @@ def twin(
     steps: int | Sequence[int] = 1,
     noise: Any = None,
     inputs: Any = None,
+    angles: Angles | None = None,
     truth_model: Model | None = None,
     truth_prior: Belief | None = None,
     truth_view: Operator | None = None,
@@ -51,8 +52,8 @@ def twin(
 ) -> Problem:
     """A twin experiment: a truth drawn from the prior and its noisy observations, as a Problem.
 
-    Nature, which makes the truth, may differ from what the assimilation believes. Data that are
-    angles (`Angles`) are in [-P / 2, P / 2).
+    Nature, which makes the truth, may differ from what the assimilation believes. Angles are in
+    [-P / 2, P / 2), in the truth and in the data.
 
     Args:
         model: one time step, as in Problem.
@@ -62,6 +63,7 @@ def twin(
         steps: model steps before each observation, an int or one per observation.
         noise: Q, as in Problem.
         inputs: what the model, and nature's, is told at each step, as in Problem.
+        angles: which components of the state are angles, as in Problem.
         truth_model: nature's model, which takes the same `steps` (see Subcycled and repeated). The
             noise Q is then the assimilating model's alone: it stands for what that model lacks.
         truth_prior: the belief over nature's own state `(..., n_nature)`.
@@ -86,7 +88,9 @@ def twin(
     for name, number in (("cycles", cycles), *(("batch", b) for b in batch)):
         check_count(name, number)
     blank = np.full((*batch, cycles, getattr(observation, "m", 1)), np.nan)
-    problem = Problem(model, observation, prior, blank, steps, noise, shape, inputs=inputs)
+    problem = Problem(
+        model, observation, prior, blank, steps, noise, shape, inputs=inputs, angles=angles
+    )
     problem = problem.validated()
     batch, like = problem.batch, problem.like
     rng = streams(Purpose.TWIN, seed, batch)
@@ -105,6 +109,7 @@ def twin(
             data.append(xp.concat((y, convert(pad, y)), axis=-1)[..., 0, :])
             truths.append(seen[..., 0, :])
         truth, data = xp.stack(truths, axis=-2), xp.stack(data, axis=-2)
+        truth = truth if angles is None else angles.wrapped(truth)
     widths = np.array([problem.observation.at(k).m for k in range(cycles)])
     observed = np.arange(problem.observation.m) < widths[:, None]  # the rest pads a moving network
     for name, values, own in (("truth", truth, True), ("observation operator", data, observed)):

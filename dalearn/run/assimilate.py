@@ -22,6 +22,7 @@ from ..problem.turns import warn_of_turns
 from .covariances import LagOne, check_size, covariance
 from .innovations import agreement, near_data, predicted_std
 from .labels import case_dims, given, in_batch, portable, seed_words
+from .on_turn import told
 from .ranks import ranks, ties
 from .resolved import has_perfect, still, warn_unresolved
 
@@ -175,8 +176,7 @@ class Recorder:
 
     def add(self, k: int, cycle: Cycle) -> None:
         """Store cycle k."""
-        beliefs: list[Belief] = [cycle.forecast, cycle.analysis]
-        stages = ["forecast", "analysis"]
+        beliefs, stages = [cycle.forecast, cycle.analysis], ["forecast", "analysis"]
         for name, value in cycle.info.items():
             if self.tapers is not None and name in ("chi2", "dfs"):
                 continue  # the method's own: here the words mean what `agreement` says
@@ -193,7 +193,7 @@ class Recorder:
                 f"{len(self.problem)} cycles"
             )
         self.length = k + 1
-        for s, belief in enumerate(beliefs):
+        for s, belief in enumerate(told(belief, self.problem, k) for belief in beliefs):
             self._put("mean", k, s, belief.mean)
             self._put("std", k, s, belief.std)
             if self.members:

@@ -128,6 +128,8 @@ class Twice(Problem):
             problem.shape,
             truth,
             inputs=problem.inputs,
+            failures=problem.failures,
+            angles=problem.angles,
         )
 
     def judge(self, k: int, good: Array) -> None:

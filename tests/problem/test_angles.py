@@ -248,6 +248,14 @@ def test_differences_are_taken_across_the_cut():
     close(run(p, da.ExtendedKF()), run(p, by_hand), 1e-6)
 
 
+def test_networks_with_a_flag_of_that_name_are_functions():
+    net = da.neural.MLP(2, 2, (3,), residual=True).double()
+    x = torch.tensor([[0.1, 0.2]], dtype=torch.float64)
+    with torch.no_grad():
+        J = da.finite_difference(net, x)[1]
+    assert torch.allclose(J, da.linearize(net, x)[1], atol=1e-7)
+
+
 def test_a_moving_network_has_angles_of_its_own():
     p = tracking()[0]
     one = da.Observation(lambda x: polar(x)[..., :1], [0.02**2], residual=da.Angles())

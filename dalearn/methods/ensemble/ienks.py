@@ -43,6 +43,7 @@ from ...array import (
 )
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike, Stepwise, noise_at, stepping, stepwise
+from ...problem.manifold import gathered
 from ...problem.observe import Observation
 from ..base import Cycle
 from .checks import blind, unless
@@ -67,7 +68,7 @@ def path(problem: Stepwise, z: Array, window: list[int]) -> list[Array]:
             x = step(x)
             if noisy:
                 x, used = x + z[..., used : used + n], used + n
-        states.append(x)
+        states.append(gathered(problem, x))
     return states
 
 

@@ -56,7 +56,7 @@ def plainly_filtered(
             P = P if Q is None else P + Q
         observe, y = problem.at(k)
         R = observe.noise
-        h, H = operator(observe.operator, x, _deviations(P))
+        h, H = operator(observe.smooth, x, _deviations(P))
         forecast = Gaussian.unchecked(x, Dense.unchecked(P))
         d = innovation(observe, y, h)[0]
         x, P, score = textbook(x, P, weighed(R, H.mT).mT, d, R)

@@ -43,6 +43,7 @@ from ...covariances.base import Covariance
 from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
 from ...problem.like import ProblemLike, Stepwise, noise_at, stepping, stepwise
+from ...problem.manifold import gathered
 from ...problem.observe import is_linear
 from ..base import Cycle, log_density, start
 from .backward import Interval
@@ -284,7 +285,7 @@ def _carried(
         F = _around(x, S, reach)
         for step in some:
             F = step(F)
-        x, Z = unscented(F, reach, bend)
+        x, Z = unscented(gathered(problem, F), reach, bend)
         X = Z if N is None else join(Z, N, -2)
     noise = N if steps else None
     if left is None:

@@ -42,6 +42,7 @@ from ...array import (
 )
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
+from ...problem.manifold import gathered
 from ..base import Cycle
 from ..ensemble.checks import blind, check_ensemble
 from ..ensemble.failures import weightless
@@ -175,7 +176,8 @@ class ParticleFilter:
                 log_w, score = weighed(log_w, Y, y, observe.noise, observe.law)
                 if none is not None:
                     log_w = xp.where(none[..., None], before, log_w)
-                analysis = Ensemble.unchecked(forecast.members, xp.exp(log_w))
+                w = xp.exp(log_w)
+                analysis = Ensemble.unchecked(gathered(problem, forecast.members, w), w)
                 size = effective_size(analysis.weights)
                 due = size <= share * N if none is None else (size <= share * N) & ~none
                 info = {"effective_size": size, "failed_members": failed, "log_likelihood": score}

@@ -35,6 +35,7 @@ from ...array import (
 )
 from ...problem.belief import Ensemble
 from ...problem.like import ProblemLike
+from ...problem.manifold import nearest
 from ...problem.observe import Observation
 from ..base import Cycle
 from ..ensemble.cycle import check_settings, ensemble_cycles
@@ -109,7 +110,9 @@ class EnFF:
         def update(forecast, Y, y, observe):
             if self.sampler == "euler" and not told:
                 told.append(self._check(forecast.members, y, observe))
-            E = enff(forecast.members, before[0].members, y, observe, rng, self)
+            angles, start = getattr(problem, "angles", None), before[0].members
+            start = nearest(angles, start, forecast.members)
+            E = enff(forecast.members, start, y, observe, rng, self)
             return Ensemble.unchecked(E)
 
         settings = problem, rng, self.members, self.inflation

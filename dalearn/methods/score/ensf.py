@@ -173,6 +173,11 @@ class EnSF:
 
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
+        if getattr(problem, "angles", None) is not None and not self.centred:
+            raise TypeError(
+                "EnSF measures the state from 0, met a state with angles, which have no 0; wanted "
+                "EnSF(centred=True)"
+            )
         taper = tapers(problem, self.regression, solved=True)
         known, told = Known(self), []
 

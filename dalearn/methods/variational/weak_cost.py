@@ -147,7 +147,9 @@ class WeakCost:
                 f"and T model steps, T at least {T} to reach the last observation"
             )
         f, M = along(evaluate, self.step, X[..., :-1, :])
-        e = self._whiten(X[..., 1:, :] - f)
+        one = self.step if callable(self.step) else self.step[0]
+        r = getattr(one, "difference", None)  # of angles
+        e = self._whiten(X[..., 1:, :] - f if r is None else r(X[..., 1:, :], f))
         b, data, groups = 0 * e[..., :1, :], [], {}
         if self.B is not None:
             root, ok = self._root
