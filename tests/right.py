@@ -47,6 +47,7 @@ GIVEN: dict[str, Any] = {
     "Anamorphosis.fit.upper": 9.0, "Bounded.lower": -9.0, "Bounded.upper": 9.0,
     "log_score_gaussian.members": 5,
     "Observation.law": da.Student(4.0), "methods.reweight.law": da.Student(4.0),
+    "methods.qceff.law": da.Student(4.0),
     "RankHistogram.lower": -9.0, "RankHistogram.upper": 9.0, "rhf_increments.lower": 0.5,
     "rhf_increments.upper": 99.5, "QCEFF.state": da.RankHistogram(),
     "methods.qceff.state": da.RankHistogram(), "methods.qceff.observed": da.RankHistogram(),

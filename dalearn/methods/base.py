@@ -85,7 +85,7 @@ def check_residuals(problem: Any, method: Any) -> None:
     if law is not None and getattr(method, "laws", False) is not True:
         raise TypeError(
             f"{type(method).__name__} takes errors for normal, met an Observation with the law "
-            f"{law!r}; wanted ParticleFilter, Var3D or Var4D, or law=None"
+            f"{law!r}; wanted ParticleFilter, QCEFF, Var3D or Var4D, or law=None"
         )
 
 

@@ -85,6 +85,21 @@ def test_particles_have_the_posterior(example):
 
 
 @each
+def test_a_rank_histogram_has_the_posterior(example):
+    """Of 20 000 members; where the data are in the prior's tail, some 3000 of them count.
+
+    On probits: there the state follows exactly what is observed of it, whatever H.
+    """
+    method = da.QCEFF(20_000, state=da.RankHistogram())
+    out = run(example.problem(), method, keep=("moments", "members"))
+    p = example.posterior()
+    assert float(out["mean"][0, 0]) == pytest.approx(p @ GRID, abs=0.04)
+    for q in (0.1, 0.5, 0.9):
+        wanted = GRID[p.cumsum().searchsorted(q)]
+        assert np.quantile(out["members"], q) == pytest.approx(wanted, abs=0.07)
+
+
+@each
 @pytest.mark.parametrize("solver", [da.GaussNewton(40, tolerance=1e-4), da.LBFGS(100)], ids=repr)
 def test_variational_methods_find_the_mode(example, solver):
     """To 0.003, a hundredth of its deviation; 0.005 where the Laplace law's edge is rounded."""
@@ -178,6 +193,7 @@ def test_a_twin_draws_counts():
 
 METHODS = (
     da.ParticleFilter(200, regularization=1.0),
+    da.QCEFF(20),
     da.Var3D("prior"),
     da.Var4D(2, B="prior"),
     da.Var3D("prior", solver=da.LBFGS()),
@@ -212,7 +228,9 @@ def test_gaps_libraries_and_batches(method):
 
 
 @each
-@pytest.mark.parametrize("method", [da.ParticleFilter(1000), da.Var3D("prior")], ids=repr)
+@pytest.mark.parametrize(
+    "method", [da.ParticleFilter(1000), da.QCEFF(50), da.Var3D("prior")], ids=repr
+)
 def test_no_unit_matters(example, method):
     if isinstance(example.law, da.Poisson):
         pytest.skip("counts have no unit")
@@ -277,7 +295,7 @@ def test_a_law_of_ones_own():
 
     problem = outliers(None, cycles=3)
     told = replace(problem, observation=replace(problem.observation, law=Normal()))
-    for method in METHODS[:3]:
+    for method in METHODS[:4]:
         np.testing.assert_allclose(
             run(told, method)["mean"], run(problem, method)["mean"], rtol=0, atol=1e-6
         )
@@ -288,7 +306,7 @@ def test_a_law_of_ones_own():
     [
         (lambda: run(EXAMPLES[0].problem(), da.ETKF(9)), r"ETKF takes errors for normal.*Student"),
         (
-            lambda: run(EXAMPLES[3].problem(), da.QCEFF(9)),
+            lambda: run(EXAMPLES[3].problem(), da.QCEFF(9, observed=da.NormalMarginal())),
             "QCEFF takes errors for normal.*Poisson",
         ),
         (lambda: da.Observation(da.identity, [1.0], law="t"), "one such as Student.4.*met 't'"),

@@ -30,6 +30,8 @@ from ...array import (
 )
 from ...array.histogram import Histogram
 from ...array.special import probit
+from ...covariances.matrices import Diagonal
+from ...problem.laws import ErrorLaw
 
 
 class Fitted(Protocol):
@@ -123,6 +125,8 @@ class RankHistogram:
     Members keep within the bounds and may lie on them. For bounds that some components have and
     others have not, give arrays with -inf or inf where there is none.
 
+    It takes data whose errors have another law, such as Student(4) or Poisson().
+
     Args:
         lower: the least value, a number or one for each component `(n,)`; None for none.
         upper: the largest, in the same way.
@@ -133,6 +137,7 @@ class RankHistogram:
     Source: Anderson, Mon. Wea. Rev. 138, 2010; 150, 2022.
     """
 
+    laws = True  # takes any law of errors: see Observation
     lower: Swept | None = None
     upper: Swept | None = None
 
@@ -180,10 +185,15 @@ class RankHistogram:
                 )
         return _Ranked(law, order)
 
-    def updated(self, x: Array, y: Array, r: Array) -> Array:
-        """Members moved to their quantiles in the histogram times a normal likelihood."""
-        law = self.fitted(x)
-        return law.updated(-((law.law.x - y) ** 2) / (2 * r))
+    def updated(self, x: Array, y: Array, r: Array, law: ErrorLaw | None = None) -> Array:
+        """Members moved to their quantiles in the histogram times a likelihood.
+
+        That of normal errors, or for one component, n = 1, of any `law`.
+        """
+        own = self.fitted(x)
+        if law is None:
+            return own.updated(-((own.law.x - y) ** 2) / (2 * r))
+        return own.updated(law.log_likelihood(y, own.law.x, Diagonal(r[..., 0, :]))[..., None])
 
     def one(self, j: int, count: int) -> RankHistogram:
         """The rank histogram of the j-th of `count` numbers."""

@@ -25,6 +25,7 @@ from ...array import Array, Swept, array_namespace, lift, row_mean, shown, typed
 from ...covariances.base import Covariance
 from ...covariances.matrices import Diagonal
 from ...problem.belief import Ensemble
+from ...problem.laws import ErrorLaw
 from ...problem.like import ProblemLike
 from ..base import Cycle
 from .checks import prior_of
@@ -46,6 +47,7 @@ def qceff(
     state: Marginal | None = None,
     tapers: Tapers | None = None,
     inflation: Swept = 1.0,
+    law: ErrorLaw | None = None,
 ) -> Array:
     """One analysis: the observations one after another, each number by a law of its own.
 
@@ -60,6 +62,7 @@ def qceff(
         tapers: by which the regression on each observation is multiplied, or None.
         inflation: with `state`, the factor on the anomalies of the probits of the analysis, a
             number or `(..., 1, 1)`.
+        law: of the errors, such as Student(4), with rank histograms; None: normal.
 
     Returns:
         The members of the analysis `(..., N, n)`.
@@ -74,21 +77,26 @@ def qceff(
             f"QCEFF takes observations one by one, met errors {type(R).__name__}; wanted "
             "independent ones, Diagonal: multiply data and operator by R^-1/2"
         )
-    law = RankHistogram() if observed is None else observed
+    seen = RankHistogram() if observed is None else observed
+    if law is not None and getattr(seen, "laws", False) is not True:
+        raise TypeError(
+            f"{type(seen).__name__} takes errors for normal or its own, met the law {law!r}; "
+            "wanted observed = RankHistogram()"
+        )
     xp, n, m = array_namespace(Y), prior.members.shape[-1], Y.shape[-1]
     lead = np.broadcast_shapes(prior.members.shape[:-2], Y.shape[:-2], y.shape[:-1])
     X, Y = (xp.broadcast_to(a, (*lead, *a.shape[-2:])) + 0.0 for a in (prior.members, Y))
-    laws = [law.one(j, m) for j in range(m)]
+    laws = [seen.one(j, m) for j in range(m)]
     y = y if R.seen is None else xp.where(R.seen, y, float("nan"))
     data = [(y[..., None, j : j + 1], R.variance()[..., None, j : j + 1]) for j in range(m)]
     taper = None if tapers is None else xp.concat((tapers.state, tapers.observed), axis=-1)
     if state is None:
-        return _regressed(laws, None, xp.concat((X, Y), axis=-1), n, data, taper)
+        return _regressed(laws, None, xp.concat((X, Y), axis=-1), n, data, taper, law)
     own = state.fitted(X)
     images = [each.fitted(Y[..., j : j + 1]) for j, each in enumerate(laws)]
     start = own.members()
     probits = xp.concat([start, *(image.members() for image in images)], axis=-1)
-    Z = _regressed(laws, images, probits, n, data, taper)
+    Z = _regressed(laws, images, probits, n, data, taper, law)
     if not isinstance(inflation, float) or inflation != 1.0:
         wide = row_mean(Z) + inflation * (Z - row_mean(Z))
         far = None if tapers is None else out_of_reach(tapers, R.seen)
@@ -103,6 +111,7 @@ def _regressed(
     n: int,
     data: list[tuple[Array, Array]],
     taper: Array | None,
+    errors: ErrorLaw | None,
 ) -> Array:
     """The states, or their probits, `(..., N, n)` after all observations.
 
@@ -113,12 +122,14 @@ def _regressed(
         n: how many of the columns are states.
         data: each with its variance `(..., 1, 1)`, NaN where it was not observed.
         taper: `(..., m, n + m)` or None.
+        errors: the law of the errors, None for the normal one.
     """
     xp = array_namespace(Z)
     for j, (law, (y, r)) in enumerate(zip(laws, data, strict=True)):
         z = Z[..., n + j : n + j + 1]
         h = z if images is None else images[j].values(z)
-        new = xp.where(xp.isnan(y), h, law.updated(h, y, r))
+        more: Any = () if errors is None else (errors,)
+        new = xp.where(xp.isnan(y), h, law.updated(h, y, r, *more))
         if images is not None:
             fit = law.fitted(h)
             z, new = fit.members(), fit.probits(new)
@@ -179,6 +190,11 @@ class QCEFF:
         known = isinstance(self.observed, (NormalMarginal, RankHistogram))
         return known and all(b is None for b in bounds)
 
+    @property
+    def laws(self) -> bool:
+        """Whether errors of any law are taken: by rank histograms of what is observed."""
+        return getattr(self.observed, "laws", False) is True
+
     def run(self, problem: ProblemLike, rng: Any) -> Iterator[Cycle]:
         """One Cycle of forecast and analysis for each observation time."""
         laws: dict[str, Any] = {"observed": self.observed, "state": self.state}
@@ -188,7 +204,7 @@ class QCEFF:
             outer = replace(self, inflation=1.0)
 
         def update(forecast, Y, y, observe, tapers):
-            E = qceff(forecast, Y, y, observe.noise, tapers=tapers, **laws)
+            E = qceff(forecast, Y, y, observe.noise, tapers=tapers, law=observe.law, **laws)
             return Ensemble.unchecked(E)
 
         return tapered_cycles(problem, rng, outer, update, solved=False)
