@@ -164,6 +164,7 @@ from .run.assimilate import assimilate as assimilate
 from .run.compare import compare as compare
 from .run.learn import cycles as cycles
 from .run.learn import log_likelihood as log_likelihood
+from .run.learning import learn as learn
 from .run.screen import screen as screen
 from .run.simulate import simulate as simulate
 from .widgets import explore as explore

@@ -153,6 +153,15 @@ SOLVER = da.neural.LearnedSolver(da.neural.BilinearPrior(3, 4), 3, 4).double()
 SOLVER.scaled(da.neural.Normalisation.fit(Z), 1.0, K)
 SCORE = da.neural.LocalScore(3, 1, width=4, depth=1).double()
 SCORE.scaled(da.neural.Normalisation.fit(Z))
+LEAF = torch.ones((), dtype=torch.float64, requires_grad=True)
+
+
+def learned():
+    with torch.no_grad():
+        LEAF.fill_(1.0)  # each call begins with it
+    return TWIN.to(torch.zeros(1, dtype=torch.float64)), da.ETKF(5, inflation=LEAF)
+
+
 WINDOWS = [da.twin(da.Lorenz63(), SEE, PRIOR, K, seed=s, batch=6) for s in (1, 9)]
 LAW = da.neural.seeded(0, da.neural.NeuralPrior, 5, 3, hidden=(4, 4))
 LAW.scaled(tensor(Z).reshape(8, 5, 3))
@@ -324,6 +333,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "explore": {"draw": lambda size: plt.figure(), "size": [1, 2]},
     "gauss_newton": {"Z": da.Ensemble(E)},
     "gradient_test": {"cost": square},
+    "learn": {"make": learned, "parameters": [LEAF]},
     "lyapunov_exponents": {"x": E},
     "mean_square": {"inputs": torch.ones(4, 3, dtype=torch.float64)},
     "methods.enff": {"before": E, "settings": da.EnFF(N)},

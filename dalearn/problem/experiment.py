@@ -48,3 +48,38 @@ def experiment(problem: Any, b: Any) -> dict[str, Any]:
         "inputs": pick(u, 2) if np.ndim(u) > 2 else u,
         "model": pick_parameters(problem.model, b, batch, problem.n),
     }
+
+
+def part(problem: Any, first: int, end: int, prior: Any = None) -> Any:
+    """The problem of the observations `first` to `end` (exclusive), without its truth.
+
+    Args:
+        problem: a Problem.
+        first: the first observation.
+        end: behind the last.
+        prior: the belief at observation `first` - 1; None: that of the problem.
+
+    Returns:
+        A Problem.
+    """
+    obs, u, Q = problem.observation, problem.inputs, problem.noise
+    counts = [problem.steps_to(k) for k in range(len(problem))]
+    rows = slice(sum(counts[:first]), sum(counts[:end]))
+    if u is not None:
+        u = u[rows] if u.ndim < 2 else u[..., rows, :]
+    if isinstance(obs, Moving):
+        obs = replace(obs, observations=obs.observations[first:end])
+        data = problem.data[..., first:end, : obs.m]
+    else:
+        data = problem.data[..., first:end, :]
+    return replace(
+        problem,
+        prior=problem.prior if prior is None else prior,
+        observation=obs,
+        data=data,
+        steps=counts[first:end],
+        noise=Q[first:end] if isinstance(Q, tuple) else Q,
+        truth=None,
+        times=None if problem.times is None else problem.times[first:end],
+        inputs=u,
+    )

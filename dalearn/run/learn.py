@@ -93,17 +93,20 @@ def log_likelihood(
     for k, cycle in enumerate(cycles(problem, method, seed=seed)):
         if k < skip:
             continue
-        own = cycle.info.get("log_likelihood")
-        if own is not None and marginal:
-            raise TypeError(
-                f"{type(method).__name__} has a log-likelihood of its own; marginal= is for "
-                "filters of an ensemble, such as LETKF"
-            )
-        total = total + (_density(problem, k, cycle, marginal) if own is None else own)
+        total = total + density(problem, k, cycle, marginal)
     return total
 
 
-def _density(problem: Problem, k: int, cycle: Cycle, marginal: bool) -> Array:
+def density(problem: Problem, k: int, cycle: Cycle, marginal: bool) -> Array:
+    """The log density of the data of cycle k under its forecast, `(...)`: see `log_likelihood`."""
+    own = cycle.info.get("log_likelihood")
+    if own is not None and marginal:
+        raise TypeError(
+            "this method has a log-likelihood of its own, which marginal would leave; marginal is "
+            "for filters of an ensemble, such as LETKF"
+        )
+    if own is not None:
+        return own
     belief = cycle.forecast
     if not isinstance(belief, Ensemble):
         raise TypeError(

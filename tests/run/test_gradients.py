@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from changing import changing
 from examples import linear_gaussian
 from scipy.stats import multivariate_normal
 
 import dalearn as da
 from dalearn.array import inverse_square_root
+from dalearn.problem.experiment import part
 from dalearn.run.learn import ensemble_density
 
 DOUBLE = torch.zeros(1, dtype=torch.float64)
@@ -244,3 +246,51 @@ def test_what_has_no_likelihood_says_so():
         da.log_likelihood(p, da.KF(), skip=3)
     with pytest.raises(ValueError, match="soft"):
         da.ParticleFilter(10, soft=0.0)
+
+
+def test_part_is_the_problem_of_some_of_its_times():
+    problem, _ = changing()
+    whole = list(da.cycles(problem, da.KF()))
+    again = part(problem, 2, 5, whole[1].analysis)
+    for a, b in zip(da.cycles(again, da.KF()), whole[2:], strict=True):
+        assert np.allclose(a.analysis.mean, b.analysis.mean, rtol=0, atol=1e-12)
+        assert np.allclose(a.analysis.std, b.analysis.std, rtol=0, atol=1e-12)
+
+
+def test_learning_finds_the_variance_of_the_model_and_of_the_data():
+    p = linear_gaussian(cycles=200, noise=False, batch=(4,))
+    q, r = 0.3, 0.8
+    p = da.twin(p.model, p.observation, p.prior, 200, steps=1, batch=(4,),
+                noise=da.Diagonal(q * np.ones(3)))  # fmt: skip
+    rough = p.observation.noise.matrix() * r
+    seen = np.random.default_rng(0).normal(size=p.data.shape) @ np.linalg.cholesky(rough).T
+    clean = p.truth @ p.observation.operator.matrix.T
+    p = dataclasses.replace(p, data=clean + seen).to(DOUBLE)
+    u = torch.tensor([1.0, 0.1], dtype=torch.float64).log().requires_grad_()
+
+    def make():
+        R = da.Dense.unchecked(p.observation.noise.matrix() * u[1].exp())
+        see = dataclasses.replace(p.observation, noise=R)
+        Q = da.Diagonal(u[0].exp() * torch.ones(3).double())
+        return dataclasses.replace(p, observation=see, noise=Q), da.KF()
+
+    losses = da.learn(make, [u], window=10, passes=3, loss="likelihood")
+    assert np.mean(losses[-5:]) < np.mean(losses[:2])
+    # 800 times of 2 numbers: a variance is known to about 5 %, and the last step's noise as much
+    assert u.detach().exp().numpy() == pytest.approx([q, r], rel=0.2)
+
+
+def test_learning_says_what_is_wrong():
+    problem = ring(THETA, lorenz)
+    u = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(TypeError, match="leaf tensors that require gradients"):
+        da.learn(lambda: (problem, da.ETKF(5)), [u * 2])
+    with pytest.raises(TypeError, match="met none"):
+        da.learn(lambda: (problem, da.ETKF(5)), [])
+    with pytest.raises(ValueError, match="does not depend on the parameters"):
+        da.learn(lambda: (problem, da.ETKF(5)), [u])
+    plain = linear_gaussian(cycles=3)
+    with pytest.raises(TypeError, match="a problem of torch, met one of NumPy"):
+        da.learn(lambda: (plain, da.ETKF(5)), [u])
+    with pytest.raises(FloatingPointError, match="no window had a finite loss"):
+        da.learn(lambda: (ring(1e200 * u * THETA, Damped), da.ETKF(5)), [u])
