@@ -27,6 +27,7 @@ from .belief import Gaussian
 from .border import Border
 from .checks import check_kind
 from .joint import Around
+from .manifold import angles_first
 from .observe import Observation
 from .parameters import independent, on_state
 from .problem import Problem
@@ -126,6 +127,7 @@ def coloured(
         noise=noise,
         shape=(),
         truth=truth,
+        angles=angles_first(problem),
     )
 
 

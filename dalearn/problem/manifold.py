@@ -87,10 +87,6 @@ class Angles:
                 f"of {what}"
             )
 
-    def of_first(self, n: int) -> Angles:
-        """The same among more numbers, of which the first n are those that were."""
-        return self if self.which is not None else replace(self, which=range(n))
-
     def nearest(self, a: Array, b: Array) -> Array:
         """`a` on the turn of the circle nearest to `b`, both `(..., n)`: a + P k."""
         turn, length = self._lengths(a)
@@ -152,6 +148,14 @@ def gathered(problem: Any, E: Array, weights: Array | None = None) -> Array:
     """Members `E (..., N, n)` with their angles on one turn: themselves where there are none."""
     angles = getattr(problem, "angles", None)
     return E if angles is None or E.shape[-2] < 2 else angles.gathered(E, weights)
+
+
+def angles_first(problem: Any) -> Angles | None:
+    """The angles of a problem where further components stand after those of its state."""
+    angles = problem.angles
+    if angles is None or angles.which is not None:
+        return angles
+    return replace(angles, which=range(problem.n))
 
 
 def gathered_prior(problem: Any) -> Belief:

@@ -24,6 +24,7 @@ from .belief import Belief, Ensemble, Gaussian, Point
 from .border import Border, OnState
 from .checks import check_kind
 from .joint import Joint, quoted, setting_of
+from .manifold import angles_first
 from .observe import Moving, Observation
 from .problem import Problem
 from .true_parameters import true_parameters
@@ -123,7 +124,7 @@ def with_parameters(
         noise=Q,
         shape=(),
         truth=whole,
-        angles=None if problem.angles is None else problem.angles.of_first(problem.n),
+        angles=angles_first(problem),
     )
 
 

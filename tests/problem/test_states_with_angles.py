@@ -225,6 +225,22 @@ def test_parameters_beside_a_state_with_angles():
     assert float(result["std"].max()) < 0.02
 
 
+def test_errors_beside_a_state_with_angles():
+    """Correlated errors as a part of the state are no angles; across the cut as far from it."""
+    found = []
+    for shift in (0.0, 3.0):
+        see = da.Observation(da.identity, 0.04 * np.ones(2), residual=da.Angles())
+        prior = da.Gaussian(np.zeros(2) + shift, 0.1 * np.ones(2))
+        y = da.Angles().wrapped(shift + 0.3 * np.random.default_rng(0).normal(size=(6, 2)))
+        p = da.Problem(lambda x: x, see, prior, y, noise=[0.01, 0.01], angles=da.Angles())
+        p = da.coloured(p, data=0.5)
+        assert p.angles == da.Angles(which=[0, 1])
+        found.append(run(p, da.KF()))
+    turns = (found[1]["mean"] - found[0]["mean"] - [3, 3, 0, 0]) / (2 * np.pi)
+    assert np.allclose(turns, np.round(turns), atol=1e-10)
+    assert np.allclose(found[0]["std"], found[1]["std"])
+
+
 def test_one_of_a_batch():
     p = driving(3, 10)
     together, alone = run(p, da.ETKF(10), seed=2), run(p[1], da.ETKF(10), seed=3)
