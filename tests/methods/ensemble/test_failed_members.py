@@ -298,7 +298,8 @@ def test_two_failures_a_cycle_cost_less_than_two_percent(name, method, long):
     """Of the RMSE, in means over seeds whose differences are paired: two standard errors."""
     if long and not full(False, True):
         pytest.skip("minutes: in `make proofs`")
-    batch, cycles = full((8, 120), (64, 300))
+    local = isinstance(method, da.LETKF)
+    batch, cycles = full((8, 120), (8, 150) if local else (32, 300))
     problem = (lorenz96 if name == "lorenz96" else lorenz63)(cycles, (batch,))
     a, b = (
         da.rmse(run(p, method)).sel(stage="analysis")[:, 40:].mean("time").values
