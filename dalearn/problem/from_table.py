@@ -86,7 +86,8 @@ class FromTable:
             TypeError: for what is no table.
             ValueError: naming the first row that does not fit.
         """
-        from .table import Table, Tabled, gathered, rows_of
+        from .rows import rows_of
+        from .table import Table, Tabled, gathered
 
         if axes is not None and sensors is not None:
             raise ValueError("met axes= and sensors=; wanted places on a grid, or named sensors")
