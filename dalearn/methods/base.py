@@ -72,16 +72,14 @@ def check_residuals(problem: Any, method: Any) -> None:
     A method that forms its innovations by `Observation.nearest` or `together` says so by an
     attribute `residuals = True`; one that asks the law of errors for misfits by `laws = True`.
     """
-    own = problem.observation
-    there = any(o.residual is not None for o in getattr(own, "observations", (own,)))
-    there = there or problem.angles is not None
+    parts = getattr(problem.observation, "observations", (problem.observation,))
+    there = problem.angles is not None or any(o.residual is not None for o in parts)
     if there and getattr(method, "residuals", False) is not True:
         raise TypeError(
-            f"{type(method).__name__} takes differences y - h as they are, met an Observation "
-            "with a residual, or a state with angles; wanted a method with residuals = True, such "
-            "as ETKF, or the cosine and sine of an angle in its place"
+            f"{type(method).__name__} takes differences y - h as they are, met a residual, or a "
+            "state with angles; wanted a method with residuals = True, such as ETKF"
         )
-    law = next((o.law for o in getattr(own, "observations", (own,)) if o.law is not None), None)
+    law = next((o.law for o in parts if o.law is not None), None)
     if law is not None and getattr(method, "laws", False) is not True:
         raise TypeError(
             f"{type(method).__name__} takes errors for normal, met an Observation with the law "

@@ -7,7 +7,6 @@ that were given (truncated back-propagation through time): then one step of Adam
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
@@ -25,6 +24,7 @@ from ..array import (
     streams,
     typed,
     uniform,
+    warn,
 )
 from ..covariances.matrices import Dense
 from ..methods.base import Cycle, Method
@@ -139,7 +139,7 @@ def learn(
         )
     if not np.isfinite(losses).all():
         count = int((~np.isfinite(losses)).sum())
-        warnings.warn(f"{count} of {len(losses)} windows had no finite gradient", stacklevel=2)
+        warn(f"{count} of {len(losses)} windows had no finite gradient")
     return losses
 
 
