@@ -14,6 +14,7 @@ from .array.derivative import linearize as linearize
 from .array.gradients import gradients as gradients
 from .covariances import kernels as kernels
 from .covariances.base import Covariance as Covariance
+from .covariances.diffuse import Diffuse as Diffuse
 from .covariances.diffusion import Diffusion as Diffusion
 from .covariances.ensemble import Localized as Localized
 from .covariances.ensemble import LowRank as LowRank

@@ -3,6 +3,7 @@
 from . import kernels
 from .base import Covariance, Masked
 from .blocks import Blocks, beside
+from .diffuse import Diffuse
 from .diffusion import Diffusion
 from .ensemble import Localized, LowRank
 from .given import as_covariance
@@ -18,6 +19,7 @@ __all__ = [
     "Covariance",
     "Dense",
     "Diagonal",
+    "Diffuse",
     "Diffusion",
     "Hybrid",
     "Localized",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ...array import Array, Jacobian, Store, array_namespace, device
 from ...problem.like import ProblemLike
 from ...problem.manifold import Turning
-from ..base import differentiated, scaled, start
+from ..base import differentiated, scaled
 
 
 class Affine:
@@ -23,8 +23,10 @@ class Affine:
 
     def __init__(self, jacobian: Jacobian, problem: ProblemLike):
         self.jacobian = jacobian
-        self.anchor = start(problem)[0][..., None, :]  # the same matrix anywhere; finite here
-        self.std = problem.prior.std[..., None, :]
+        xp, x, std = array_namespace(problem.like), problem.prior.mean, problem.prior.std
+        x = xp.broadcast_to(x, (*problem.batch, problem.n))
+        self.anchor = x[..., None, :]  # the same matrix anywhere; finite here
+        self.std = xp.where(std < float("inf"), std, 0 * x)[..., None, :]
         self.known = Store(2**28)  # bytes: sensors may move
 
     def __call__(self, f: Callable, x: Array, X: Array) -> tuple[Array, Array]:

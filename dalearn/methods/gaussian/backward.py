@@ -28,9 +28,11 @@ from ...array import (
     triangle,
     where_ok,
 )
+from ...covariances.diffuse import Diffuse
 from ...covariances.roots import Rows
 from ...problem.belief import Gaussian
 from ..base import Cycle
+from .one_by_one import condition
 from .square_root import join, settled, variance
 
 
@@ -40,11 +42,14 @@ class Interval(NamedTuple):
     start: rows X of the analysis, `(..., c, n)`.
     carried: the rows of the forecast that belong to them, without the model's error.
     noise: rows of the model's error over the interval, or None.
+    endless: None, or rows of infinite variance at the start, those at the end, and the sizes of
+        what made the components at the end by these and by the others, `(..., n)`.
     """
 
     start: Array
     carried: Array
     noise: Array | None
+    endless: tuple[Array, Array, Array, Array] | None = None
 
     @property
     def rows(self) -> Array:
@@ -87,9 +92,13 @@ class Kernel(NamedTuple):
 
     def given(self, belief: Gaussian) -> Gaussian:
         """What is known of the state, where the later one has this Gaussian."""
-        S: Array = belief.cov.values  # pyright: ignore
-        rows = triangle(join(self.rows, S @ self.G, -2))
-        return Gaussian.unchecked(self.through(belief.mean), Rows(rows))
+        cov = belief.cov
+        finite: Any = cov.cov if isinstance(cov, Diffuse) else cov
+        S: Array = finite.values
+        after: Any = Rows(triangle(join(self.rows, S @ self.G, -2)))
+        if isinstance(cov, Diffuse):
+            after = Diffuse.unchecked(cov.endless @ self.G, after)
+        return Gaussian.unchecked(self.through(belief.mean), after)
 
 
 def back(interval: Interval) -> tuple[Array, Array]:
@@ -97,11 +106,31 @@ def back(interval: Interval) -> tuple[Array, Array]:
     n, J, N = interval.start.shape[-1], join(interval.carried, interval.start), interval.noise
     if N is not None:
         J = join(J, join(N, 0 * N), -2)
+    if interval.endless is not None:
+        return _endless(J, n, *interval.endless)
     U, ok = sane(triangle(J))
     r = min(U.shape[-2], n)
     F, Y, W = U[..., :r, :n], U[..., :r, n:], U[..., r:, n:]
     V, rest = _inverse(F, Y)
     return where_ok(ok, V @ Y), where_ok(ok, W if rest is None else join(W, rest, -2))
+
+
+def _endless(
+    J: Array, n: int, D: Array, later: Array, wide: Array, scale: Array
+) -> tuple[Array, Array]:
+    """`back`, where rows D have infinite variance, which are `later` at the end."""
+    J, ok = sane(J)
+    got = condition(J, n, scale, join(later, D), wide)
+    size = variance(D)[..., None, :] ** 0.5
+    tiny = 64 * n * float(array_namespace(D).finfo(D.dtype).eps)
+    left = array_namespace(D).abs(got.endless) > tiny * size  # pyright: ignore
+    if bool(array_namespace(D).any(left)):
+        raise ValueError(
+            "the model forgets a direction of infinite variance before data have seen it, so that "
+            "its smoothed variance is infinite; wanted a finite prior there"
+        )
+    G = array_namespace(J).linalg.inv(got.T) @ got.K
+    return where_ok(ok, G), where_ok(ok, got.rows)
 
 
 def _inverse(F: Array, Y: Array) -> tuple[Array, Array | None]:
@@ -148,6 +177,11 @@ def _whole(pairs: Iterator[tuple[Cycle, Interval]], like: Array) -> Iterator[Cyc
     cycles, intervals = zip(*pairs, strict=True)
     found = [cycles[-1].analysis]
     recall, known = Recall(), Recall()
+    if isinstance(cycles[-1].analysis.cov, Diffuse):
+        raise ValueError(
+            "after all data some variances are still infinite; wanted data that see each "
+            "direction of the Diffuse prior, or a finite prior"
+        )
     with no_grad(like):
         for k in range(len(cycles) - 2, -1, -1):
             here, later, end = cycles[k].analysis, cycles[k + 1].forecast, found[-1]

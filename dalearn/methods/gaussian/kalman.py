@@ -38,6 +38,7 @@ from ...problem.like import ProblemLike, Stepwise, noise_at, stepping, stepwise
 from ..base import Cycle, start, tangent
 from .affine import Affine
 from .backward import Interval
+from .initial import first_cycles, is_diffuse
 from .plain import plainly_filtered, textbook
 from .square_root import (
     Gain,
@@ -123,17 +124,18 @@ def inflated(X: Array, factor: Any, R: Covariance) -> Array:
 
 
 def filtered(
-    problem: Stepwise, model: Tangent, operator: Tangent, factor: Any = 1.0
+    problem: Stepwise, model: Tangent, operator: Tangent, factor: Any = 1.0, begun: Any = None
 ) -> Iterator[tuple[Cycle, Interval]]:
     """Each Cycle, and the Interval before it.
 
     `model` and `operator` give value and matrix of a function at `x (..., n)` with the rows X of
-    its covariance; `factor` multiplies the standard deviations of an analysis that had data.
+    its covariance; `factor` multiplies the standard deviations of an analysis that had data;
+    `begun`: how many cycles have gone before, and the mean and rows of the last analysis.
     """
     with no_grad(problem.like):
-        x, X = start(problem)
+        first, x, X = begun or (0, *start(problem))
         recall, rows, like = Recall(), Recall(), problem.like
-    for k in range(len(problem)):
+    for k in range(first, len(problem)):
         with no_grad(like):
             matrices: list[Array] = []
             for step in stepping(problem, k):
@@ -151,6 +153,12 @@ def filtered(
             X = after.values
             analysis = Gaussian.unchecked(x, after)
         yield Cycle(forecast, analysis, {"log_likelihood": score}), interval
+
+
+def affinely_filtered(problem: Stepwise, once: Affine) -> Iterator[tuple[Cycle, Interval]]:
+    """`filtered` for affine functions, also from a prior of infinite variance."""
+    begun = (yield from first_cycles(problem, once)) if is_diffuse(problem) else None
+    yield from filtered(problem, once, once, begun=begun)
 
 
 def only_filtered(
@@ -229,4 +237,8 @@ class KF:
         """One Cycle of forecast and analysis, both Gaussian, for each observation time."""
         problem = stepwise(problem, "KF")
         once = Affine(self.jacobian, problem)
-        yield from only_filtered(problem, once, once)
+        if not is_diffuse(problem):
+            yield from only_filtered(problem, once, once)
+            return
+        for cycle, _ in affinely_filtered(problem, once):
+            yield cycle

@@ -33,7 +33,7 @@ from ...problem.like import ProblemLike, stepwise
 from ..base import Cycle
 from .affine import Affine
 from .backward import Interval, Kernel, back, check_lag, smoothed
-from .kalman import filtered, linearized
+from .kalman import affinely_filtered, filtered, linearized
 from .square_root import join
 
 
@@ -100,7 +100,7 @@ class RTS:
         """The Cycles of KF, `lag` of them late, with the Gaussian "smoothed" in `info`."""
         problem = stepwise(problem, "RTS")
         once = Affine(self.jacobian, problem)
-        yield from smoothed(filtered(problem, once, once), self.lag, problem.like)
+        yield from smoothed(affinely_filtered(problem, once), self.lag, problem.like)
 
 
 @typed
