@@ -63,6 +63,7 @@ from .diagnostics.scores import rank_histogram as rank_histogram
 from .diagnostics.scores import rmse as rmse
 from .diagnostics.scores import spread as spread
 from .exercises.check import check as check
+from .methods import ESMDA as ESMDA
 from .methods import ETKF as ETKF
 from .methods import GLA as GLA
 from .methods import KF as KF

@@ -31,6 +31,7 @@ METHODS = (
     "particles",
     "variational",
     "score",
+    "inversion",
     "latent",
     "learned",
 )

@@ -159,7 +159,7 @@ def used(made):
     if isinstance(made, da.VIVID):
         return da.assimilate(wrong.PLACED, made, progress=False)
     if hasattr(made, "run") and not isinstance(made, da.LDEnSF):  # it wants a joint problem
-        known = isinstance(made, (da.KF, da.RTS))
+        known = isinstance(made, (da.KF, da.RTS, da.ESMDA))
         return da.assimilate(wrong.LINEAR if known else wrong.TWIN, made, progress=False)
     if hasattr(made, "begin"):
         return da.assimilate(wrong.TWIN, da.ETKF(5, inflation=made), progress=False)

@@ -23,6 +23,7 @@ from .gaussian.kalman import KF, ExtendedKF, kalman_update
 from .gaussian.rts import RTS, ExtendedRTS, rts_update
 from .gaussian.unscented import UKF, sigma_points, ukf, unscented
 from .gaussian.unscented_rts import UnscentedRTS
+from .inversion.esmda import ESMDA, esmda
 from .latent.alone import EncoderAlone
 from .latent.fitting import OutOfRange, Sensitive
 from .latent.gla import GLA, PoorFit
@@ -55,6 +56,7 @@ from .variational.weak4d import WeakVar4D
 from .variational.weak_gauss_newton import weak4d
 
 __all__ = [
+    "ESMDA",
     "ETKF",
     "GLA",
     "KF",
@@ -119,6 +121,7 @@ __all__ = [
     "enks",
     "ensf",
     "ensrf",
+    "esmda",
     "etkf",
     "gamma_increments",
     "gauss_newton",
