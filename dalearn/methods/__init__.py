@@ -16,8 +16,9 @@ from .ensemble.increments import (
     rhf_increments,
 )
 from .ensemble.letkf import LETKF, blocks, letkf
-from .ensemble.marginals import NormalMarginal, RankHistogram
+from .ensemble.marginals import NormalMarginal
 from .ensemble.qceff import QCEFF, qceff
+from .ensemble.ranks import RankHistogram
 from .gaussian.interpolation import OI, Climatology, oi
 from .gaussian.kalman import KF, ExtendedKF, kalman_update
 from .gaussian.rts import RTS, ExtendedRTS, rts_update

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from ...array import Array, array_namespace, convert, row_mean, typed
 from .gamma import GammaMarginal
-from .marginals import Marginal, NormalMarginal, RankHistogram
+from .marginals import Marginal, NormalMarginal
+from .ranks import RankHistogram
 
 
 @typed

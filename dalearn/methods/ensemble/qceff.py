@@ -32,7 +32,8 @@ from .checks import prior_of
 from .cycle import check_settings, tapered_cycles
 from .inflation import Inflation
 from .localization import Localization
-from .marginals import Fitted, Marginal, NormalMarginal, RankHistogram
+from .marginals import Fitted, Marginal, NormalMarginal
+from .ranks import RankHistogram
 from .tapering import Tapers, out_of_reach
 
 
