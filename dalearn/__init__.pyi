@@ -29,6 +29,9 @@ from .covariances.tapers import boxcar as boxcar
 from .covariances.tapers import gaspari_cohn as gaspari_cohn
 from .covariances.tapers import hann as hann
 from .diagnostics.audit import audit as audit
+from .diagnostics.calibration import (
+    simulation_based_calibration as simulation_based_calibration,
+)
 from .diagnostics.consistency import degrees_of_freedom as degrees_of_freedom
 from .diagnostics.consistency import desroziers as desroziers
 from .diagnostics.consistency import innovation_chi2 as innovation_chi2
@@ -51,9 +54,6 @@ from .diagnostics.proper import log_score as log_score
 from .diagnostics.quality import quality as quality
 from .diagnostics.quality import verify as verify
 from .diagnostics.reliability import reliability as reliability
-from .diagnostics.reliability import (
-    simulation_based_calibration as simulation_based_calibration,
-)
 from .diagnostics.scoreboard import lost as lost
 from .diagnostics.scoreboard import score as score
 from .diagnostics.scoreboard import scoreboard as scoreboard

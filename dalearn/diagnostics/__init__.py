@@ -1,7 +1,8 @@
 """What a result is worth.
 
     proper            energy, logarithmic and Dawid-Sebastiani scores
-    reliability       probabilities that come true, simulation-based calibration
+    reliability       probabilities that come true
+    calibration       simulation-based calibration, over many twins
     scores            rmse, spread, climatology, crps, rank histogram
     scoreboard        time means, which experiments lost the truth, a row for each method
     intervals         how well a mean over a run is known; spread against error
@@ -21,6 +22,7 @@ motions read arrays.
 """
 
 from .audit import Audit, audit
+from .calibration import simulation_based_calibration
 from .consistency import degrees_of_freedom, desroziers, innovation_chi2
 from .derivative_tests import adjoint_test, gradient_test, profile
 from .di01 import Tuning, di01
@@ -34,7 +36,7 @@ from .motion import Roughness, angular_error, end_point_error, roughness
 from .nmc import forecast_pairs, nmc
 from .proper import dawid_sebastiani, energy_score, log_score
 from .quality import quality, verify
-from .reliability import reliability, simulation_based_calibration
+from .reliability import reliability
 from .scoreboard import lost, score, scoreboard
 from .scores import (
     climatology,

@@ -13,7 +13,8 @@ parts never gets rid of the small or equal anomalies, and loses the truth or muc
 
 New members are combinations M E of the sound ones: whatever else belongs to the members (their
 past, for a smoother) is combined in the same way. A member in the span of the others adds no
-direction: where N is hardly enough, failures cost what fewer members cost.
+direction: where N is hardly enough, failures cost what fewer members cost. Nor do combinations
+keep bounds: bounded components want a transform, such as their logarithm.
 
 Fewer than two sound ones, or more failures than the problem allows, end the experiment: NaN.
 """
