@@ -18,6 +18,7 @@ import dalearn as da
 from dalearn.cases import sakov2008
 
 from .common import Report, parser, run
+from .learning_model import model, spread
 
 INFLATIONS = (1.0, 1.01, 1.02, 1.04, 1.06, 1.08, 1.1, 1.15)
 RADII = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)
@@ -105,17 +106,7 @@ def inflation(report: Report, quick: bool) -> None:
         )
 
 
-def spread(values: np.ndarray, form: str = "{:.4f}") -> str:
-    """A mean with its 95 % interval over runs."""
-    from scipy.stats import t
-
-    mean, half = values.mean(), values.std(ddof=1) / len(values) ** 0.5
-    half = half * t.ppf(0.975, len(values) - 1)
-    low, high = (form.format(v) for v in (mean - half, mean + half))
-    return f"{form.format(mean)} ({low} to {high})"
-
-
-SECTIONS: dict[str, Callable] = {"inflation": inflation}
+SECTIONS: dict[str, Callable] = {"inflation": inflation, "model": model}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from examples import METHODS, Both, MethodExample
@@ -398,6 +399,43 @@ def desroziers(u):
     return {k: v / u.E ** (2 - (k == "bias")) for k, v in found.items()} | {
         "full " + k: v / np.outer(u.E, u.E) for k, v in whole.items() if k != "bias"
     }
+
+
+@entry(diagnostics.quality, diagnostics.verify, kinds=("float64", "torch"))
+def rows_of_a_table(u):
+    """Sensors that pick a component each, in its units; every third row is withheld."""
+    p, rng = problem(u, linear=True), np.random.default_rng(2)
+    sensor = np.tile([0, 1, 2], K)
+    value, error = rng.normal(size=3 * K) * u.D[sensor], 0.4 * u.D[sensor]
+    frame = pd.DataFrame(
+        {"time": np.repeat(np.arange(1.0, K + 1), 3), "sensor": sensor, "value": value}
+    ).assign(error=error)
+    table = da.Problem.from_table(
+        frame, p.model, p.prior, noise=p.noise, sensors={0: 0, 1: 1, 2: 2}, dt=1.0,
+        withhold=np.arange(3 * K) % 4 == 3,
+    )  # fmt: skip
+    out = run(table, da.KF(), keep=("covariances",))
+    told, scores = diagnostics.quality(table, out), diagnostics.verify(table, out)
+    found = {name: told[name] / u.D[sensor] for name in ("predicted", "departure", "expected")}
+    size = u.D[[0, 1, 2]]
+    found |= {name: scores[name][:3] / size for name in ("bias", "rmse", "error", "expected")}
+    return found | {"chi2": scores["chi2"], "good": told["flag"] == "good"}
+
+
+@entry(da.ESMDA, kinds=("float64", "float32", "torch"))
+def an_inversion(u):
+    p = replace(problem(u), noise=None)
+    out = run(p, da.ESMDA(12, alphas=(2, 1)))
+    return {"mean": out["mean"] / u.D, "std": out["std"] / u.D}
+
+
+@entry(da.Diffuse, kinds=("float64", "torch"))
+def a_diffuse_start(u):
+    p = problem(u, linear=True)
+    nothing = da.Diffuse(u(np.diag(u.D)[:2]), u([0, 0, 1.0] * u.D**2))
+    out = run(replace(p, prior=da.Gaussian(p.prior.mean, nothing)), da.KF())
+    late = out.isel(time=slice(2, None))  # before, a spread has no bound
+    return {"mean": late["mean"] / u.D, "std": late["std"] / u.D}
 
 
 @entry(da.explain, diagnostics.Explanation)
