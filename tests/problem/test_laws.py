@@ -169,7 +169,7 @@ def test_misfits_of_counts():
         (da.Huber(1.2), None),
         (da.Huber(40.0), stats.norm.cdf),
     ],
-    ids=repr,
+    ids=("student", "laplace", "huber", "wide-huber"),
 )
 def test_a_twin_draws_its_errors_from_the_law(law, cdf):
     """Kolmogorov-Smirnov over 20 000: a gap of 0.01 is met in one of thirty right ones."""
