@@ -892,7 +892,10 @@ def covariances_are_checked_among_correlations(u):
     negative = C - 2 * np.eye(N) * np.linalg.eigvalsh(C)[0]
     found["negative"] = refused(da.Dense, u(negative) * s)
     found["a singular prior"] = isinstance(da.Gaussian(u(u.D), u(flat) * s).cov, da.Rows)
-    found["an error of no size"] = refused(da.Observation, da.identity, u([1.0, 0.0, 1.0]) * s[0])
+    found["an error of no size"] = da.Observation(
+        da.identity, u([1.0, 0, 1]) * s[0]
+    ).noise.singular
+    found["one below 0"] = refused(da.Observation, da.identity, u([1.0, -1.0, 1.0]) * s[0])
     assert all(found.values()), found
     return found
 

@@ -50,6 +50,8 @@ class Encoded:
         object.__setattr__(
             self, "noise", as_covariance(self.noise, "the noise of codes", definite=True)
         )
+        if self.noise.singular:  # pyright: ignore[reportAttributeAccessIssue]
+            raise ValueError("the noise of codes must have positive variances, and an inverse")
         object.__setattr__(self, "observation", Observation(self.operator, self.noise))
 
     def at(self, problem: ProblemLike, k: int, codes: dict[int, Any]) -> tuple[Observation, Array]:
