@@ -22,6 +22,7 @@ from ..array import (
     check_count,
     eye,
     no_grad,
+    sane,
     streams,
     typed,
     where_ok,
@@ -90,10 +91,10 @@ def log_likelihood(
         raise ValueError(f"skip = {skip} leaves none of {len(problem)} observation times")
     total: Any = 0.0
     problem = checked(problem, [method], "moments")[0]
-    for k, cycle in enumerate(cycles(problem, method, seed=seed)):
-        if k < skip:
-            continue
-        total = total + density(problem, k, cycle, marginal)
+    run = method.run(problem, streams(Purpose.ASSIMILATION, seed, problem.batch))
+    for k, cycle in enumerate(run):
+        if k >= skip:
+            total = total + density(problem, k, cycle, marginal)
     return total
 
 
@@ -147,9 +148,7 @@ def ensemble_density(h: Array, Z: Array, y: Array, R: Covariance, marginal: bool
     N, m = Z.shape[-2:]
     if m <= N:
         return log_density(d, Z.mT @ Z + eye(m, Z), R)
-    A = Z @ Z.mT + eye(N, Z)
-    ok = xp.all(xp.isfinite(A), axis=(-2, -1))
-    A = xp.where(ok[..., None, None], A, eye(N, A))
+    A, ok = sane(Z @ Z.mT + eye(N, Z))
     c = d @ Z.mT
     square = xp.linalg.vecdot(d, d)[..., 0] - (c @ xp.linalg.solve(A, c.mT))[..., 0, 0]
     seen = m if R.seen is None else xp.sum(xp.astype(R.seen, d.dtype), axis=-1)
